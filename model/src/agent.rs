@@ -1,0 +1,89 @@
+//! What supervisor and node agent say to each other: one JSON object per packet of a `SOCK_SEQPACKET` socket pair.
+
+use crate::Record;
+use crate::record::HandoffNumber;
+use crate::settings::{MediaSettings, SampSettings};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// The first packet that an agent receives: what it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// Name of the node.
+    pub name: String,
+    /// Seed of the node's own random choices, derived from the topology's seed and the node's name.
+    pub seed: u64,
+    /// SAMP's knobs.
+    pub samp: SampSettings,
+    /// What kind of node.
+    pub role: Role,
+}
+
+/// What kind of node an agent is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A SIP server: registrar, proxy and member of the overlay.
+    SipServer {
+        /// Its address.
+        address: SocketAddr,
+        /// A member of the ring to join through; none starts a ring.
+        join: Option<SocketAddr>,
+        /// Name of the interface on which it hears the discovery group.
+        interface: String,
+    },
+    /// A mobile node.
+    MobileNode {
+        /// Its home SIP URI, as `sip:mn1@samp.test`.
+        address_of_record: String,
+        /// Name of its radio interface.
+        interface: String,
+        /// Its media.
+        media: MediaSettings,
+    },
+}
+
+/// What the supervisor says to an agent after the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToAgent {
+    /// The radio is behind this access router now (as IEEE 802.21 Link_Up).
+    LinkUp(LinkUp),
+    /// Call the node with this address-of-record.
+    Call {
+        /// Address-of-record of the callee.
+        callee: String,
+        /// Call-ID to use, so that who asked can follow the call in the records.
+        call: String,
+    },
+    /// Hang up this call, or all calls.
+    HangUp {
+        /// The call.
+        call: Option<String>,
+    },
+}
+
+/// What a link trigger tells the mobile node about its new link (static addressing).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkUp {
+    /// Which handoff; 0 is the first attachment.
+    pub handoff: HandoffNumber,
+    /// The care-of address to use there.
+    pub address: IpAddr,
+    /// Length of the subnet's prefix, in bits.
+    pub prefix_len: u8,
+    /// The access router's address on that subnet.
+    pub gateway: IpAddr,
+    /// The access router's link-layer address on that subnet.
+    pub gateway_mac: [u8; 6],
+}
+
+/// What an agent says to the supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromAgent {
+    /// Sockets are open; input is welcome.
+    Ready,
+    /// Something happened.
+    Record(Record),
+}

@@ -1,0 +1,180 @@
+//! What the command line and a lab's supervisor say to each other: JSON lines over a Unix stream socket.
+//!
+//! A client sends one [`Request`]; the supervisor answers with one [`Response`]. After
+//! [`Request::Subscribe`] the supervisor goes on with one [`Record`](crate::Record) a line.
+
+use crate::settings::EmulationSettings;
+use crate::{Topology, record::HandoffNumber};
+use serde::{Deserialize, Serialize};
+
+/// What a client may ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The lab as it is now.
+    Status,
+    /// All records from the beginning, then each new one as it comes.
+    Subscribe,
+    /// Move a mobile node to another access router.
+    Handoff {
+        /// The mobile node.
+        mobile_node: String,
+        /// The access router.
+        access_router: String,
+    },
+    /// Let one mobile node call another.
+    Call {
+        /// The caller.
+        caller: String,
+        /// The callee.
+        callee: String,
+    },
+    /// End one call, or all calls of the lab.
+    HangUp {
+        /// The call.
+        call: Option<String>,
+    },
+    /// Kill a node's agent with SIGKILL, as a crash would.
+    Kill {
+        /// The node.
+        node: String,
+    },
+    /// What `exec` needs to enter a node: the answer carries the file descriptors of its network namespace and of
+    /// the lab's user, mount and PID namespaces (`SCM_RIGHTS`).
+    Enter {
+        /// The node.
+        node: String,
+    },
+    /// End the lab.
+    Down,
+}
+
+/// What the supervisor answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<LabStatus>),
+    /// To [`Request::Handoff`]: this handoff of the node has begun.
+    Handoff {
+        /// Which one.
+        handoff: HandoffNumber,
+    },
+    /// To [`Request::Call`]: the caller has been told to call.
+    Call {
+        /// The new call's Call-ID.
+        call: String,
+    },
+    /// Done; there is nothing to tell.
+    Done,
+    /// It cannot be done.
+    Error {
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// A lab as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabStatus {
+    /// The lab's name.
+    pub name: String,
+    /// What it was built from.
+    pub topology: Topology,
+    /// The backends that run, never `auto`.
+    pub emulation: EmulationSettings,
+    /// The supervisor's process id, as the host sees it.
+    pub supervisor_pid: i32,
+    /// One entry a node, in the topology's order.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// A node as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// State of its agent; routers have none.
+    pub agent: Option<AgentState>,
+    /// The agent's process id inside the lab's PID namespace.
+    pub pid: Option<i32>,
+    /// A mobile node's current access router.
+    pub attached_to: Option<String>,
+}
+
+/// State of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Started, not ready yet.
+    Starting,
+    /// Ready.
+    Running,
+    /// Ended.
+    Dead,
+}
+
+/// What the supervisor writes to the readiness pipe during `up`, one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// So much of a stage is done.
+    Stage {
+        /// Which stage.
+        stage: Stage,
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        total: usize,
+    },
+    /// The lab is up.
+    Up {
+        /// Seconds that each stage took, in order.
+        seconds: Vec<(Stage, f64)>,
+    },
+    /// The lab could not come up; the supervisor ends.
+    Failed {
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// The stages of `up`, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Namespaces are created.
+    Namespaces,
+    /// Links, addresses and routes are created.
+    Links,
+    /// Delay, loss and rate are put on the links.
+    Emulation,
+    /// Agents start and open their sockets.
+    Agents,
+    /// The servers form a stable ring.
+    Ring,
+    /// The mobile nodes register.
+    Registration,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 6] =
+        [Stage::Namespaces, Stage::Links, Stage::Emulation, Stage::Agents, Stage::Ring, Stage::Registration];
+
+    /// Its name in progress bars and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Namespaces => "namespaces",
+            Stage::Links => "links",
+            Stage::Emulation => "emulation",
+            Stage::Agents => "agents",
+            Stage::Ring => "ring",
+            Stage::Registration => "registration",
+        }
+    }
+}

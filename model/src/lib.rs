@@ -1,0 +1,26 @@
+//! The data that crosses crates or processes: topology, experiment, records, messages.
+//!
+//! Nothing here has behaviour beyond validation and pure functions of the data, and the only I/O is to read the
+//! two kinds of input file.
+
+pub mod agent;
+pub mod control;
+pub mod diagnostic;
+pub mod experiment;
+pub mod overlay_id;
+pub mod paths;
+pub mod random;
+pub mod record;
+pub mod ring;
+pub mod settings;
+pub mod time;
+pub mod topology;
+pub mod units;
+mod yaml;
+
+pub use diagnostic::Diagnostic;
+pub use experiment::Experiment;
+pub use overlay_id::OverlayId;
+pub use record::{Event, Record};
+pub use time::Time;
+pub use topology::{NodeId, Topology};

@@ -1,0 +1,272 @@
+//! What happened, when and where: one schema for lab and simulator, one JSON object per line of `records.jsonl`.
+
+use crate::{OverlayId, Time};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One thing that happened at one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When, on the clock that all nodes share.
+    pub at: Time,
+    /// Name of the node.
+    pub node: String,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Number of a mobile node's attachment: 0 for the first, then one more for each handoff.
+pub type HandoffNumber = u32;
+
+/// What can happen. Durations are in nanoseconds, calls are named by their SIP Call-ID.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The network end of the mobile node's radio link left this access router. Written by the emulator.
+    Detached {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The old access router.
+        access_router: String,
+    },
+    /// The network end of the mobile node's radio link is at this access router. Written by the emulator.
+    Attached {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The new access router.
+        access_router: String,
+        /// What the attachment itself cost the emulator.
+        #[serde(with = "nanos")]
+        attach_cost: Duration,
+        /// Frames that were on the radio link at detachment and were dropped.
+        frames_dropped: u64,
+    },
+    /// The mobile node knows that it is behind another access router.
+    LinkTriggered {
+        /// Which handoff.
+        handoff: HandoffNumber,
+    },
+    /// The new care-of address is usable.
+    AddressConfigured {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The care-of address.
+        address: IpAddr,
+    },
+    /// The first multicast REGISTER of an anchor discovery was sent.
+    DiscoveryStarted {
+        /// Which handoff.
+        handoff: HandoffNumber,
+    },
+    /// A server was chosen as anchor.
+    AnchorSelected {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// Address of the anchor SIP server.
+        anchor: IpAddr,
+        /// How fast it had answered.
+        #[serde(with = "nanos")]
+        response_time: Duration,
+        /// How many servers had answered when the choice was made.
+        answers: u32,
+        /// How many of them within δ.
+        within_delta: u32,
+    },
+    /// A REGISTER was sent for the first time.
+    RegisterSent {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// To whom.
+        scope: RegistrationScope,
+    },
+    /// A REGISTER was answered 200.
+    Registered {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// By whom.
+        scope: RegistrationScope,
+        /// Registration Request Delay (RFC 6076 §4.1).
+        #[serde(with = "nanos")]
+        rrd: Duration,
+        /// The servers that the request passed, first to last, as the answer's Via headers name them.
+        path: Vec<IpAddr>,
+    },
+    /// A REGISTER failed; the node starts over with a discovery.
+    RegistrationFailed {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// By whom.
+        scope: RegistrationScope,
+        /// The final status; 408 also stands for no answer.
+        status: u16,
+    },
+    /// A re-INVITE with the new care-of address was sent to the correspondent node for the first time.
+    UpdateSent {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The call.
+        call: String,
+    },
+    /// The correspondent node answered the re-INVITE.
+    UpdateAnswered {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The call.
+        call: String,
+        /// The final status.
+        status: u16,
+    },
+    /// The caller was told to call.
+    CallStarted {
+        /// The call.
+        call: String,
+        /// Address-of-record of the callee.
+        callee: String,
+    },
+    /// The caller has the 200 to its INVITE.
+    CallEstablished {
+        /// The call.
+        call: String,
+        /// Session Request Delay (RFC 6076 §4.3): here to the 200, as nobody rings in a lab.
+        #[serde(with = "nanos")]
+        srd: Duration,
+        /// What the caches were worth.
+        cache: CacheOutcome,
+        /// The servers that the INVITE passed, first to last; empty when it went straight to the callee.
+        path: Vec<IpAddr>,
+    },
+    /// The call could not be set up.
+    CallFailed {
+        /// The call.
+        call: String,
+        /// The final status; 408 also stands for no answer.
+        status: u16,
+    },
+    /// The callee accepted the call.
+    CallAccepted {
+        /// The call.
+        call: String,
+        /// Address-of-record of the caller.
+        caller: String,
+    },
+    /// The call is over, at this end.
+    CallEnded {
+        /// The call.
+        call: String,
+    },
+    /// A server passed an INVITE on; first and last of a call bound the time inside the overlay.
+    InviteForwarded {
+        /// The call.
+        call: String,
+        /// Where to.
+        to: IpAddr,
+    },
+    /// From now on this end sends its media there.
+    MediaRetargeted {
+        /// The call.
+        call: String,
+        /// The peer's care-of address.
+        to: IpAddr,
+    },
+    /// The first media packet left for that address.
+    MediaFirstSent {
+        /// The call.
+        call: String,
+        /// The peer's care-of address.
+        to: IpAddr,
+    },
+    /// The first media packet between this pair of addresses arrived.
+    MediaFirstReceived {
+        /// The call.
+        call: String,
+        /// Whence.
+        from: IpAddr,
+        /// At which of this node's own addresses; `to` in JSON, where `at` is the record's instant.
+        #[serde(rename = "to")]
+        at: IpAddr,
+        /// Silence of this stream before the packet; zero for the first packet of a call.
+        #[serde(with = "nanos")]
+        silence: Duration,
+        /// Packets of this stream missing before it, by RTP sequence number.
+        lost: u64,
+    },
+    /// What this end received in the call, written when the call ends.
+    MediaSummary {
+        /// The call.
+        call: String,
+        /// RTP packets sent.
+        sent: u64,
+        /// RTP packets received.
+        received: u64,
+        /// Packets missing by RTP sequence number.
+        lost: u64,
+        /// The longest silence.
+        #[serde(with = "nanos")]
+        longest_silence: Duration,
+    },
+    /// A server's place on the ring changed.
+    RingChanged {
+        /// Its identifier.
+        id: OverlayId,
+        /// Its predecessor, if it knows one.
+        predecessor: Option<OverlayId>,
+        /// Its successor list, nearest first.
+        successors: Vec<OverlayId>,
+    },
+    /// A server gave up on a peer that did not answer.
+    PeerFailed {
+        /// The peer.
+        id: OverlayId,
+    },
+    /// Bindings that a server holds, after a change: as home or replica, and as anchor.
+    BindingsChanged {
+        /// As home server or replica.
+        home: u32,
+        /// As anchor.
+        anchor: u32,
+    },
+}
+
+/// Which of its two servers a mobile node registers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationScope {
+    /// The care-of address, with the anchor SIP server.
+    Anchor,
+    /// The anchor, with the home SIP server, over the overlay.
+    Home,
+}
+
+/// What the two caches did for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheOutcome {
+    /// The caller's own entry was right.
+    Tier1Hit,
+    /// The caller's own entry was out of date, the anchor had a right one.
+    Tier1StaleTier2Hit,
+    /// The caller's own entry was out of date; the overlay was asked.
+    Tier1Stale,
+    /// The anchor's entry was right.
+    Tier2Hit,
+    /// The anchor's entry was out of date; the overlay was asked.
+    Tier2Stale,
+    /// No entry; the overlay was asked.
+    Miss,
+}
+
+/// Durations as whole nanoseconds.
+pub(crate) mod nanos {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
+}

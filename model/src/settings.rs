@@ -1,0 +1,148 @@
+//! The knobs of the protocols, resolved: what a topology file may set under `samp:`, with every default filled in.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How SAMP behaves; the defaults are `profile: recommended`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampSettings {
+    /// δ: servers that answer a discovery within it are candidates for anchor (the paper: 30–50 ms for IP telephony).
+    pub delta: Duration,
+    /// How long a discovery waits when nobody answered within δ.
+    pub discovery_deadline: Duration,
+    /// How an anchor is picked among the candidates.
+    pub anchor_select: AnchorSelect,
+    /// Whether a move within the anchor's reach updates the anchor only.
+    pub hierarchical_registration: bool,
+    /// The caller's own cache of care-of addresses (tier 1), or none.
+    pub tier1: CacheSettings,
+    /// The anchor's cache of callees' anchors (tier 2), or none.
+    pub tier2: CacheSettings,
+    /// How long an INVITE sent on a tier-1 hit may stay unanswered before the call goes through the anchor.
+    pub stale_deadline: Duration,
+    /// An anchor or correspondent node that has not answered for so long is looked for elsewhere.
+    pub anchor_timeout: Duration,
+    /// Lifetime that a mobile node asks for its bindings.
+    pub registration_lifetime: Duration,
+    /// Time to live of the multicast REGISTER: its scope in routers.
+    pub multicast_ttl: u8,
+    /// SIP's T1 (RFC 3261 §17.1.1.1).
+    pub t1: Duration,
+    /// The overlay of the servers.
+    pub chord: ChordSettings,
+}
+
+impl Default for SampSettings {
+    fn default() -> Self {
+        let delta = Duration::from_millis(40);
+        Self {
+            delta,
+            discovery_deadline: 4 * delta,
+            anchor_select: AnchorSelect::Random,
+            hierarchical_registration: true,
+            tier1: CacheSettings { enabled: true, lifetime: Duration::from_secs(60), size: 64 },
+            tier2: CacheSettings { enabled: true, lifetime: Duration::from_secs(600), size: 4096 },
+            stale_deadline: Duration::from_millis(200),
+            anchor_timeout: Duration::from_secs(1),
+            registration_lifetime: Duration::from_secs(600),
+            multicast_ttl: 32,
+            t1: Duration::from_millis(500),
+            chord: ChordSettings::default(),
+        }
+    }
+}
+
+/// How a mobile node picks its anchor SIP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnchorSelect {
+    /// At random among those that answered within δ (the paper).
+    Random,
+    /// The one that answered first.
+    Fastest,
+}
+
+/// One cache of the two-tier caching.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CacheSettings {
+    /// Whether it is consulted and filled.
+    pub enabled: bool,
+    /// How long an entry is believed.
+    pub lifetime: Duration,
+    /// Entries at most; the oldest goes first.
+    pub size: usize,
+}
+
+/// The Chord ring of the SIP servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChordSettings {
+    /// L: length of the successor lists; a ring of fewer than L + 1 members uses members − 1.
+    pub successors: usize,
+    /// Time between two stabilisations.
+    pub stabilize_period: Duration,
+    /// A peer that has not answered an overlay request for so long is taken for dead.
+    pub peer_timeout: Duration,
+    /// r: how many distinct servers hold a binding, its home server included.
+    pub replicas: usize,
+}
+
+impl Default for ChordSettings {
+    fn default() -> Self {
+        Self {
+            successors: 4,
+            stabilize_period: Duration::from_secs(1),
+            peer_timeout: Duration::from_secs(1),
+            replicas: 2,
+        }
+    }
+}
+
+/// The media of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MediaSettings {
+    /// Time between two RTP packets of a stream; 20 ms is 50 packets/s.
+    pub packet_interval: Duration,
+    /// Payload bytes in an RTP packet; 160 is 20 ms of G.711.
+    pub payload_bytes: usize,
+}
+
+impl Default for MediaSettings {
+    fn default() -> Self {
+        Self { packet_interval: Duration::from_millis(20), payload_bytes: 160 }
+    }
+}
+
+/// Who makes the links' delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkBackend {
+    /// netem where the kernel has it, else the userspace delay line; resolved in the plan.
+    #[default]
+    Auto,
+    /// The kernel's sch_netem.
+    Netem,
+    /// samp-lab's own delay line.
+    Userspace,
+}
+
+/// How a handoff moves a mobile node to another access router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachMode {
+    /// The default, `switch`; resolved in the plan.
+    #[default]
+    Auto,
+    /// One write to the air's attachment table.
+    Switch,
+    /// The interface itself moves from one access router's namespace into the next one's.
+    Move,
+}
+
+/// How the lab emulates links and the air, as asked (`auto` allowed) or as resolved (never `auto`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmulationSettings {
+    /// Who makes the delay of wired links.
+    pub links: LinkBackend,
+    /// How handoffs are done.
+    pub attach: AttachMode,
+}

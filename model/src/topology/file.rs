@@ -1,0 +1,250 @@
+//! The topology file as it is written: its fields, their types, and nothing decided yet.
+
+use crate::settings::{AnchorSelect, AttachMode, LinkBackend};
+use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
+use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
+use serde::Deserialize;
+use serde_yaml::Spanned;
+use std::str::FromStr;
+
+/// Nodes in a topology at most.
+pub(super) const MAX_NODES: u64 = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopologyFile {
+    pub(super) name: Option<Value<Title>>,
+    pub(super) seed: Option<Value<Whole<0, { u64::MAX }>>>,
+    pub(super) grid: Option<Grid>,
+    pub(super) mobile_nodes: Option<MobileNodes>,
+    pub(super) radio: Option<RadioLink>,
+    #[serde(default)]
+    pub(super) nodes: Entries<ExplicitNode>,
+    pub(super) links: Option<Vec<WiredLink>>,
+    pub(super) samp: Option<Samp>,
+    pub(super) media: Option<Media>,
+    pub(super) emulation: Option<Emulation>,
+}
+
+/// Access routers side by side, neighbours linked, one SIP server in the middle of each domain.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Grid {
+    pub(super) width: Value<Whole<1, MAX_NODES>>,
+    pub(super) height: Value<Whole<1, MAX_NODES>>,
+    pub(super) spacing: Option<Value<Metres>>,
+    pub(super) domain: Option<Domain>,
+    pub(super) link: GridLink,
+    pub(super) server_link: GridLink,
+}
+
+/// So many access routers share a SIP server.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Domain {
+    pub(super) width: Value<Whole<1, MAX_NODES>>,
+    pub(super) height: Value<Whole<1, MAX_NODES>>,
+}
+
+/// Mobile nodes `mn1`, `mn2`, ….
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MobileNodes {
+    pub(super) count: Value<Whole<1, MAX_NODES>>,
+    pub(super) start: Option<Spanned<String>>,
+}
+
+/// A node with a name of its own. Which fields it may have depends on its kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplicitNode {
+    pub(super) kind: Value<Word<Kind>>,
+    pub(super) position: Option<Spanned<Vec<Value<Metres>>>>,
+    pub(super) start: Option<Spanned<String>>,
+    pub(super) radio: Option<Spanned<RadioLink>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    AccessRouter,
+    Router,
+    SipServer,
+    MobileNode,
+}
+
+impl Keyword for Kind {
+    const WHAT: &'static str = "a kind of node";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("access_router", Self::AccessRouter),
+        ("router", Self::Router),
+        ("sip_server", Self::SipServer),
+        ("mobile_node", Self::MobileNode),
+    ];
+}
+
+/// What a link, or one direction of it, does to packets.
+#[derive(Clone, Copy)]
+pub(super) struct Quality<'f> {
+    pub(super) one_way_delay: Option<&'f Value<Delay>>,
+    pub(super) loss: Option<&'f Value<Percent>>,
+    pub(super) rate: Option<&'f Value<Rate>>,
+}
+
+/// The same both ways.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GridLink {
+    one_way_delay: Value<Delay>,
+    loss: Option<Value<Percent>>,
+    rate: Option<Value<Rate>>,
+}
+
+impl GridLink {
+    pub(super) fn quality(&self) -> Quality<'_> {
+        Quality {
+            one_way_delay: Some(&self.one_way_delay),
+            loss: self.loss.as_ref(),
+            rate: self.rate.as_ref(),
+        }
+    }
+}
+
+/// `reverse` is from the second end to the first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WiredLink {
+    pub(super) between: Spanned<Vec<Spanned<String>>>,
+    one_way_delay: Value<Delay>,
+    loss: Option<Value<Percent>>,
+    rate: Option<Value<Rate>>,
+    pub(super) reverse: Option<Reverse>,
+}
+
+impl WiredLink {
+    pub(super) fn quality(&self) -> Quality<'_> {
+        Quality {
+            one_way_delay: Some(&self.one_way_delay),
+            loss: self.loss.as_ref(),
+            rate: self.rate.as_ref(),
+        }
+    }
+}
+
+/// `reverse` is from the access router to the mobile node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RadioLink {
+    one_way_delay: Option<Value<Delay>>,
+    loss: Option<Value<Percent>>,
+    rate: Option<Value<Rate>>,
+    pub(super) reverse: Option<Reverse>,
+}
+
+impl RadioLink {
+    pub(super) fn quality(&self) -> Quality<'_> {
+        Quality {
+            one_way_delay: self.one_way_delay.as_ref(),
+            loss: self.loss.as_ref(),
+            rate: self.rate.as_ref(),
+        }
+    }
+}
+
+/// What differs in the other direction.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reverse {
+    one_way_delay: Option<Value<Delay>>,
+    loss: Option<Value<Percent>>,
+    rate: Option<Value<Rate>>,
+}
+
+impl Reverse {
+    pub(super) fn quality(&self) -> Quality<'_> {
+        Quality {
+            one_way_delay: self.one_way_delay.as_ref(),
+            loss: self.loss.as_ref(),
+            rate: self.rate.as_ref(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Samp {
+    pub(super) delta: Option<Value<Interval>>,
+    pub(super) discovery_deadline: Option<Value<Interval>>,
+    pub(super) anchor_select: Option<Value<Word<AnchorSelect>>>,
+    pub(super) hierarchical_registration: Option<Value<Word<bool>>>,
+    pub(super) tier1: Option<Cache>,
+    pub(super) tier2: Option<Cache>,
+    pub(super) stale_deadline: Option<Value<Interval>>,
+    pub(super) anchor_timeout: Option<Value<Interval>>,
+    pub(super) registration_lifetime: Option<Value<Interval>>,
+    pub(super) multicast_ttl: Option<Value<Whole<1, 255>>>,
+    pub(super) t1: Option<Value<Interval>>,
+    pub(super) successors: Option<Value<Whole<1, 32>>>,
+    pub(super) stabilize_period: Option<Value<Interval>>,
+    pub(super) peer_timeout: Option<Value<Interval>>,
+    pub(super) replicas: Option<Value<Whole<1, 33>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    pub(super) enabled: Option<Value<Word<bool>>>,
+    pub(super) lifetime: Option<Value<Interval>>,
+    pub(super) size: Option<Value<Whole<1, 1_000_000>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Media {
+    pub(super) packet_interval: Option<Value<Interval>>,
+    pub(super) payload_bytes: Option<Value<Whole<1, 1400>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Emulation {
+    pub(super) links: Option<Value<Word<LinkBackend>>>,
+    pub(super) attach: Option<Value<Word<AttachMode>>>,
+}
+
+impl Keyword for AnchorSelect {
+    const WHAT: &'static str = "a way to select an anchor";
+    const WORDS: &'static [(&'static str, Self)] = &[("random", Self::Random), ("fastest", Self::Fastest)];
+}
+
+impl Keyword for LinkBackend {
+    const WHAT: &'static str = "a way to emulate links";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("netem", Self::Netem), ("userspace", Self::Userspace)];
+}
+
+impl Keyword for AttachMode {
+    const WHAT: &'static str = "a way to hand off";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("switch", Self::Switch), ("move", Self::Move)];
+}
+
+/// A coordinate or a distance.
+#[derive(Clone, Copy)]
+pub(super) struct Metres(pub(super) f64);
+
+impl Metres {
+    const MAX: f64 = 1e6;
+}
+
+impl FromStr for Metres {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.parse::<f64>() {
+            Ok(metres) if metres.abs() <= Self::MAX => Ok(Self(metres)),
+            _ => Err(InvalidValue {
+                message: format!("{} is not a distance", crate::diagnostic::quote(text)),
+                hint: "write metres as a number from -1000000 to 1000000, without a unit".to_owned(),
+            }),
+        }
+    }
+}

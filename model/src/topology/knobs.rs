@@ -1,0 +1,93 @@
+//! The topology file's knobs, `samp:`, `media:` and `emulation:`, with their defaults filled in.
+
+use super::file::{Cache, Emulation, Media, Samp};
+use crate::settings::{CacheSettings, EmulationSettings, MediaSettings, SampSettings};
+use crate::units::Interval;
+use crate::yaml::{Errors, Value, Whole, Word, span};
+use std::time::Duration;
+
+/// SAMP's knobs, with defaults where the file says nothing.
+pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
+    let mut settings = SampSettings::default();
+    let Some(file) = file else { return settings };
+    let ms = Duration::from_millis;
+
+    interval(errors, &mut settings.delta, file.delta.as_ref(), ms(1));
+    settings.discovery_deadline = 4 * settings.delta;
+    interval(errors, &mut settings.discovery_deadline, file.discovery_deadline.as_ref(), settings.delta);
+    interval(errors, &mut settings.stale_deadline, file.stale_deadline.as_ref(), ms(1));
+    interval(errors, &mut settings.anchor_timeout, file.anchor_timeout.as_ref(), ms(1));
+    interval(errors, &mut settings.t1, file.t1.as_ref(), ms(10));
+    interval(errors, &mut settings.chord.stabilize_period, file.stabilize_period.as_ref(), ms(10));
+    interval(errors, &mut settings.chord.peer_timeout, file.peer_timeout.as_ref(), ms(10));
+    interval(errors, &mut settings.registration_lifetime, file.registration_lifetime.as_ref(), ms(1000));
+    if settings.registration_lifetime.subsec_nanos() != 0
+        && let Some(lifetime) = &file.registration_lifetime
+    {
+        errors.report(span(lifetime), "SIP counts lifetimes in whole seconds", |error| {
+            error.hint("write it without a fraction of a second")
+        });
+    }
+    cache(errors, &mut settings.tier1, file.tier1.as_ref());
+    cache(errors, &mut settings.tier2, file.tier2.as_ref());
+
+    settings.anchor_select = errors.value_or(file.anchor_select.as_ref(), Word(settings.anchor_select)).0;
+    settings.hierarchical_registration =
+        errors.value_or(file.hierarchical_registration.as_ref(), Word(true)).0;
+    if let Some(Whole(ttl)) = file.multicast_ttl.as_ref().and_then(|ttl| errors.value(ttl)) {
+        settings.multicast_ttl = ttl as u8;
+    }
+    if let Some(Whole(successors)) = file.successors.as_ref().and_then(|value| errors.value(value)) {
+        settings.chord.successors = successors as usize;
+    }
+    if let Some(Whole(replicas)) = file.replicas.as_ref().and_then(|value| errors.value(value)) {
+        settings.chord.replicas = replicas as usize;
+    }
+    let most = settings.chord.successors + 1;
+    if settings.chord.replicas > most
+        && let Some(replicas) = &file.replicas
+    {
+        let message = "more replicas than a home server and its successors can hold";
+        errors.report(span(replicas), message, |error| {
+            error.hint(format!("at most `successors` + 1, which is {most}"))
+        });
+    }
+    settings
+}
+
+fn cache(errors: &mut Errors, settings: &mut CacheSettings, file: Option<&Cache>) {
+    let Some(file) = file else { return };
+    settings.enabled = errors.value_or(file.enabled.as_ref(), Word(settings.enabled)).0;
+    settings.size = errors.value_or(file.size.as_ref(), Whole(settings.size as u64)).0 as usize;
+    interval(errors, &mut settings.lifetime, file.lifetime.as_ref(), Duration::from_millis(1));
+}
+
+/// The media's knobs.
+pub(super) fn media(errors: &mut Errors, file: Option<&Media>) -> MediaSettings {
+    let mut settings = MediaSettings::default();
+    let Some(file) = file else { return settings };
+    interval(errors, &mut settings.packet_interval, file.packet_interval.as_ref(), Duration::from_millis(1));
+    settings.payload_bytes =
+        errors.value_or(file.payload_bytes.as_ref(), Whole(settings.payload_bytes as u64)).0 as usize;
+    settings
+}
+
+/// What is asked of the emulation.
+pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> EmulationSettings {
+    let mut settings = EmulationSettings::default();
+    let Some(file) = file else { return settings };
+    settings.links = errors.value_or(file.links.as_ref(), Word(settings.links)).0;
+    settings.attach = errors.value_or(file.attach.as_ref(), Word(settings.attach)).0;
+    settings
+}
+
+/// Sets a time that the file may give, and that is at least `least`.
+fn interval(errors: &mut Errors, setting: &mut Duration, file: Option<&Value<Interval>>, least: Duration) {
+    let Some(file) = file else { return };
+    let Some(interval) = errors.value(file) else { return };
+    *setting = interval.get();
+    if *setting < least {
+        errors
+            .report(span(file), "this time is too short", |error| error.hint(format!("at least {least:?}")));
+    }
+}

@@ -1,0 +1,674 @@
+//! From the file to the topology: names are bound, defaults filled in, addresses given out, mistakes reported.
+
+use super::file::{
+    ExplicitNode, Grid, Kind, MAX_NODES, MobileNodes, Quality, RadioLink, Reverse, TopologyFile, WiredLink,
+};
+use super::{AccessNetwork, Link, LinkQuality, Node, NodeId, NodeKind, Radio, Topology, knobs};
+use crate::diagnostic::{Diagnostic, quote, suggest_name};
+use crate::random;
+use crate::units::{Delay, Percent, Rate};
+use crate::yaml::{Errors, Source, Whole, Word, span, span_of_all};
+use rand::RngExt;
+use serde_yaml::Spanned;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Characters in a node's name at most: `NAME-acc` must fit an interface name.
+const LONGEST_NAME: usize = 11;
+/// Words that `start:` gives a meaning of their own.
+const RESERVED_NAMES: [&str; 2] = ["spread", "random"];
+/// Wired links of a router at most: the kernel routes multicast between 32 interfaces, and one is for access.
+const MAX_WIRED_LINKS: usize = 31;
+/// Radio link, both ways, where the file says nothing.
+const DEFAULT_RADIO: LinkQuality =
+    LinkQuality { one_way_delay: Duration::from_millis(1), loss: 0.0, rate: None };
+/// Metres between neighbours of a grid where the file says nothing.
+const DEFAULT_SPACING: f64 = 100.0;
+/// Routers and servers have the addresses after this one, in node order.
+const NODE_ADDRESSES: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 0);
+/// Access networks are cut from this prefix, in node order.
+const ACCESS_NETWORKS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
+/// Bits of an address below that prefix.
+const ACCESS_BITS: u32 = 24;
+/// Bits of a host number in an access network at least, so that small labs have /24 subnets.
+const MIN_HOST_BITS: u32 = 8;
+/// Host number of the first mobile node; the access router is 1.
+const FIRST_HOST: u32 = 2;
+/// Domain of all addresses-of-record.
+const SIP_DOMAIN: &str = "samp.test";
+
+/// What the text `source` describes; `seed` replaces the file's own.
+pub(super) fn resolve(source: &Source, seed: Option<u64>) -> Result<Topology, Vec<Diagnostic>> {
+    let file: TopologyFile = source.parse()?;
+    let mut resolver = Resolver {
+        errors: Errors::new(source.clone()),
+        nodes: Vec::new(),
+        links: Vec::new(),
+        ids: HashMap::new(),
+    };
+    match resolver.topology(&file, seed) {
+        Some(topology) if resolver.errors.is_empty() => Ok(topology),
+        _ => Err(resolver.errors.into_list()),
+    }
+}
+
+struct Resolver<'f> {
+    errors: Errors,
+    nodes: Vec<DraftNode<'f>>,
+    links: Vec<DraftLink>,
+    /// Index of each name in `nodes`.
+    ids: HashMap<String, usize>,
+}
+
+struct DraftNode<'f> {
+    name: String,
+    /// What of the file made it.
+    at: Range<usize>,
+    kind: DraftKind<'f>,
+}
+
+enum DraftKind<'f> {
+    Router {
+        access: bool,
+        position: Option<[f64; 2]>,
+    },
+    SipServer,
+    MobileNode {
+        start: Start<'f>,
+        radio: Radio,
+    },
+    /// Its kind is an error, already reported; the name is known.
+    Unknown,
+}
+
+#[derive(Clone, Copy)]
+enum Start<'f> {
+    /// The mobile node has this share of the way through the list of access routers: number, of how many.
+    Spread(u64, u64),
+    /// Anywhere.
+    Random,
+    /// At this access router.
+    At(&'f Spanned<String>),
+    /// Missing, already reported.
+    Unknown,
+}
+
+struct DraftLink {
+    ends: [String; 2],
+    quality: [LinkQuality; 2],
+    /// Where each end is named in the file; nowhere for the links of a grid.
+    named: Option<[Range<usize>; 2]>,
+}
+
+impl<'f> Resolver<'f> {
+    fn topology(&mut self, file: &'f TopologyFile, seed: Option<u64>) -> Option<Topology> {
+        let name = self.errors.title(file.name.as_ref());
+        let file_seed = self.errors.value_or(file.seed.as_ref(), Whole(1)).0;
+        let seed = seed.unwrap_or(file_seed);
+        let samp = knobs::samp(&mut self.errors, file.samp.as_ref());
+        let media = knobs::media(&mut self.errors, file.media.as_ref());
+        let emulation = knobs::emulation(&mut self.errors, file.emulation.as_ref());
+        let [up, down] = self.radio([DEFAULT_RADIO; 2], file.radio.as_ref());
+        let radio = Radio { up, down };
+        self.check_size(file)?;
+
+        // Generated nodes come before explicit ones of the same kind; the sort is stable.
+        // A name that is missing because the grid or a name is wrong is no second mistake.
+        let mut all_named = file.grid.as_ref().is_none_or(|grid| self.grid(grid).is_some());
+        if let Some(nodes) = &file.mobile_nodes {
+            self.mobile_nodes(nodes, &radio);
+        }
+        for (name, node) in &file.nodes.0 {
+            all_named &= self.check_name(name);
+            self.explicit_node(name, node, &radio);
+        }
+        self.nodes.sort_by_key(|node| match node.kind {
+            DraftKind::Router { .. } => 0,
+            DraftKind::SipServer => 1,
+            DraftKind::MobileNode { .. } => 2,
+            DraftKind::Unknown => 3,
+        });
+        self.ids = self.nodes.iter().enumerate().map(|(id, node)| (node.name.clone(), id)).collect();
+
+        for link in file.links.iter().flatten() {
+            self.explicit_link(link, all_named);
+        }
+        let links = self.bind_links();
+        let starts = self.bind_starts(seed, all_named);
+        if !self.errors.is_empty() {
+            return None;
+        }
+        self.check_population()?;
+        self.check_connected(&links)?;
+        let nodes = self.address(&starts?)?;
+        Some(Topology { name, seed, nodes, links, samp, media, emulation })
+    }
+
+    /// That there are nodes, and not too many to begin with them.
+    fn check_size(&mut self, file: &TopologyFile) -> Option<()> {
+        let mut total = file.nodes.0.len() as u64;
+        let mut largest = file.nodes.0.first().map_or(0..0, |(name, _)| span(name));
+        if let Some(grid) = &file.grid {
+            let (width, height) = (self.errors.value(&grid.width)?.0, self.errors.value(&grid.height)?.0);
+            total += width * height;
+            largest = span(&grid.width);
+        }
+        if let Some(nodes) = &file.mobile_nodes {
+            total += self.errors.value(&nodes.count)?.0;
+        }
+        if total == 0 {
+            self.errors.report(0..0, "the topology has no nodes", |error| {
+                error.hint("add a `grid:`, or `nodes:` and `links:`; topologies/line.yaml shows how")
+            });
+            return None;
+        }
+        if total > MAX_NODES {
+            self.errors.report(largest, format!("the topology has {total} nodes or more"), |error| {
+                error.hint(format!("at most {MAX_NODES} fit"))
+            });
+            return None;
+        }
+        Some(())
+    }
+
+    /// The access routers `ar-x-y`, their links, and the servers `s1`, `s2`, … of the domains.
+    fn grid(&mut self, grid: &Grid) -> Option<()> {
+        let at = span(&grid.width);
+        let (width, height) = (self.errors.value(&grid.width)?.0, self.errors.value(&grid.height)?.0);
+        let spacing = match &grid.spacing {
+            None => DEFAULT_SPACING,
+            Some(spacing) => {
+                let metres = self.errors.value(spacing)?.0;
+                if metres <= 0.0 {
+                    self.errors.report(span(spacing), "a spacing is more than 0", |error| {
+                        error.hint("write metres, as `spacing: 100`")
+                    });
+                    return None;
+                }
+                metres
+            }
+        };
+        let (domain_width, domain_height) = match &grid.domain {
+            None => (width, height),
+            Some(domain) => (self.errors.value(&domain.width)?.0, self.errors.value(&domain.height)?.0),
+        };
+        let link = self.changes(grid.link.quality()).applied_to(LinkQuality::default());
+        let server_link = self.changes(grid.server_link.quality()).applied_to(LinkQuality::default());
+
+        let router = |x: u64, y: u64| format!("ar-{x}-{y}");
+        for y in 0..height {
+            for x in 0..width {
+                let position = Some([x as f64 * spacing, y as f64 * spacing]);
+                self.add(router(x, y), at.clone(), DraftKind::Router { access: true, position });
+                if x + 1 < width {
+                    self.link([router(x, y), router(x + 1, y)], [link; 2]);
+                }
+                if y + 1 < height {
+                    self.link([router(x, y), router(x, y + 1)], [link; 2]);
+                }
+            }
+        }
+        let mut number = 0;
+        for top in (0..height).step_by(domain_height as usize) {
+            for left in (0..width).step_by(domain_width as usize) {
+                number += 1;
+                let right = width.min(left + domain_width) - 1;
+                let bottom = height.min(top + domain_height) - 1;
+                self.add(format!("s{number}"), at.clone(), DraftKind::SipServer);
+                let centre = router(left.midpoint(right), top.midpoint(bottom));
+                self.link([centre, format!("s{number}")], [server_link; 2]);
+            }
+        }
+        Some(())
+    }
+
+    /// The mobile nodes `mn1`, `mn2`, ….
+    fn mobile_nodes(&mut self, nodes: &'f MobileNodes, radio: &Radio) {
+        let Some(Whole(count)) = self.errors.value(&nodes.count) else { return };
+        for number in 0..count {
+            let start = match &nodes.start {
+                None => Start::Spread(number, count),
+                Some(start) if start.value == "spread" => Start::Spread(number, count),
+                Some(start) if start.value == "random" => Start::Random,
+                Some(start) => Start::At(start),
+            };
+            let kind = DraftKind::MobileNode { start, radio: radio.clone() };
+            self.add(format!("mn{}", number + 1), span(&nodes.count), kind);
+        }
+    }
+
+    fn check_name(&mut self, name: &Spanned<String>) -> bool {
+        let text = name.value.as_str();
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let hint = if RESERVED_NAMES.contains(&text) {
+            format!("`start: {text}` has a meaning of its own; take another name")
+        } else if text.len() > LONGEST_NAME
+            || !text.starts_with(|c: char| c.is_ascii_lowercase())
+            || !text.bytes().all(valid)
+        {
+            format!("begin with a letter and use at most {LONGEST_NAME} of a-z, 0-9 and `-`")
+        } else {
+            return true;
+        };
+        self.errors.report(span(name), format!("{} is not a name for a node", quote(text)), |error| {
+            error.hint(hint)
+        });
+        false
+    }
+
+    fn explicit_node(&mut self, name: &Spanned<String>, node: &'f ExplicitNode, radio: &Radio) {
+        let at = span(name);
+        if self.ids.contains_key(&name.value) {
+            let message = format!("{} is defined twice", quote(&name.value));
+            self.errors.report(at, message, |error| {
+                error
+                    .label("the grid or `mobile_nodes` already has a node of this name")
+                    .hint("give this node another name")
+            });
+            return;
+        }
+        let Some(Word(kind)) = self.errors.value(&node.kind) else {
+            self.add(name.value.clone(), at, DraftKind::Unknown);
+            return;
+        };
+        if let Some(position) = &node.position
+            && kind != Kind::AccessRouter
+        {
+            self.misplaced(span_of_all(position), "position", "access routers");
+        }
+        if let Some(start) = &node.start
+            && kind != Kind::MobileNode
+        {
+            self.misplaced(span(start), "start", "mobile nodes");
+        }
+        if let Some(radio) = &node.radio
+            && kind != Kind::MobileNode
+        {
+            self.misplaced(span(radio), "radio", "mobile nodes");
+        }
+        let kind = match kind {
+            Kind::Router => DraftKind::Router { access: false, position: None },
+            Kind::AccessRouter => DraftKind::Router { access: true, position: self.position(node) },
+            Kind::SipServer => DraftKind::SipServer,
+            Kind::MobileNode => {
+                if node.start.is_none() {
+                    let message = format!("the mobile node {} has no start", quote(&name.value));
+                    self.errors.report(at.clone(), message, |error| {
+                        error
+                            .label("begins nowhere")
+                            .hint("add the access router where it begins: `start: ar1`")
+                    });
+                }
+                let [up, down] =
+                    self.radio([radio.up, radio.down], node.radio.as_ref().map(|radio| &radio.value));
+                let start = node.start.as_ref().map_or(Start::Unknown, Start::At);
+                DraftKind::MobileNode { start, radio: Radio { up, down } }
+            }
+        };
+        self.add(name.value.clone(), at, kind);
+    }
+
+    fn misplaced(&mut self, at: Range<usize>, field: &str, owners: &str) {
+        self.errors.report(at, format!("only {owners} have a `{field}`"), |error| {
+            error.label("does not belong here").hint(format!("remove `{field}`, or change `kind`"))
+        });
+    }
+
+    fn position(&mut self, node: &ExplicitNode) -> Option<[f64; 2]> {
+        let position = node.position.as_ref()?;
+        let [x, y] = &position.value[..] else {
+            self.errors.report(span_of_all(position), "a position has two coordinates", |error| {
+                error.hint("write `position: [x, y]`, in metres")
+            });
+            return None;
+        };
+        Some([self.errors.value(x)?.0, self.errors.value(y)?.0])
+    }
+
+    fn explicit_link(&mut self, link: &WiredLink, all_named: bool) {
+        let forward = self.changes(link.quality()).applied_to(LinkQuality::default());
+        let backward = self.reverse(forward, link.reverse.as_ref());
+        let [a, b] = &link.between.value[..] else {
+            let message = format!("a link has two ends, not {}", link.between.value.len());
+            self.errors.report(span_of_all(&link.between), message, |error| {
+                error.hint("write `between: [ar1, ar2]`")
+            });
+            return;
+        };
+        let mut bound = true;
+        for end in [a, b] {
+            bound &= match self.ids.get(&end.value).map(|&id| &self.nodes[id].kind) {
+                None => {
+                    self.dangling(end, all_named, |_| true);
+                    false
+                }
+                Some(DraftKind::MobileNode { .. }) => {
+                    let message = format!("{} is a mobile node and has no wired links", quote(&end.value));
+                    self.errors.report(span(end), message, |error| {
+                        error
+                            .label("a mobile node")
+                            .hint("its radio link goes to the access router that its `start` names")
+                    });
+                    false
+                }
+                Some(DraftKind::Unknown) => false,
+                Some(_) => true,
+            };
+        }
+        if bound {
+            self.links.push(DraftLink {
+                ends: [a.value.clone(), b.value.clone()],
+                quality: [forward, backward],
+                named: Some([span(a), span(b)]),
+            });
+        }
+    }
+
+    /// The links with indexes for names. All links are checked here, as a grid's count too.
+    fn bind_links(&mut self) -> Vec<Link> {
+        let mut links: Vec<Link> = Vec::new();
+        let mut seen: HashMap<[usize; 2], Option<Range<usize>>> = HashMap::new();
+        let mut degree: Vec<Vec<Option<Range<usize>>>> = vec![Vec::new(); self.nodes.len()];
+        for DraftLink { ends: names, quality, named } in std::mem::take(&mut self.links) {
+            let ends = [self.ids[&names[0]], self.ids[&names[1]]];
+            let both = named.clone().map(|[a, b]| a.start..b.end);
+            if let Some(both) = &both {
+                if ends[0] == ends[1] {
+                    let message = format!("a link from {} to itself", quote(&names[0]));
+                    self.errors.report(both.clone(), message, |error| {
+                        error.label("the same node twice").hint("a link is between two nodes")
+                    });
+                    continue;
+                }
+                if let Some(first) = seen.get(&sorted(ends)) {
+                    let message = format!("{} and {} are already linked", quote(&names[0]), quote(&names[1]));
+                    self.errors.report(both.clone(), message, |error| match first {
+                        Some(first) => error
+                            .label("linked again")
+                            .related(first.clone(), "first linked here")
+                            .hint("remove one; `reverse` sets what differs in the other direction"),
+                        None => error.label("linked by the grid").hint("remove this link"),
+                    });
+                    continue;
+                }
+                if ends.iter().all(|&end| matches!(self.nodes[end].kind, DraftKind::SipServer)) {
+                    let message =
+                        format!("{} and {} are both SIP servers", quote(&names[0]), quote(&names[1]));
+                    self.errors.report(both.clone(), message, |error| {
+                        error.label("no router here").hint("a SIP server has one link, and that to a router")
+                    });
+                    continue;
+                }
+            }
+            seen.insert(sorted(ends), both);
+            for (side, &end) in ends.iter().enumerate() {
+                let here = named.as_ref().map(|named| named[side].clone());
+                self.check_degree(end, &degree[end], here.clone());
+                degree[end].push(here);
+            }
+            links.push(Link { ends: ends.map(NodeId), quality });
+        }
+        // A link that was refused above may be the one that a server lacks.
+        let all_bound = self.errors.is_empty();
+        for (node, links) in self.nodes.iter().zip(&degree) {
+            if all_bound && matches!(node.kind, DraftKind::SipServer) && links.is_empty() {
+                let message = format!("the SIP server {} has no link", quote(&node.name));
+                self.errors.report(node.at.clone(), message, |error| {
+                    error.label("not connected").hint(format!(
+                        "add it under `links:`: `- {{ between: [ar1, {}], one_way_delay: 500us }}`",
+                        node.name
+                    ))
+                });
+            }
+        }
+        links
+    }
+
+    /// That one more link, named `here`, is not too many for a node that already has `links`.
+    fn check_degree(&mut self, node: usize, links: &[Option<Range<usize>>], here: Option<Range<usize>>) {
+        let node = &self.nodes[node];
+        let at = here.unwrap_or_else(|| node.at.clone());
+        match node.kind {
+            DraftKind::SipServer if links.len() == 1 => {
+                let message = format!("the SIP server {} has more than one link", quote(&node.name));
+                self.errors.report(at, message, |error| {
+                    let error = error.hint("a SIP server has one link, and that to a router");
+                    match &links[0] {
+                        Some(first) => {
+                            error.label("linked again").related(first.clone(), "first linked here")
+                        }
+                        None => error.label("linked by the grid"),
+                    }
+                });
+            }
+            DraftKind::Router { .. } if links.len() == MAX_WIRED_LINKS => {
+                let message =
+                    format!("the router {} has more than {MAX_WIRED_LINKS} links", quote(&node.name));
+                self.errors.report(at, message, |error| {
+                    error.label("one link too many").hint(
+                        "the kernel routes multicast between at most 32 interfaces; add a router between",
+                    )
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Where each mobile node begins; none when that cannot be said, with or without an error of its own.
+    fn bind_starts(&mut self, seed: u64, all_named: bool) -> Option<Vec<NodeId>> {
+        let access_routers: Vec<_> = (0..self.nodes.len()).filter(|&id| self.is_access_router(id)).collect();
+        let mut rng = random::generator(seed, "start");
+        let mut starts = Some(Vec::new());
+        let mut reported: Option<&str> = None;
+        for id in 0..self.nodes.len() {
+            let DraftKind::MobileNode { start, .. } = self.nodes[id].kind else { continue };
+            let at = match start {
+                Start::At(name) => match self.ids.get(&name.value) {
+                    Some(&id) if self.is_access_router(id) => Some(id),
+                    Some(&id) if matches!(self.nodes[id].kind, DraftKind::Unknown) => None,
+                    // All generated nodes share one name.
+                    _ if reported.is_some_and(|reported| std::ptr::eq(reported, name.value.as_str())) => None,
+                    found => {
+                        reported = Some(&name.value);
+                        if found.is_some() {
+                            let message = format!("{} is not an access router", quote(&name.value));
+                            self.errors.report(span(name), message, |error| {
+                                error
+                                    .label("no mobile node can be here")
+                                    .hint("mobile nodes begin at a node of `kind: access_router`")
+                            });
+                        } else {
+                            self.dangling(name, all_named, |kind| {
+                                matches!(kind, DraftKind::Router { access: true, .. })
+                            });
+                        }
+                        None
+                    }
+                },
+                _ if access_routers.is_empty() => None,
+                Start::Spread(number, count) => {
+                    Some(access_routers[(number as usize * access_routers.len()) / count as usize])
+                }
+                Start::Random => Some(access_routers[rng.random_range(0..access_routers.len())]),
+                Start::Unknown => None,
+            };
+            match (at, &mut starts) {
+                (Some(at), Some(starts)) => starts.push(NodeId(at)),
+                _ => starts = None,
+            }
+        }
+        starts
+    }
+
+    /// Reports a name that no node has; `fits` says which nodes it could have meant.
+    fn dangling(&mut self, name: &Spanned<String>, all_named: bool, fits: impl Fn(&DraftKind<'f>) -> bool) {
+        if !all_named {
+            return;
+        }
+        let nodes = &self.nodes;
+        self.errors.report(span(name), format!("there is no node {}", quote(&name.value)), |error| {
+            let candidates = nodes.iter().filter(|node| fits(&node.kind)).map(|node| node.name.as_str());
+            let error = error.label("not defined");
+            error.hint(
+                suggest_name(&name.value, candidates)
+                    .unwrap_or_else(|| "define it under `nodes:`".to_owned()),
+            )
+        });
+    }
+
+    /// That mobile nodes have where to be and with whom to register.
+    fn check_population(&mut self) -> Option<()> {
+        let Some(mobile) = self.nodes.iter().find(|node| matches!(node.kind, DraftKind::MobileNode { .. }))
+        else {
+            return Some(());
+        };
+        let at = mobile.at.clone();
+        let mut complete = Some(());
+        if !(0..self.nodes.len()).any(|id| self.is_access_router(id)) {
+            self.errors.report(at.clone(), "there are mobile nodes, but no access router", |error| {
+                error.hint("add one under `nodes:`: `ar1: { kind: access_router }`")
+            });
+            complete = None;
+        }
+        if !self.nodes.iter().any(|node| matches!(node.kind, DraftKind::SipServer)) {
+            self.errors.report(at, "there are mobile nodes, but no SIP server", |error| {
+                error.hint("add one under `nodes:`, `s1: { kind: sip_server }`, and link it to a router")
+            });
+            complete = None;
+        }
+        complete
+    }
+
+    /// That every router and server can reach every other.
+    fn check_connected(&mut self, links: &[Link]) -> Option<()> {
+        let mut neighbours = vec![Vec::new(); self.nodes.len()];
+        for Link { ends: [a, b], .. } in links {
+            neighbours[a.0].push(b.0);
+            neighbours[b.0].push(a.0);
+        }
+        let mut reached = vec![false; self.nodes.len()];
+        let mut queue = vec![0];
+        while let Some(id) = queue.pop() {
+            if !std::mem::replace(&mut reached[id], true) {
+                queue.extend(&neighbours[id]);
+            }
+        }
+        let lost = self
+            .nodes
+            .iter()
+            .zip(reached)
+            .find(|(node, reached)| !reached && !matches!(node.kind, DraftKind::MobileNode { .. }));
+        let Some((lost, _)) = lost else { return Some(()) };
+        let message =
+            format!("there is no path from {} to {}", quote(&self.nodes[0].name), quote(&lost.name));
+        self.errors.report(lost.at.clone(), message, |error| {
+            error.label("not connected to the rest").hint("add a link between the two parts under `links:`")
+        });
+        None
+    }
+
+    /// The nodes with their addresses.
+    fn address(&mut self, starts: &[NodeId]) -> Option<Vec<Node>> {
+        // Beside the mobile nodes a subnet has its own address, the access router and the broadcast address.
+        let hosts = starts.len() as u32 + FIRST_HOST + 1;
+        let host_bits = hosts.next_power_of_two().ilog2().max(MIN_HOST_BITS);
+        let access_routers = (0..self.nodes.len()).filter(|&id| self.is_access_router(id)).count();
+        if access_routers as u64 > 1 << (ACCESS_BITS - host_bits) {
+            let at = self.nodes[0].at.clone();
+            let message = format!(
+                "{access_routers} access networks for {} mobile nodes each do not fit {ACCESS_NETWORKS}/8",
+                starts.len()
+            );
+            self.errors
+                .report(at, message, |error| error.hint("use fewer access routers or fewer mobile nodes"));
+            return None;
+        }
+        let mut access_network = 0;
+        let mut starts = (FIRST_HOST..).zip(starts);
+        let mut fixed_addresses =
+            (u32::from(NODE_ADDRESSES) + 1..).map(|address| Ipv4Addr::from(address).into());
+        let nodes = std::mem::take(&mut self.nodes);
+        nodes
+            .into_iter()
+            .map(|DraftNode { name, kind, .. }| {
+                let kind = match kind {
+                    DraftKind::Router { access, position } => NodeKind::Router {
+                        address: fixed_addresses.next()?,
+                        access: access.then(|| {
+                            let prefix = u32::from(ACCESS_NETWORKS) + (access_network << host_bits);
+                            access_network += 1;
+                            AccessNetwork {
+                                prefix: Ipv4Addr::from(prefix).into(),
+                                prefix_len: (32 - host_bits) as u8,
+                                position,
+                            }
+                        }),
+                    },
+                    DraftKind::SipServer => NodeKind::SipServer { address: fixed_addresses.next()? },
+                    DraftKind::MobileNode { radio, .. } => {
+                        let (host, &start) = starts.next()?;
+                        let address_of_record = format!("sip:{name}@{SIP_DOMAIN}");
+                        NodeKind::MobileNode { address_of_record, start, host, radio }
+                    }
+                    DraftKind::Unknown => return None,
+                };
+                Some(Node { name, kind })
+            })
+            .collect()
+    }
+
+    /// Both directions of a radio link, up and down: what the file gives holds for both, and its `reverse` for down.
+    fn radio(&mut self, [up, down]: [LinkQuality; 2], file: Option<&RadioLink>) -> [LinkQuality; 2] {
+        let Some(file) = file else { return [up, down] };
+        let both = self.changes(file.quality());
+        [both.applied_to(up), self.reverse(both.applied_to(down), file.reverse.as_ref())]
+    }
+
+    fn reverse(&mut self, base: LinkQuality, file: Option<&Reverse>) -> LinkQuality {
+        file.map_or(base, |reverse| self.changes(reverse.quality()).applied_to(base))
+    }
+
+    fn changes(&mut self, file: Quality<'_>) -> Changes {
+        Changes {
+            one_way_delay: file.one_way_delay.and_then(|delay| self.errors.value(delay)),
+            loss: file.loss.and_then(|loss| self.errors.value(loss)),
+            rate: file.rate.and_then(|rate| self.errors.value(rate)),
+        }
+    }
+
+    fn add(&mut self, name: String, at: Range<usize>, kind: DraftKind<'f>) {
+        self.ids.insert(name.clone(), self.nodes.len());
+        self.nodes.push(DraftNode { name, at, kind });
+    }
+
+    fn link(&mut self, ends: [String; 2], quality: [LinkQuality; 2]) {
+        self.links.push(DraftLink { ends, quality, named: None });
+    }
+
+    fn is_access_router(&self, id: usize) -> bool {
+        matches!(self.nodes[id].kind, DraftKind::Router { access: true, .. })
+    }
+}
+
+/// What a file says about one direction of a link.
+struct Changes {
+    one_way_delay: Option<Delay>,
+    loss: Option<Percent>,
+    rate: Option<Rate>,
+}
+
+impl Changes {
+    fn applied_to(&self, base: LinkQuality) -> LinkQuality {
+        LinkQuality {
+            one_way_delay: self.one_way_delay.map_or(base.one_way_delay, Delay::get),
+            loss: self.loss.map_or(base.loss, Percent::fraction),
+            rate: self.rate.map(Rate::bits_per_second).or(base.rate),
+        }
+    }
+}
+
+fn sorted([a, b]: [usize; 2]) -> [usize; 2] {
+    [a.min(b), a.max(b)]
+}

@@ -1,0 +1,833 @@
+//! What topology files mean, and what is said about bad ones.
+
+use super::*;
+use crate::diagnostic::render_all;
+use proptest::prelude::*;
+
+/// A file with a bit of everything, and nothing wrong with it.
+const GOOD: &str = "\
+nodes:
+  ar1: { kind: access_router }
+  ar2: { kind: access_router, position: [100, 0] }
+  s1: { kind: sip_server }
+  mn1: { kind: mobile_node, start: ar1 }
+links:
+  - { between: [ar1, ar2], one_way_delay: 5ms }
+  - { between: [ar1, s1], one_way_delay: 500us }
+";
+
+const GRID: &str = "\
+grid:
+  width: 3
+  height: 3
+  domain: { width: 2, height: 2 }
+  link: { one_way_delay: 2ms }
+  server_link: { one_way_delay: 500us }
+mobile_nodes:
+  count: 4
+";
+
+fn good(text: &str) -> Topology {
+    parse("test.yaml", text).unwrap_or_else(|errors| panic!("{}", render_all(&errors, false)))
+}
+
+fn errors(text: &str) -> Vec<Diagnostic> {
+    parse("test.yaml", text).expect_err("the file is bad")
+}
+
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../topologies/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Each error as `line:column message | label | hint`.
+fn told(text: &str) -> Vec<String> {
+    errors(text)
+        .iter()
+        .map(|error| {
+            let hint = error.hint.as_deref().unwrap_or_default();
+            format!("{}:{} {} | {} | {hint}", error.line, error.column, error.message, error.label)
+        })
+        .collect()
+}
+
+/// (what of the good file is replaced, by what, all that is said about it)
+fn check(good: &str, table: &[(&str, &str, &[&str])]) {
+    for (from, to, expected) in table {
+        assert!(good.contains(from), "{from}");
+        let text = good.replacen(from, to, 1);
+        assert_eq!(told(&text), *expected, "\n{from:?} → {to:?}\n{text}");
+    }
+}
+
+#[test]
+fn shipped_files_are_good() {
+    let line = parse("topologies/line.yaml", &shipped("line.yaml")).unwrap();
+    assert_eq!((line.name.as_str(), line.nodes.len(), line.links.len()), ("line", 5, 2));
+
+    let grid = parse("topologies/grid-small.yaml", &shipped("grid-small.yaml")).unwrap();
+    assert_eq!(grid.name, "grid-small");
+    assert_eq!(
+        (grid.access_routers().count(), grid.sip_servers().count(), grid.mobile_nodes().count()),
+        (16, 4, 8)
+    );
+    assert_eq!(grid.links.len(), 24 + 4);
+}
+
+#[test]
+fn what_the_shipped_comments_offer_is_what_holds_anyway() {
+    let text = shipped("grid-small.yaml");
+    let (head, offer) = text.split_once("# What may be added").unwrap();
+    let offer: String = offer
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| {
+            line.starts_with("  ")
+                || ["samp:", "media:", "emulation:"].iter().any(|key| line.starts_with(key))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(offer.contains("replicas:") && offer.contains("emulation:"), "{offer}");
+    assert_eq!(good(&format!("{head}\n{offer}")), good(head));
+}
+
+#[test]
+fn loading_names_the_file() {
+    let path = format!("{}/../topologies/line.yaml", env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(load(Path::new(&path)).unwrap().seed, 1);
+    assert_eq!(load_seeded(Path::new(&path), Some(9)).unwrap().seed, 9);
+
+    let missing = load(Path::new("no/such.yaml")).unwrap_err();
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0].line, missing[0].column), (0, 0));
+    let shown = missing[0].render(false);
+    assert!(shown.starts_with("error: cannot read this file: No such file"), "{shown}");
+    assert!(shown.contains("--> no/such.yaml"), "{shown}");
+}
+
+#[test]
+fn addresses_and_names_are_deterministic() {
+    let topology = good(GRID);
+    assert_eq!(topology, good(GRID));
+    assert_eq!(topology.name, "test");
+    let names: Vec<_> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(
+        names.join(" "),
+        "ar-0-0 ar-1-0 ar-2-0 ar-0-1 ar-1-1 ar-2-1 ar-0-2 ar-1-2 ar-2-2 s1 s2 s3 s4 mn1 mn2 mn3 mn4"
+    );
+    let id = |name| topology.find(name).unwrap();
+    let ar = topology.node(id("ar-1-2"));
+    assert_eq!(ar.address(), Some("172.16.0.8".parse().unwrap()));
+    let access = ar.access().unwrap();
+    assert_eq!((access.prefix, access.prefix_len), ("10.0.7.0".parse().unwrap(), 24));
+    assert_eq!(access.position, Some([100.0, 200.0]));
+    assert_eq!(topology.node(id("s4")).address(), Some("172.16.0.13".parse().unwrap()));
+    assert_eq!(topology.care_of_address(id("mn4"), id("ar-1-2")), "10.0.7.5".parse::<IpAddr>().unwrap());
+    let NodeKind::MobileNode { address_of_record, host, radio, .. } = &topology.node(id("mn4")).kind else {
+        panic!()
+    };
+    assert_eq!((address_of_record.as_str(), *host), ("sip:mn4@samp.test", 5));
+    assert_eq!(radio.up.one_way_delay, Duration::from_millis(1));
+}
+
+#[test]
+fn domains_may_be_partial() {
+    let topology = good(GRID);
+    let hosts: Vec<_> = topology
+        .links
+        .iter()
+        .filter(|link| matches!(topology.node(link.ends[1]).kind, NodeKind::SipServer { .. }))
+        .map(|link| topology.node(link.ends[0]).name.as_str())
+        .collect();
+    assert_eq!(hosts, ["ar-0-0", "ar-2-0", "ar-0-2", "ar-2-2"]);
+    // One server in the middle when no domain is given.
+    let whole = good(&GRID.replace("  domain: { width: 2, height: 2 }\n", ""));
+    let link = whole.links.last().unwrap();
+    assert_eq!(link.ends.map(|end| whole.node(end).name.as_str()), ["ar-1-1", "s1"]);
+}
+
+#[test]
+fn mobile_nodes_start_where_they_are_told() {
+    let starts = |text: &str| -> Vec<usize> {
+        let topology = good(text);
+        let start = |id| match topology.node(id).kind {
+            NodeKind::MobileNode { start, .. } => start.0,
+            _ => unreachable!(),
+        };
+        topology.mobile_nodes().map(start).collect()
+    };
+    assert_eq!(starts(GRID), [0, 2, 4, 6]);
+    assert_eq!(starts(&format!("{GRID}  start: spread\n")), [0, 2, 4, 6]);
+    assert_eq!(starts(&format!("{GRID}  start: ar-1-1\n")), [4, 4, 4, 4]);
+    let random = |seed: u64| starts(&format!("{GRID}  start: random\nseed: {seed}\n"));
+    assert_eq!(random(1), random(1));
+    assert_ne!(random(1), random(2));
+    assert!(random(3).iter().all(|&start| start < 9));
+}
+
+#[test]
+fn a_grid_and_explicit_nodes_add_up() {
+    let topology = good(&format!(
+        "{GRID}nodes:
+  far: {{ kind: access_router }}
+  r1: {{ kind: router }}
+  extra: {{ kind: mobile_node, start: far }}
+links:
+  - {{ between: [ar-2-2, r1], one_way_delay: 1ms }}
+  - {{ between: [r1, far], one_way_delay: 1ms }}
+"
+    ));
+    let id = |name| topology.find(name).unwrap();
+    assert_eq!(id("far"), NodeId(9));
+    assert_eq!(topology.node(id("far")).access().unwrap().prefix, "10.0.9.0".parse::<IpAddr>().unwrap());
+    assert!(topology.node(id("r1")).access().is_none());
+    assert!(matches!(
+        topology.node(id("extra")).kind,
+        NodeKind::MobileNode { host: 6, start: NodeId(9), .. }
+    ));
+}
+
+#[test]
+fn reverse_overrides_the_way_back() {
+    let text = GOOD
+        .replace("5ms }", "5ms, loss: 0.1%, rate: 1gbit, reverse: { one_way_delay: 8ms } }")
+        .replace("start: ar1 }", "start: ar1, radio: { one_way_delay: 3ms, reverse: { rate: 64kbit } } }");
+    let topology =
+        good(&format!("{text}radio: {{ one_way_delay: 2ms, loss: 1%, reverse: {{ loss: 50% }} }}\n"));
+    let ms = Duration::from_millis;
+    assert_eq!(
+        topology.links[0].quality,
+        [
+            LinkQuality { one_way_delay: ms(5), loss: 0.001, rate: Some(1_000_000_000) },
+            LinkQuality { one_way_delay: ms(8), loss: 0.001, rate: Some(1_000_000_000) },
+        ]
+    );
+    let NodeKind::MobileNode { radio, .. } = &topology.nodes[3].kind else { panic!() };
+    assert_eq!(radio.up, LinkQuality { one_way_delay: ms(3), loss: 0.01, rate: None });
+    assert_eq!(radio.down, LinkQuality { one_way_delay: ms(3), loss: 0.5, rate: Some(64_000) });
+}
+
+#[test]
+fn settings_replace_defaults() {
+    let topology = good(&format!(
+        "{GOOD}
+name: other
+samp:
+  delta: 30ms
+  anchor_select: fastest
+  hierarchical_registration: false
+  tier1: {{ enabled: false }}
+  tier2: {{ lifetime: 5s, size: 7 }}
+  registration_lifetime: 60s
+  multicast_ttl: 3
+  successors: 2
+  replicas: 3
+media: {{ packet_interval: 10ms, payload_bytes: 80 }}
+emulation: {{ links: userspace, attach: move }}
+"
+    ));
+    assert_eq!(topology.name, "other");
+    let samp = &topology.samp;
+    assert_eq!(
+        (samp.delta, samp.discovery_deadline),
+        (Duration::from_millis(30), Duration::from_millis(120))
+    );
+    assert_eq!(samp.anchor_select, crate::settings::AnchorSelect::Fastest);
+    assert!(!samp.hierarchical_registration && !samp.tier1.enabled && samp.tier2.enabled);
+    assert_eq!((samp.tier2.lifetime, samp.tier2.size), (Duration::from_secs(5), 7));
+    assert_eq!((samp.registration_lifetime, samp.multicast_ttl), (Duration::from_secs(60), 3));
+    assert_eq!((samp.chord.successors, samp.chord.replicas), (2, 3));
+    assert_eq!(
+        (topology.media.packet_interval, topology.media.payload_bytes),
+        (Duration::from_millis(10), 80)
+    );
+    assert_eq!(topology.emulation.links, crate::settings::LinkBackend::Userspace);
+    assert_eq!(topology.emulation.attach, crate::settings::AttachMode::Move);
+}
+
+#[test]
+fn anchors_aliases_and_merges_work() {
+    let text = GOOD
+        .replace("one_way_delay: 5ms", "one_way_delay: &slow 5ms")
+        .replace("one_way_delay: 500us", "one_way_delay: *slow");
+    let topology = good(&text);
+    assert_eq!(topology.links[1].quality, topology.links[0].quality);
+    // An error in an alias is where the alias is used.
+    check(
+        &text,
+        &[(
+            "start: ar1",
+            "start: *slow",
+            &[
+                "5:36 alias of an anchor that is not defined above |  | define it with `&name`, or quote a value that begins with `*`",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn bad_structure() {
+    check(
+        GOOD,
+        &[
+            (
+                "one_way_delay: 5ms",
+                "one_way_dealy: 5ms",
+                &[
+                    "7:28 unknown field `one_way_dealy`, expected `between`, `one_way_delay`, `loss`, `rate` or `reverse` | unknown field | did you mean `one_way_delay`?",
+                ],
+            ),
+            (
+                "nodes:",
+                "colour: red\nnodes:",
+                &[
+                    "1:1 unknown field `colour`, expected `name`, `seed`, `grid`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media` or `emulation` | unknown field | ",
+                ],
+            ),
+            (
+                ", one_way_delay: 5ms",
+                "",
+                &[
+                    "7:7 missing field `one_way_delay` | `one_way_delay` belongs beside this | add `one_way_delay: 2ms`",
+                ],
+            ),
+            (
+                "kind: sip_server",
+                "",
+                &["4:7 missing field `kind` | `kind` belongs beside this | add `kind: access_router`"],
+            ),
+            (
+                "ar2: {",
+                "ar1: {",
+                &["3:3 `ar1` is defined twice | defined again | remove or rename one of the two"],
+            ),
+            (
+                "5ms }",
+                "5ms, one_way_delay: 6ms }",
+                &["7:48 `one_way_delay` is defined twice | defined again | remove or rename one of the two"],
+            ),
+            ("5ms", "[5ms]", &["7:43 expected a single value, found a list | expected a single value | "]),
+            ("[ar1, ar2]", "ar1-ar2", &["7:16 expected a list, found a single value | expected a list | "]),
+            (
+                "{ kind: sip_server }",
+                "sip_server",
+                &["4:7 expected fields with values, found a single value | expected fields with values | "],
+            ),
+            ("5ms", "~", &["7:43 a value is missing | empty | write one, or remove the field"]),
+            (
+                "ar2]",
+                "ar2",
+                &[
+                    "7:16 invalid YAML: mismatched bracket '[' closed by '}' |  | each `{` needs its `}`, each `[` its `]`, with commas between the parts",
+                ],
+            ),
+            (
+                "  ar2:",
+                "   ar2:",
+                &[
+                    "3:4 invalid YAML: while parsing a block mapping, did not find expected key |  | check the indentation: what belongs together begins in the same column",
+                ],
+            ),
+            (
+                "links:",
+                "seed: a: b\nlinks:",
+                &[
+                    "6:8 invalid YAML: mapping values are not allowed in this context |  | check the indentation, and quote a value that contains `: `",
+                ],
+            ),
+            (
+                "links:",
+                "---\nlinks:",
+                &[
+                    "7:1 the file has more than one YAML document |  | remove the line `---` and what follows, or put it in another file",
+                ],
+            ),
+            (
+                "5ms",
+                "!fast 5ms",
+                &["7:49 unknown tag `!fast` |  | remove it, or quote a value that begins with `!`"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bad_values() {
+    let delay = "write a delay as 2ms, 500us or 1s";
+    for (from, to, expected) in [
+        ("5ms", "5", format!("7:43 `5` has no unit |  | {delay}")),
+        ("5ms", "61s", "7:43 `61s` is out of range for a delay |  | a delay is at most 60s".to_owned()),
+        (
+            "5ms",
+            "5ms, loss: 0.1",
+            "7:54 `0.1` has no unit |  | write a percentage as 0.1%".to_owned(),
+        ),
+        (
+            "5ms",
+            "5ms, rate: 1Gbit",
+            "7:54 `Gbit` is no unit of a rate |  | write a rate as 64kbit, 100mbit or 1gbit".to_owned(),
+        ),
+        (
+            "access_router }",
+            "acess_router }",
+            "2:16 `acess_router` is not a kind of node |  | did you mean `access_router`?".to_owned(),
+        ),
+        (
+            "[100, 0]",
+            "[100, nan]",
+            "3:47 `nan` is not a distance |  | write metres as a number from -1000000 to 1000000, without a unit".to_owned(),
+        ),
+        (
+            "nodes:",
+            "name: My lab\nnodes:",
+            "1:7 `My lab` is not a name |  | write at most 32 of a-z, 0-9 and `-`".to_owned(),
+        ),
+        (
+            "nodes:",
+            "seed: -1\nnodes:",
+            "1:7 `-1` is not a whole number |  | write a whole number from 0 to 18446744073709551615".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { tier1: { size: 0 } }\nnodes:",
+            "1:24 `0` is out of range |  | write a whole number from 1 to 1000000".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { hierarchical_registration: yes }\nnodes:",
+            "1:36 `yes` is not true or false |  | write `true` or `false`".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { delta: 1us }\nnodes:",
+            "1:16 this time is too short |  | at least 1ms".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { discovery_deadline: 20ms }\nnodes:",
+            "1:29 this time is too short |  | at least 40ms".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { registration_lifetime: 1500ms }\nnodes:",
+            "1:32 SIP counts lifetimes in whole seconds |  | write it without a fraction of a second".to_owned(),
+        ),
+        (
+            "nodes:",
+            "samp: { replicas: 6 }\nnodes:",
+            "1:19 more replicas than a home server and its successors can hold |  | at most `successors` + 1, which is 5".to_owned(),
+        ),
+        (
+            "nodes:",
+            "emulation: { links: tc }\nnodes:",
+            "1:21 `tc` is not a way to emulate links |  | write `auto`, `netem` or `userspace`".to_owned(),
+        ),
+    ] {
+        check(GOOD, &[(from, to, &[&expected])]);
+    }
+}
+
+#[test]
+fn bad_meaning() {
+    check(
+        GOOD,
+        &[
+            (
+                "ar2], one",
+                "ar22], one",
+                &["7:22 there is no node `ar22` | not defined | there are `ar1` to `ar2`"],
+            ),
+            (
+                "ar2], one",
+                "zz], one",
+                &["7:22 there is no node `zz` | not defined | define it under `nodes:`"],
+            ),
+            (
+                "start: ar1",
+                "start: mn1",
+                &[
+                    "5:36 `mn1` is not an access router | no mobile node can be here | mobile nodes begin at a node of `kind: access_router`",
+                ],
+            ),
+            (
+                "start: ar1",
+                "start: ar3",
+                &["5:36 there is no node `ar3` | not defined | there are `ar1` to `ar2`"],
+            ),
+            (
+                ", start: ar1",
+                "",
+                &[
+                    "5:3 the mobile node `mn1` has no start | begins nowhere | add the access router where it begins: `start: ar1`",
+                ],
+            ),
+            (
+                "ar2], one",
+                "ar1], one",
+                &["7:17 a link from `ar1` to itself | the same node twice | a link is between two nodes"],
+            ),
+            (
+                "ar2], one",
+                "mn1], one",
+                &[
+                    "7:22 `mn1` is a mobile node and has no wired links | a mobile node | its radio link goes to the access router that its `start` names",
+                ],
+            ),
+            (
+                "[ar1, ar2], one",
+                "[ar1], one",
+                &["7:17 a link has two ends, not 1 |  | write `between: [ar1, ar2]`"],
+            ),
+            (
+                "[ar1, ar2], one",
+                "[], one",
+                &["7:16 a link has two ends, not 0 |  | write `between: [ar1, ar2]`"],
+            ),
+            (
+                "links:",
+                "links:\n  - { between: [ar2, ar1], one_way_delay: 1ms }",
+                &[
+                    "8:17 `ar1` and `ar2` are already linked | linked again | remove one; `reverse` sets what differs in the other direction",
+                ],
+            ),
+            (
+                "links:",
+                "links:\n  - { between: [ar2, s1], one_way_delay: 1ms }",
+                &[
+                    "9:22 the SIP server `s1` has more than one link | linked again | a SIP server has one link, and that to a router",
+                ],
+            ),
+            (
+                "  mn1:",
+                "  s2: { kind: sip_server }\n  mn1:",
+                &[
+                    "5:3 the SIP server `s2` has no link | not connected | add it under `links:`: `- { between: [ar1, s2], one_way_delay: 500us }`",
+                ],
+            ),
+            (
+                "links:",
+                "links:\n  - { between: [s1, s2], one_way_delay: 1ms }",
+                &["7:21 there is no node `s2` | not defined | did you mean `s1`?"],
+            ),
+            (
+                "  - { between: [ar1, ar2], one_way_delay: 5ms }\n",
+                "",
+                &[
+                    "3:3 there is no path from `ar1` to `ar2` | not connected to the rest | add a link between the two parts under `links:`",
+                ],
+            ),
+            (
+                "ar2: {",
+                "Ar2: {",
+                &[
+                    "3:3 `Ar2` is not a name for a node |  | begin with a letter and use at most 11 of a-z, 0-9 and `-`",
+                ],
+            ),
+            (
+                "ar2: {",
+                "long-name-ab: {",
+                &[
+                    "3:3 `long-name-ab` is not a name for a node |  | begin with a letter and use at most 11 of a-z, 0-9 and `-`",
+                ],
+            ),
+            (
+                "mn1: {",
+                "random: {",
+                &[
+                    "5:3 `random` is not a name for a node |  | `start: random` has a meaning of its own; take another name",
+                ],
+            ),
+            (
+                "sip_server }",
+                "sip_server, position: [1, 2] }",
+                &[
+                    "4:38 only access routers have a `position` | does not belong here | remove `position`, or change `kind`",
+                ],
+            ),
+            (
+                "sip_server }",
+                "sip_server, start: ar1 }",
+                &[
+                    "4:34 only mobile nodes have a `start` | does not belong here | remove `start`, or change `kind`",
+                ],
+            ),
+            (
+                "sip_server }",
+                "sip_server, radio: { loss: 1% } }",
+                &[
+                    "4:34 only mobile nodes have a `radio` | does not belong here | remove `radio`, or change `kind`",
+                ],
+            ),
+            (
+                "[100, 0]",
+                "[100]",
+                &["3:42 a position has two coordinates |  | write `position: [x, y]`, in metres"],
+            ),
+            (
+                GOOD,
+                "",
+                &[
+                    "1:1 the topology has no nodes |  | add a `grid:`, or `nodes:` and `links:`; topologies/line.yaml shows how",
+                ],
+            ),
+            (
+                GOOD,
+                "mobile_nodes: { count: 2 }",
+                &[
+                    "1:24 there are mobile nodes, but no access router |  | add one under `nodes:`: `ar1: { kind: access_router }`",
+                    "1:24 there are mobile nodes, but no SIP server |  | add one under `nodes:`, `s1: { kind: sip_server }`, and link it to a router",
+                ],
+            ),
+            (
+                GOOD,
+                "nodes:\n  s1: { kind: sip_server }\n  s2: { kind: sip_server }\nlinks:\n  - { between: [s1, s2], one_way_delay: 1ms }\n",
+                &[
+                    "5:17 `s1` and `s2` are both SIP servers | no router here | a SIP server has one link, and that to a router",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bad_grids() {
+    check(
+        GRID,
+        &[
+            ("width: 3", "width: 0", &["2:10 `0` is out of range |  | write a whole number from 1 to 10000"]),
+            (
+                "width: 3",
+                "width: 5000",
+                &["2:10 the topology has 15004 nodes or more |  | at most 10000 fit"],
+            ),
+            (
+                "count: 4",
+                "count: 4\n  start: ar-9-9",
+                &["9:10 there is no node `ar-9-9` | not defined | there are `ar-0-0` to `ar-2-2`"],
+            ),
+            (
+                "height: 3",
+                "height: 3\n  spacing: 0",
+                &["4:12 a spacing is more than 0 |  | write metres, as `spacing: 100`"],
+            ),
+            (
+                "count: 4\n",
+                "count: 4\nnodes:\n  ar-0-0: { kind: router }\n",
+                &[
+                    "10:3 `ar-0-0` is defined twice | the grid or `mobile_nodes` already has a node of this name | give this node another name",
+                ],
+            ),
+            (
+                "count: 4\n",
+                "count: 4\nlinks:\n  - { between: [ar-1-0, ar-0-0], one_way_delay: 1ms }\n",
+                &["10:17 `ar-1-0` and `ar-0-0` are already linked | linked by the grid | remove this link"],
+            ),
+            (
+                "count: 4\n",
+                "count: 4\nlinks:\n  - { between: [ar-1-0, s1], one_way_delay: 1ms }\n",
+                &[
+                    "10:25 the SIP server `s1` has more than one link | linked by the grid | a SIP server has one link, and that to a router",
+                ],
+            ),
+        ],
+    );
+    let wide = GRID.replace("width: 3", "width: 60").replace("height: 3", "height: 60");
+    let wide = wide.replace("count: 4", "count: 5000");
+    assert_eq!(
+        told(&wide),
+        [
+            "2:10 3600 access networks for 5000 mobile nodes each do not fit 10.0.0.0/8 |  | use fewer access routers or fewer mobile nodes"
+        ]
+    );
+    assert_eq!(good(&wide.replace("count: 5000", "count: 4000")).mobile_nodes().count(), 4000);
+}
+
+#[test]
+fn routers_have_at_most_31_wired_links() {
+    let star = |arms: usize| {
+        let nodes: String = (0..arms).map(|n| format!("  r{n}: {{ kind: router }}\n")).collect();
+        let links: String =
+            (0..arms).map(|n| format!("  - {{ between: [hub, r{n}], one_way_delay: 1ms }}\n")).collect();
+        format!("nodes:\n  hub: {{ kind: access_router }}\n{nodes}links:\n{links}")
+    };
+    good(&star(31));
+    assert_eq!(
+        told(&star(32)),
+        [
+            "67:17 the router `hub` has more than 31 links | one link too many | the kernel routes multicast between at most 32 interfaces; add a router between"
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_in_order() {
+    let text = GOOD
+        .replace("5ms", "5")
+        .replace("500us", "x")
+        .replace("start: ar1", "start: ar9")
+        .replace("position: [100, 0]", "start: s1");
+    let lines: Vec<_> = errors(&text).iter().map(|error| error.line).collect();
+    assert_eq!(lines, [3, 5, 7, 8]);
+
+    let many: String = (0..50).map(|n| format!("  n{n}: {{ kind: nonsense }}\n")).collect();
+    let many = errors(&format!("nodes:\n{many}"));
+    assert_eq!(many.len(), 21);
+    assert_eq!(many[20].render(false), "error: and 30 more errors\n--> test.yaml");
+}
+
+#[test]
+fn shown_as_rustc_would() {
+    let text = GOOD.replace("links:", "links:\n  - { between: [ar2, ar1], one_way_delay: 1ms }");
+    let [error] = &errors(&text)[..] else { panic!() };
+    assert_eq!(
+        error.render(false),
+        "\
+error: `ar1` and `ar2` are already linked
+ --> test.yaml:8:17
+  |
+7 |   - { between: [ar2, ar1], one_way_delay: 1ms }
+  |                 -------- first linked here
+8 |   - { between: [ar1, ar2], one_way_delay: 5ms }
+  |                 ^^^^^^^^ linked again
+  |
+  = help: remove one; `reverse` sets what differs in the other direction"
+    );
+    assert!(error.render(true).contains("\u{1b}["));
+
+    let [error] = &errors(&GOOD.replace("kind: sip_server", "kinds: sip_server"))[..] else { panic!() };
+    assert_eq!(
+        error.render(false),
+        "\
+error: unknown field `kinds`, expected `kind`, `position`, `start` or `radio`
+ --> test.yaml:4:9
+  |
+4 |   s1: { kinds: sip_server }
+  |         ^^^^^ unknown field
+  |
+  = help: did you mean `kind`?"
+    );
+    assert_eq!(
+        error.to_string(),
+        "test.yaml:4:9: unknown field `kinds`, expected `kind`, `position`, `start` or `radio`"
+    );
+    assert_eq!(
+        serde_json::to_value(error).unwrap(),
+        serde_json::json!({
+            "path": "test.yaml", "line": 4, "column": 9, "span": { "start": 97, "end": 102 },
+            "message": "unknown field `kinds`, expected `kind`, `position`, `start` or `radio`",
+            "label": "unknown field", "hint": "did you mean `kind`?", "related": null,
+        })
+    );
+}
+
+#[test]
+fn a_byte_order_mark_and_wide_characters_do_not_shift_positions() {
+    let text = format!("\u{feff}# Übergänge 🚶\n{}", GOOD.replace("ar1: {", "ar1: { start: «ü», "));
+    assert_eq!(
+        told(&text),
+        ["3:17 only mobile nodes have a `start` | does not belong here | remove `start`, or change `kind`"]
+    );
+}
+
+#[test]
+fn hostile_files_are_refused() {
+    let message = |text: &str| errors(text)[0].message.clone();
+    assert_eq!(message(&"#".repeat((1 << 20) + 1)), "this file is larger than 1 MiB");
+    assert!(message(&"[".repeat(5000)).starts_with("nested too deeply"));
+    assert!(message(&"{\n".repeat(5000)).starts_with("nested too deeply"));
+    let deep: String = (0..200).map(|depth| format!("{}nodes:\n", " ".repeat(depth))).collect();
+    assert!(!message(&deep).is_empty());
+    let bomb: String =
+        (1..9).map(|n| format!("  - &a{n} [{}]\n", vec![format!("*a{}", n - 1); 20].join(", "))).collect();
+    assert!(!message(&format!("links:\n  - &a0 [x]\n{bomb}")).is_empty());
+    let aliases = format!("nodes: &a {{}}\nlinks: [{}]", "*a, ".repeat(5000));
+    assert!(!message(&aliases).is_empty());
+    assert!(!message(&"- ".repeat(1 << 19)).is_empty());
+    assert!(message("\u{1b}[31mred: 1").starts_with("invalid YAML: unexpected character"));
+    // A name from the file cannot reach the terminal as a control sequence.
+    let shown = errors("nodes:\n  \"\\e[31m\": { kind: router }\n")[0].render(false);
+    assert!(!shown.contains('\u{1b}') && shown.contains("`\\u{1b}[31m`"), "{shown}");
+}
+
+#[test]
+fn the_largest_topology_is_resolved() {
+    let text = GRID.replace("width: 3", "width: 85").replace("height: 3", "height: 85");
+    let topology = good(&text.replace("count: 4", "count: 500"));
+    assert_eq!(topology.access_routers().count(), 7225);
+    assert_eq!(topology.nodes[7224].access().unwrap().prefix_len, 23);
+    assert_eq!(topology.nodes[7224].access().unwrap().prefix, "10.56.112.0".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn subnets_hold_their_hosts() {
+    let subnet = |prefix: &str, prefix_len| AccessNetwork {
+        prefix: prefix.parse().unwrap(),
+        prefix_len,
+        position: None,
+    };
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    for (prefix, len, host, address, inside) in [
+        ("10.0.1.0", 24, 1, "10.0.1.1", true),
+        ("10.0.1.0", 24, 255, "10.0.1.255", true),
+        ("10.0.2.0", 23, 256, "10.0.3.0", true),
+        ("10.0.1.0", 24, 0, "10.0.2.1", false),
+        ("10.0.1.0", 24, 0, "fd00::1", false),
+        ("0.0.0.0", 0, 0, "255.255.255.255", true),
+        ("fd00:1::", 64, 7, "fd00:1::7", true),
+        ("fd00:1::", 64, 0, "fd00:1:0:1::7", false),
+    ] {
+        let subnet = subnet(prefix, len);
+        assert_eq!(subnet.contains(ip(address)), inside, "{address} in {prefix}/{len}");
+        if inside && prefix != "0.0.0.0" {
+            assert_eq!(subnet.host(host), ip(address));
+        }
+    }
+    assert_eq!(subnet("10.0.1.0", 24).gateway(), ip("10.0.1.1"));
+}
+
+#[test]
+fn addresses_are_located() {
+    let topology = good(GOOD);
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let [ar1, ar2, s1, mn1] = [NodeId(0), NodeId(1), NodeId(2), NodeId(3)];
+    for (address, place) in [
+        ("172.16.0.1", Some((ar1, None))),
+        ("172.16.0.3", Some((s1, None))),
+        ("10.0.0.1", Some((ar1, None))),
+        ("10.0.0.2", Some((mn1, Some(ar1)))),
+        ("10.0.1.2", Some((mn1, Some(ar2)))),
+        ("10.0.1.3", None),
+        ("10.0.2.2", None),
+        ("192.0.2.1", None),
+    ] {
+        assert_eq!(topology.locate(ip(address)), place, "{address}");
+    }
+}
+
+#[test]
+fn a_topology_survives_the_control_socket() {
+    let topology = good(GRID);
+    let text = serde_json::to_string(&topology).unwrap();
+    assert_eq!(serde_json::from_str::<Topology>(&text).unwrap(), topology);
+}
+
+proptest! {
+    /// Any text yields a topology or errors that can be shown, never a panic.
+    #[test]
+    fn no_text_panics(
+        cut in 0usize..400,
+        len in 0usize..30,
+        insert in "[\\PC\n\t{}\\[\\]:,&*!|>'\"#%~-]{0,12}",
+    ) {
+        let text = format!("{GRID}{GOOD}");
+        let cut = cut.min(text.len());
+        let end = (cut + len).min(text.len());
+        let text = format!("{}{insert}{}", &text[..cut], &text[end..]);
+        if let Err(errors) = parse("fuzz.yaml", &text) {
+            prop_assert!(!errors.is_empty());
+            for error in errors {
+                prop_assert!(error.span.end <= text.len());
+                prop_assert!(!error.render(false).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A mobile node's address, default route and the gateway's neighbour entry on its radio interface.
+
+use anyhow::Context;
+use samp_model::agent::LinkUp;
+use samp_sys::netlink::{Batch, Netlink, Route};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The radio interface and what is configured on it.
+pub(crate) struct RadioAddress {
+    netlink: Netlink,
+    interface: u32,
+    configured: Option<LinkUp>,
+}
+
+impl RadioAddress {
+    /// Nothing is configured yet on the interface with index `interface`.
+    pub(crate) fn new(netlink: Netlink, interface: u32) -> Self {
+        Self { netlink, interface, configured: None }
+    }
+
+    /// Replaces what is configured, in one batch: the old address first, so that there is never a second one.
+    ///
+    /// # Errors
+    /// The kernel refuses a part of it; the interface is then between addresses.
+    pub(crate) fn configure(&mut self, link: &LinkUp) -> anyhow::Result<()> {
+        let mut batch = Batch::default();
+        if let Some(old) = self.configured.take() {
+            batch.delete_route(&self.default_route(&old));
+            batch.delete_neighbour(self.interface, old.gateway);
+            batch.delete_address(self.interface, old.address, old.prefix_len);
+        }
+        batch.add_address(self.interface, link.address, link.prefix_len);
+        batch.add_neighbour(self.interface, link.gateway, link.gateway_mac);
+        batch.add_route(&self.default_route(link));
+        self.netlink.apply(batch).with_context(|| format!("cannot configure {}", link.address))?;
+        self.configured = Some(link.clone());
+        Ok(())
+    }
+
+    fn default_route(&self, link: &LinkUp) -> Route {
+        let everything = match link.address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        Route {
+            destination: (everything, 0),
+            via: Some(link.gateway),
+            index: self.interface,
+            source: None,
+            onlink: false,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The driver loop: wait for one event, feed it to the node, flush what comes out, arm the timer, repeat.
+
+use crate::address::RadioAddress;
+use crate::control::{Control, Received};
+use crate::media::Media;
+use crate::sip_socket::SipSocket;
+use crate::timer::Timer;
+use crate::udp::{Departure, UdpSocket};
+use anyhow::Context;
+use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
+use samp_model::{Event, Record, Time};
+use samp_protocol::{Input, Node, Output, RTP_PORT};
+use samp_sys::netlink::Netlink;
+use std::io;
+use std::ops::ControlFlow;
+
+/// Datagrams taken from a socket before the others get their turn.
+const BURST: usize = 32;
+
+/// A protocol node and its sockets.
+pub(crate) struct Driver {
+    name: String,
+    node: Box<dyn Node>,
+    control: Control,
+    timer: Timer,
+    sip: SipSocket,
+    mobile: Option<Mobile>,
+}
+
+/// What only a mobile node has.
+struct Mobile {
+    radio: RadioAddress,
+    media: Media,
+    rtp: UdpSocket,
+}
+
+/// What the driver has waited for.
+#[derive(Clone, Copy, Debug)]
+enum Wake {
+    Control,
+    ControlHasRoom,
+    Deadline,
+    Sip,
+    Rtp,
+}
+
+impl Driver {
+    /// Opens the node's sockets in the calling thread's network namespace, and has the node built.
+    ///
+    /// # Errors
+    /// A port is taken, the interface is missing, no descriptor is left, or the configuration makes no node.
+    pub(crate) fn open(
+        config: AgentConfig,
+        control: Control,
+        build: impl FnOnce(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
+    ) -> anyhow::Result<Self> {
+        let timer = Timer::new().context("cannot open a timer")?;
+        let (Role::SipServer { interface: name, .. } | Role::MobileNode { interface: name, .. }) =
+            &config.role;
+        let mut netlink = Netlink::open().context("cannot open a netlink socket")?;
+        // The kernel answers when the interface can send: it first catches up with changes of the carrier, which
+        // it otherwise handles in the background while it drops packets.
+        let interface = netlink
+            .link_index(name)
+            .with_context(|| format!("cannot look up interface {name}"))?
+            .with_context(|| format!("there is no interface {name}"))?;
+        let sip = SipSocket::open(&config.role, interface).context("cannot open the SIP socket")?;
+        let mobile = match &config.role {
+            Role::SipServer { .. } => None,
+            Role::MobileNode { media, .. } => Some(Mobile {
+                radio: RadioAddress::new(netlink, interface),
+                media: Media::new(media.clone(), config.seed),
+                rtp: UdpSocket::bind(RTP_PORT).context("cannot open the RTP socket")?,
+            }),
+        };
+        let node = build(&config, now()).context("cannot make the node")?;
+        Ok(Self { name: config.name, node, control, timer, sip, mobile })
+    }
+
+    /// Turns the crank until the supervisor hangs up.
+    ///
+    /// # Errors
+    /// A socket is broken, the supervisor is not understood, or an address cannot be configured.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        self.control.queue(&FromAgent::Ready)?;
+        self.flush(now())?;
+        loop {
+            self.control.flush().context("cannot send to the supervisor")?;
+            self.timer.set(self.deadline()).context("cannot set the timer")?;
+            match self.wait().await.context("cannot wait for input")? {
+                Wake::Control => {
+                    if self.handle_control()?.is_break() {
+                        return Ok(());
+                    }
+                }
+                Wake::ControlHasRoom => {}
+                Wake::Deadline => self.handle_deadline()?,
+                Wake::Sip => self.handle_sip().await?,
+                Wake::Rtp => self.handle_rtp().await?,
+            }
+        }
+    }
+
+    async fn wait(&self) -> io::Result<Wake> {
+        let rtp_readable = async {
+            match &self.mobile {
+                Some(mobile) => mobile.rtp.readable().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.control.readable() => ready.map(|()| Wake::Control),
+            ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
+            ready = self.timer.expired() => ready.map(|()| Wake::Deadline),
+            ready = self.sip.readable() => ready.map(|()| Wake::Sip),
+            ready = rtp_readable => ready.map(|()| Wake::Rtp),
+        }
+    }
+
+    /// When the node or its media want to be called again.
+    fn deadline(&self) -> Option<Time> {
+        let media = self.mobile.as_ref().and_then(|mobile| mobile.media.next_due());
+        self.node.poll_timeout().into_iter().chain(media).min()
+    }
+
+    fn handle_control(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        let packet = match self.control.try_receive()? {
+            Received::Packet(packet) => packet,
+            Received::Nothing => return Ok(ControlFlow::Continue(())),
+            Received::HangUp => return Ok(ControlFlow::Break(())),
+        };
+        let now = now();
+        match packet {
+            ToAgent::LinkUp(link) => self.handle_link_up(now, &link)?,
+            ToAgent::Call { callee, call } => self.feed(now, Input::Call { callee, call })?,
+            ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn handle_link_up(&mut self, triggered: Time, link: &LinkUp) -> anyhow::Result<()> {
+        if self.mobile.is_none() {
+            tracing::warn!(handoff = link.handoff, "link trigger at a node that does not move");
+            return Ok(());
+        }
+        let handoff = link.handoff;
+        self.feed(triggered, Input::LinkTrigger { handoff })?;
+        // What came over the old link is counted before the new one begins.
+        self.drain_rtp()?;
+        if let Some(mobile) = &mut self.mobile {
+            mobile.radio.configure(link)?;
+            mobile.media.handle_address_change();
+        }
+        self.feed(now(), Input::AddressConfigured { handoff, address: link.address })
+    }
+
+    fn handle_deadline(&mut self) -> anyhow::Result<()> {
+        self.timer.clear().context("cannot read the timer")?;
+        let now = now();
+        if let Some(Mobile { media, rtp, .. }) = &mut self.mobile {
+            media.send_due(now, |packet, to| rtp.send(packet, to, Departure::default()));
+        }
+        if self.node.poll_timeout().is_some_and(|timeout| timeout <= now) {
+            self.node.handle_timeout(now);
+        }
+        self.flush(now)
+    }
+
+    async fn handle_sip(&mut self) -> anyhow::Result<()> {
+        for _ in 0..BURST {
+            let received = self.sip.try_receive().context("cannot receive SIP messages")?;
+            let Some((at, input)) = received else { return Ok(()) };
+            self.feed(at, input)?;
+        }
+        // The runtime looks at the other descriptors only when it gets the thread back.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    async fn handle_rtp(&mut self) -> anyhow::Result<()> {
+        let Some(Mobile { media, rtp, .. }) = &mut self.mobile else { return Ok(()) };
+        let mut is_drained = false;
+        for _ in 0..BURST {
+            let Some(datagram) = rtp.try_receive().context("cannot receive media")? else {
+                is_drained = true;
+                break;
+            };
+            media.handle_datagram(datagram.at, datagram.from.ip(), datagram.to, datagram.payload);
+        }
+        self.record_media()?;
+        if !is_drained {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Takes what waits at the RTP socket now, but never more than it can hold.
+    fn drain_rtp(&mut self) -> anyhow::Result<()> {
+        let Some(Mobile { media, rtp, .. }) = &mut self.mobile else { return Ok(()) };
+        for _ in 0..16 * BURST {
+            let Some(datagram) = rtp.receive_queued().context("cannot receive media")? else { break };
+            media.handle_datagram(datagram.at, datagram.from.ip(), datagram.to, datagram.payload);
+        }
+        self.record_media()
+    }
+
+    fn feed(&mut self, now: Time, input: Input) -> anyhow::Result<()> {
+        self.node.handle_input(now, input);
+        self.flush(now)
+    }
+
+    /// Empties the node: what happened first, then what is to be sent.
+    fn flush(&mut self, now: Time) -> anyhow::Result<()> {
+        loop {
+            while let Some(output) = self.node.poll_event() {
+                match (output, &mut self.mobile) {
+                    (Output::Record(event), _) => self.record(now, event)?,
+                    (Output::Media(command), Some(mobile)) => mobile.media.handle_command(now, command),
+                    (Output::Media(command), None) => tracing::warn!(?command, "media at a node without any"),
+                }
+            }
+            self.record_media()?;
+            let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
+            self.sip.send(&transmit);
+        }
+    }
+
+    fn record_media(&mut self) -> anyhow::Result<()> {
+        while let Some((at, event)) = self.mobile.as_mut().and_then(|mobile| mobile.media.poll_event()) {
+            self.record(at, event)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, at: Time, event: Event) -> anyhow::Result<()> {
+        self.control.queue(&FromAgent::Record(Record { at, node: self.name.clone(), event }))
+    }
+}
+
+fn now() -> Time {
+    Time::from_nanos(samp_sys::clock::monotonic_nanos())
+}

@@ -1,0 +1,90 @@
+//! The SIP socket: UDP port 5060, unicast and the discovery group.
+
+use crate::udp::{Departure, UdpSocket};
+use samp_model::Time;
+use samp_model::agent::Role;
+use samp_protocol::{DISCOVERY_GROUP, Input, Transmit, sip};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where SIP is received (RFC 3261 §18.1.1).
+const SIP_PORT: u16 = 5060;
+
+/// Messages in and out; what is no SIP message is counted and goes no further.
+#[derive(Debug)]
+pub(crate) struct SipSocket {
+    socket: UdpSocket,
+    /// Whence everything is sent; without it from the interface that the route takes.
+    source: Option<Ipv4Addr>,
+    /// Index of the interface through which multicast is sent.
+    interface: u32,
+    unparsable: u64,
+    unsendable: u64,
+}
+
+impl SipSocket {
+    /// Opens the socket of a node in the calling thread's network namespace. Multicast passes through the
+    /// interface with index `interface`; a server joins the discovery group there.
+    ///
+    /// # Errors
+    /// The port is taken, the interface is missing, or a server's address is not IPv4.
+    pub(crate) fn open(role: &Role, interface: u32) -> io::Result<Self> {
+        let address = match role {
+            Role::SipServer { address, .. } => Some(address),
+            Role::MobileNode { .. } => None,
+        };
+        let socket = UdpSocket::bind(address.map_or(SIP_PORT, SocketAddr::port))?;
+        let source = match address.map(SocketAddr::ip) {
+            None => None,
+            Some(IpAddr::V4(source)) => Some(source),
+            Some(IpAddr::V6(_)) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 is supported"));
+            }
+        };
+        if source.is_some() {
+            socket.join(DISCOVERY_GROUP, interface)?;
+        }
+        Ok(Self { socket, source, interface, unparsable: 0, unsendable: 0 })
+    }
+
+    /// Waits for a datagram.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// The next message, if one waits, and the instant it was received.
+    ///
+    /// # Errors
+    /// The socket is broken; what a peer sends is never an error.
+    pub(crate) fn try_receive(&mut self) -> io::Result<Option<(Time, Input)>> {
+        while let Some(datagram) = self.socket.try_receive()? {
+            match sip::parse(datagram.payload) {
+                Ok(message) => {
+                    let input = Input::Datagram { from: datagram.from, to: datagram.to, message };
+                    return Ok(Some((datagram.at, input)));
+                }
+                Err(error) => {
+                    self.unparsable += 1;
+                    let (from, unparsable) = (datagram.from, self.unparsable);
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    tracing::warn!(%from, error, unparsable, "no SIP message");
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a message. One that does not leave is lost, as it could be on the way: SIP sends it again.
+    pub(crate) fn send(&mut self, transmit: &Transmit) {
+        let is_multicast = transmit.destination.ip().is_multicast();
+        let departure = Departure {
+            source: self.source,
+            interface: is_multicast.then_some(self.interface),
+            ttl: transmit.ttl,
+        };
+        if let Err(error) = self.socket.send(&transmit.message.to_bytes(), transmit.destination, departure) {
+            self.unsendable += 1;
+            tracing::warn!(to = %transmit.destination, %error, unsendable = self.unsendable, "message not sent");
+        }
+    }
+}

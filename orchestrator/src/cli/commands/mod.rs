@@ -1,0 +1,100 @@
+//! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
+
+mod doctor;
+mod exec;
+mod files;
+mod labs;
+mod observe;
+mod run;
+mod up;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::typed::Emulation;
+use super::{Command, Invocation, LabCommand, Terminal, Which};
+use crate::client::Client;
+use crate::lab;
+use crate::plan::{Machine, Plan};
+use crate::runtime_dir::RuntimeDir;
+use samp_model::Topology;
+use std::process::ExitCode;
+
+/// Runs a command and tells how it ended.
+pub(super) fn run(Invocation { command, terminal }: Invocation) -> ExitCode {
+    // Supervisor and agents have logs of their own.
+    if !matches!(command, Command::Supervisor(_) | Command::Agent | Command::Probe) {
+        terminal.start_log();
+    }
+    dispatch(&terminal, command).unwrap_or_else(|failure| {
+        terminal.report(&failure);
+        failure.exit.into()
+    })
+}
+
+fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> {
+    let exit = match command {
+        Command::Doctor => doctor::doctor(terminal)?,
+        Command::Validate(file) => files::validate(terminal, &file)?,
+        Command::Plan(file, emulation) => files::plan(terminal, &file, emulation)?,
+        Command::Up { file, name, emulation } => up::up(terminal, &file, name, emulation)?,
+        Command::Ps => labs::ps(terminal)?,
+        Command::Run { file, out, keep, emulation } => {
+            run::run(terminal, &file, out.as_deref(), keep, emulation)?
+        }
+        Command::Down(which) => labs::down(terminal, &which)?,
+        Command::Lab(which, command) => return in_lab(terminal, &find(&which)?, command),
+        Command::Supervisor(dir) => return Ok(lab::supervisor::run_supervisor(&dir)),
+        Command::Agent => return Ok(lab::agents::run_agent()),
+        Command::Probe => return Ok(doctor::probe()),
+    };
+    Ok(exit.into())
+}
+
+fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<ExitCode, Failure> {
+    let exit = match command {
+        LabCommand::Inspect(node) => labs::inspect(terminal, client, node.as_deref())?,
+        LabCommand::Exec { node, program, args } => return exec::exec(client, &node, &program, &args),
+        LabCommand::Logs(node) => labs::logs(terminal, client, node.as_deref())?,
+        LabCommand::Handoff { mobile_node, access_router } => {
+            observe::handoff(terminal, client, mobile_node, access_router)?
+        }
+        LabCommand::Call { caller, callee } => observe::call(terminal, client, caller, callee)?,
+        LabCommand::HangUp(call) => labs::hang_up(terminal, client, call)?,
+        LabCommand::Kill(node) => labs::kill(terminal, client, node)?,
+    };
+    Ok(exit.into())
+}
+
+/// The labs that run, by name.
+fn live() -> Result<Vec<RuntimeDir>, Failure> {
+    Ok(RuntimeDir::list()?.into_iter().filter(RuntimeDir::is_live).collect())
+}
+
+/// The lab that is meant.
+fn find(which: &Which) -> Result<Client, Failure> {
+    let running = live()?;
+    let names = running.iter().map(RuntimeDir::name).collect::<Vec<_>>().join(", ");
+    match which {
+        Which::Named(name) => match running.iter().find(|dir| dir.name() == name) {
+            Some(dir) => Ok(Client::new(dir.clone())),
+            None => Err(Failure::new(Exit::Failed, format!("no lab named `{name}` runs"))
+                .hint((!names.is_empty()).then(|| format!("these do: {names}")))),
+        },
+        Which::Only => match &running[..] {
+            [only] => Ok(Client::new(only.clone())),
+            [] => Err(Failure::new(Exit::Failed, "no lab runs")
+                .hint("bring one up with `samp-lab up TOPOLOGY`".to_owned())),
+            many => Err(Failure::new(Exit::Conflict, format!("{} labs run: {names}", many.len()))
+                .hint("say which one with `--lab NAME`".to_owned())),
+        },
+    }
+}
+
+/// What the topology becomes on this machine, with the backends that were typed.
+fn resolve(topology: &mut Topology, emulation: Emulation) -> Result<(Plan, Machine), Failure> {
+    topology.emulation = emulation.over(topology.emulation);
+    let machine = Machine::probe().map_err(|error| {
+        Failure::io("look at this machine", &error).hint("`samp-lab doctor` tells what is missing".to_owned())
+    })?;
+    Ok((Plan::new(topology, &machine)?, machine))
+}

@@ -1,0 +1,90 @@
+//! `handoff` and `call`: do it, wait until it is done, and show what took how long.
+
+use super::super::{Exit, Failure, Terminal};
+use crate::client::{Client, Watch};
+use crate::experiment::{CALL_DEADLINE, HANDOFF_DEADLINE, await_handoff};
+use crate::report::{CallOutcome, CallReport, Delta, Floors, Handoff, waterfall, word};
+use samp_model::control::{Request, Response};
+use std::time::Duration;
+
+/// Moves a mobile node and shows the waterfall.
+pub(super) fn handoff(
+    terminal: &Terminal,
+    client: &Client,
+    mobile_node: String,
+    access_router: String,
+) -> Result<Exit, Failure> {
+    let topology = client.status()?.topology;
+    let floors = Floors::new(&topology);
+    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router };
+    let Response::Handoff { handoff: number } = client.ask(&request)? else { return Err(unexpected()) };
+    let complete = await_handoff(&mut watch, &floors, &mobile_node, number)?;
+    let (handoff, missing) = match complete {
+        Ok(handoff) => (handoff, None),
+        Err(missing) => match Handoff::assemble(&floors, watch.history(), &mobile_node, number) {
+            Some(handoff) => (handoff, Some(missing)),
+            None => return Err(Failure::new(Exit::Failed, format!("the handoff has not begun: {missing}"))),
+        },
+    };
+    terminal.show(&handoff, |handoff| waterfall(handoff, terminal.style))?;
+    let Some(missing) = missing else { return Ok(Exit::Success) };
+    terminal.note(format!(
+        "the handoff is not complete after {} s: no {missing}; `samp-lab logs {mobile_node}` may tell why",
+        HANDOFF_DEADLINE.as_secs()
+    ));
+    Ok(Exit::Failed)
+}
+
+/// Lets one mobile node call another and shows how the call came about.
+pub(super) fn call(
+    terminal: &Terminal,
+    client: &Client,
+    caller: String,
+    callee: String,
+) -> Result<Exit, Failure> {
+    let topology = client.status()?.topology;
+    let floors = Floors::new(&topology);
+    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let request = Request::Call { caller: caller.clone(), callee };
+    let Response::Call { call: id } = client.ask(&request)? else { return Err(unexpected()) };
+    watch.wait(CALL_DEADLINE, |history| {
+        history.call(&id).filter(|call| call.talks() || call.failed.is_some()).map(drop)
+    })?;
+    let Some(call) = watch.history().call(&id) else {
+        return Err(Failure::new(Exit::Failed, format!("{caller} did not call"))
+            .hint(format!("`samp-lab logs {caller}` may tell why")));
+    };
+    let talks = call.talks();
+    let report = CallReport::assemble(&floors, watch.history(), &id, call);
+    terminal.show(&report, describe)?;
+    Ok(if talks { Exit::Success } else { Exit::Failed })
+}
+
+fn describe(report: &CallReport) -> String {
+    let ms = |duration: Duration| format!("{:.3} ms", Delta::from(duration).as_millis());
+    let end = |name: &Option<String>| name.clone().unwrap_or_else(|| "nobody".to_owned());
+    let mut text = format!("call {} from {} to {}\n", report.call, end(&report.caller), end(&report.callee));
+    match &report.outcome {
+        CallOutcome::Established { srd, cache, path, overlay, floor } => {
+            text += &format!("established after {} (Session Request Delay)\n", ms(*srd));
+            text += &format!("cache: {}; servers on the path: {}\n", word(cache), path.len());
+            if let Some(overlay) = overlay {
+                text += &format!("inside the overlay: {}\n", ms(*overlay));
+            }
+            if let (Some(floor), Some(overhead)) = (floor, report.overhead()) {
+                text += &format!("floor {}, overhead {:.3} ms\n", ms(*floor), overhead.as_millis());
+            }
+        }
+        CallOutcome::Failed { srd, status } => {
+            text += &format!("failed with status {status}");
+            text += &srd.map_or("\n".to_owned(), |srd| format!(" after {}\n", ms(srd)));
+        }
+        CallOutcome::Pending => text += "no answer\n",
+    }
+    text
+}
+
+fn unexpected() -> Failure {
+    Failure::new(Exit::Failed, "the lab gave an unexpected answer")
+}

@@ -1,0 +1,135 @@
+//! `run`: an experiment from its file to its report, in a lab of its own.
+
+use super::super::{Emulation, Exit, Failure, Progress, Terminal};
+use super::labs::end;
+use super::{resolve, up};
+use crate::client::{Client, Watch};
+use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
+use crate::report::{History, Report, word, write_summary};
+use samp_model::experiment::{Action, Experiment};
+use samp_model::{Topology, experiment};
+use serde::Serialize;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// Where runs go unless they are told otherwise.
+const RUNS: &str = "runs";
+/// Characters of the experiment's name that the lab's name begins with; the rest is this process's id.
+const NAME_PART: usize = 20;
+
+/// A run that came to its end.
+#[derive(Serialize)]
+struct Finished {
+    directory: PathBuf,
+    #[serde(flatten)]
+    summary: RunSummary,
+}
+
+/// Runs an experiment and reports.
+pub(super) fn run(
+    terminal: &Terminal,
+    file: &Path,
+    out: Option<&Path>,
+    keep: bool,
+    emulation: Emulation,
+) -> Result<Exit, Failure> {
+    let (experiment, mut topology) = experiment::load(file).map_err(Failure::invalid)?;
+    let (plan, machine) = resolve(&mut topology, emulation)?;
+    let dir = match out {
+        Some(out) => RunDir::create(out)?,
+        None => RunDir::fresh(Path::new(RUNS), &experiment.name, Timestamp::now())?,
+    };
+    let mut provenance = Provenance::begin(experiment.seed, plan.emulation, &[file, &experiment.topology])
+        .map_err(|error| Failure::io("tell where the figures come from", &error))?;
+    dir.write_json("provenance.json", &provenance)?;
+    let records = Rc::new(RefCell::new(dir.lines("records.jsonl")?));
+
+    let interrupt =
+        Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
+    let name = lab_name(&experiment);
+    let (client, _) = up::bring_up(terminal, &topology, &machine, &name)?;
+    let actions = experiment.schedule(&topology);
+    let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
+    provenance.after = Some(Load::now());
+    if keep && measured.is_ok() {
+        terminal.note(format!("lab {name} is still up; `samp-lab down {name}` ends it"));
+    } else if let Err(failure) = end(&client) {
+        // What went wrong first is more interesting.
+        terminal.note(format!("lab {name} did not end in order: {}", failure.message));
+    }
+    let (history, invalid_because) = measured.inspect_err(|_| {
+        terminal.note(format!("what there is of the run is in {}", dir.partial().display()));
+    })?;
+
+    let report = Report::from_history(&topology, &history);
+    let summary = RunSummary {
+        experiment: experiment.name,
+        valid: invalid_because.is_empty(),
+        invalid_because,
+        summary: report.summary(),
+        each: report,
+    };
+    dir.write_json("summary.json", &summary)?;
+    dir.write_json("provenance.json", &provenance)?;
+    let finished = Finished { directory: dir.finish()?, summary };
+    terminal.show(&finished, |finished| describe(finished, &provenance))?;
+    for reason in &finished.summary.invalid_because {
+        terminal.note(format!("the measurements are not valid: {reason}"));
+    }
+    Ok(if finished.summary.valid { Exit::Success } else { Exit::InvalidMeasurement })
+}
+
+/// Carries out the schedule; all records are in the file when it returns.
+fn measure(
+    terminal: &Terminal,
+    client: &Client,
+    topology: &Topology,
+    actions: &[Action],
+    records: &Rc<RefCell<BufWriter<File>>>,
+    interrupt: &Interrupt,
+) -> Result<(History, Vec<String>), Failure> {
+    let sink = Rc::clone(records);
+    let mut watch = Watch::start(client, move |record| {
+        let mut file = sink.borrow_mut();
+        serde_json::to_writer(&mut *file, record).map_err(io::Error::from)?;
+        file.write_all(b"\n")
+    })?;
+    interrupt.pass_to(watch.interrupter());
+    let bar = terminal.bar(actions.len());
+    if terminal.progress == Progress::Lines {
+        terminal.note(format!("carrying out {} actions", actions.len()));
+    }
+    let result = Runner::new(client, topology, &mut watch).run(actions, &mut |done, _, what| {
+        bar.set_position(done as u64);
+        bar.set_message(what.to_owned());
+        tracing::info!(done, "{what}");
+    });
+    bar.finish_and_clear();
+    let written = records.borrow_mut().flush();
+    let invalid_because = result?;
+    written.map_err(|error| Failure::io("write the records", &error))?;
+    Ok((watch.into_history(), invalid_because))
+}
+
+/// A name of its own, so that any number of runs can go on side by side.
+fn lab_name(experiment: &Experiment) -> String {
+    let name: String = experiment.name.chars().take(NAME_PART).collect();
+    format!("{name}-{}", std::process::id())
+}
+
+fn describe(finished: &Finished, provenance: &Provenance) -> String {
+    let mut text = format!("experiment {}", finished.summary.experiment);
+    text += &format!(
+        ": links {}, attach {}, seed {}, kernel {}\n\n",
+        word(&provenance.emulation.links),
+        word(&provenance.emulation.attach),
+        provenance.seed,
+        provenance.kernel
+    );
+    // Writing to a String cannot fail.
+    let _ = write_summary(&mut text, &finished.summary.summary);
+    text + &format!("\nresults: {}\n", finished.directory.display())
+}

@@ -1,0 +1,30 @@
+//! Running an experiment: a lab of its own, the schedule, the records, the report.
+
+mod interrupt;
+mod provenance;
+mod run_dir;
+mod runner;
+
+pub use self::interrupt::Interrupt;
+pub use self::provenance::{Input, Load, Provenance, Timestamp};
+pub use self::run_dir::{RunDir, RunDirError};
+pub use self::runner::{CALL_DEADLINE, HANDOFF_DEADLINE, RunError, Runner, StepObserver, await_handoff};
+
+use crate::report::{Report, Summary};
+use serde::Serialize;
+
+/// What `summary.json` holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunSummary {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Whether the measurements may be used.
+    pub valid: bool,
+    /// Why not.
+    pub invalid_because: Vec<String>,
+    /// The figures.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// What the figures are made of.
+    pub each: Report,
+}

@@ -1,0 +1,195 @@
+//! Where a run's figures come from: program, machine, inputs, and how busy the machine was.
+
+use samp_model::settings::EmulationSettings;
+use serde::{Serialize, Serializer};
+use sha1::{Digest, Sha1};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Git revision that was built, `-dirty` behind it when the tree had changes; none when built outside of git.
+const REVISION: Option<&str> = option_env!("SAMP_LAB_REVISION");
+
+/// What `provenance.json` holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    /// samp-lab's version.
+    pub version: &'static str,
+    /// The git revision that was built.
+    pub revision: Option<&'static str>,
+    /// The command line.
+    pub command_line: Vec<String>,
+    /// When the run began.
+    pub started: Timestamp,
+    /// The kernel's release.
+    pub kernel: String,
+    /// CPUs that samp-lab may use.
+    pub cpus: usize,
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// Backends that ran; never `auto`.
+    pub emulation: EmulationSettings,
+    /// The files that were read.
+    pub inputs: Vec<Input>,
+    /// Before the lab came up.
+    pub before: Load,
+    /// After the last step.
+    pub after: Option<Load>,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// Its path, as given.
+    pub path: PathBuf,
+    /// SHA-1 of its content, in hexadecimal.
+    pub sha1: String,
+}
+
+/// How busy the machine is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Load {
+    /// Processes that run or want to: averages of 1, 5 and 15 minutes.
+    pub load_average: Option<[f64; 3]>,
+    /// Pressure-stall information of `cpu`, `io` and `memory`, as the kernel writes it; kernels may lack it.
+    pub pressure: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// An instant of civil time, in whole seconds, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    unix: u64,
+}
+
+impl Provenance {
+    /// Of a run that begins now.
+    ///
+    /// # Errors
+    /// An input cannot be read any more, or the kernel's release cannot be found out.
+    pub fn begin(seed: u64, emulation: EmulationSettings, inputs: &[&Path]) -> io::Result<Self> {
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: REVISION,
+            command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            started: Timestamp::now(),
+            kernel: nix::sys::utsname::uname()?.release().to_string_lossy().into_owned(),
+            cpus: std::thread::available_parallelism()?.get(),
+            seed,
+            emulation,
+            inputs: inputs.iter().map(|path| Input::read(path)).collect::<io::Result<_>>()?,
+            before: Load::now(),
+            after: None,
+        })
+    }
+}
+
+impl Input {
+    /// Reads and hashes a file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let digest = Sha1::digest(fs::read(path)?);
+        Ok(Self { path: path.into(), sha1: digest.iter().map(|byte| format!("{byte:02x}")).collect() })
+    }
+}
+
+impl Load {
+    /// As it is now.
+    pub fn now() -> Self {
+        let average = fs::read_to_string("/proc/loadavg").ok().and_then(|text| {
+            let mut numbers = text.split_whitespace().map(str::parse);
+            Some([numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?])
+        });
+        let pressure = ["cpu", "io", "memory"].into_iter().filter_map(|resource| {
+            let text = fs::read_to_string(format!("/proc/pressure/{resource}")).ok()?;
+            Some((resource, text.lines().map(str::to_owned).collect()))
+        });
+        Self { load_average: average, pressure: pressure.collect() }
+    }
+}
+
+impl Timestamp {
+    /// Now.
+    pub fn now() -> Self {
+        Self { unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) }
+    }
+
+    /// So many seconds after 1970-01-01 00:00:00 UTC.
+    pub fn from_unix(seconds: u64) -> Self {
+        Self { unix: seconds }
+    }
+
+    /// `YYYYMMDD-HHMMSS`, for file names.
+    pub fn compact(self) -> String {
+        let (year, month, day) = self.date();
+        let [hour, minute, second] = self.clock();
+        format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+    }
+
+    /// Year, month and day of the Gregorian calendar.
+    ///
+    /// Years are counted from March, so that leap days come last: H. Hinnant, "chrono-compatible low-level date
+    /// algorithms".
+    fn date(self) -> (u64, u64, u64) {
+        let days = self.unix / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    }
+
+    fn clock(self) -> [u64; 3] {
+        let second = self.unix % 86_400;
+        [second / 3600, second / 60 % 60, second % 60]
+    }
+}
+
+/// As RFC 3339 has it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date();
+        let [hour, minute, second] = self.clock();
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn civil_time_is_gregorian() {
+        for (unix, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(Timestamp::from_unix(unix).to_string(), text);
+        }
+        assert_eq!(Timestamp::from_unix(951_782_399).compact(), "20000228-235959");
+    }
+
+    #[test]
+    fn inputs_are_hashed() {
+        let path = std::env::temp_dir().join(format!("samp-lab-input-{}", std::process::id()));
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(Input::read(&path).unwrap().sha1, "a9993e364706816aba3e25717850c26c9cd0d89d");
+        fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,210 @@
+//! The schedule against a running lab: each action waits until the one before has come to its end.
+
+use crate::client::{Client, ClientError, Watch, WatchError};
+use crate::report::{Call, Floors, Handoff, History};
+use samp_model::control::{AgentState, Request, Response};
+use samp_model::experiment::Action;
+use samp_model::topology::NodeId;
+use samp_model::{Topology, record::HandoffNumber};
+use std::time::{Duration, Instant};
+
+/// How long a handoff may take until it counts as failed.
+pub const HANDOFF_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a call may take until both ends hear each other; SIP itself gives up after 32 s (RFC 3261 Timer B).
+pub const CALL_DEADLINE: Duration = Duration::from_secs(35);
+/// How long hanging up may take.
+const HANG_UP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a run was broken off.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lab refused an action or cannot be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The records ended, or somebody interrupted.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The supervisor said something else than the protocol allows.
+    #[error("the lab gave an unexpected answer")]
+    Unexpected,
+}
+
+/// Told before each action: how many are done, of how many, and what comes now.
+pub type StepObserver<'a> = dyn FnMut(usize, usize, &str) + 'a;
+
+/// Carries out a schedule.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    client: &'a Client,
+    topology: &'a Topology,
+    floors: Floors<'a>,
+    watch: &'a mut Watch,
+    /// From when a waiting time counts.
+    since: Instant,
+    calls: Vec<String>,
+    /// Why the measurements are not valid.
+    invalid_because: Vec<String>,
+}
+
+impl<'a> Runner<'a> {
+    /// For a lab of this topology, whose records come to `watch`.
+    pub fn new(client: &'a Client, topology: &'a Topology, watch: &'a mut Watch) -> Self {
+        Self {
+            client,
+            topology,
+            floors: Floors::new(topology),
+            watch,
+            since: Instant::now(),
+            calls: Vec::new(),
+            invalid_because: Vec::new(),
+        }
+    }
+
+    /// Carries out all actions and hangs up; returns why the measurements are not valid, if they are not.
+    ///
+    /// What fails in the lab makes the run invalid and is gone on from; what fails between here and the lab is an
+    /// error.
+    ///
+    /// # Errors
+    /// Any of [`RunError`].
+    pub fn run(
+        mut self,
+        actions: &[Action],
+        observer: &mut StepObserver<'_>,
+    ) -> Result<Vec<String>, RunError> {
+        let mut calling = Vec::new();
+        for (done, action) in actions.iter().enumerate() {
+            observer(done, actions.len(), &self.describe(action));
+            if !matches!(action, Action::Call { .. }) {
+                self.await_calls(&mut calling)?;
+            }
+            match action {
+                Action::Call { caller, callee } => calling.push(self.call(*caller, *callee)?),
+                Action::Handoff { mobile_node, access_router } => {
+                    self.handoff(*mobile_node, *access_router)?
+                }
+                Action::Wait(duration) => self.pause(*duration)?,
+                Action::HangUpAll => self.hang_up()?,
+            }
+        }
+        self.await_calls(&mut calling)?;
+        self.hang_up()?;
+        observer(actions.len(), actions.len(), "");
+        self.look_for_dead_agents()?;
+        Ok(self.invalid_because)
+    }
+
+    fn call(&mut self, caller: NodeId, callee: NodeId) -> Result<String, RunError> {
+        let (caller, callee) = (self.name(caller), self.name(callee));
+        match self.client.ask(&Request::Call { caller, callee })? {
+            Response::Call { call } => Ok(call),
+            _ => Err(RunError::Unexpected),
+        }
+    }
+
+    /// Calls that were begun together are waited for together.
+    fn await_calls(&mut self, calling: &mut Vec<String>) -> Result<(), RunError> {
+        if calling.is_empty() {
+            return Ok(());
+        }
+        let decided = |call: &Call| call.talks() || call.failed.is_some();
+        let all = |history: &History| {
+            calling.iter().all(|call| history.call(call).is_some_and(decided)).then_some(())
+        };
+        self.watch.wait(CALL_DEADLINE, all)?;
+        for call in calling.drain(..) {
+            if !self.watch.history().call(&call).is_some_and(decided) {
+                self.invalid_because.push(format!("call {call} was neither established nor refused"));
+            }
+            self.calls.push(call);
+        }
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    /// The next waiting time counts from the beginning of the handoff: it is the time from one to the next.
+    fn handoff(&mut self, mobile_node: NodeId, access_router: NodeId) -> Result<(), RunError> {
+        let (mobile_node, access_router) = (self.name(mobile_node), self.name(access_router));
+        self.since = Instant::now();
+        let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router };
+        let number = match self.client.ask(&request) {
+            Ok(Response::Handoff { handoff }) => handoff,
+            Ok(_) => return Err(RunError::Unexpected),
+            Err(ClientError::Refused { message, .. }) => {
+                self.invalid_because.push(format!("a handoff of {mobile_node} was refused: {message}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(missing) = await_handoff(self.watch, &self.floors, &mobile_node, number)? {
+            self.invalid_because
+                .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, duration: Duration) -> Result<(), RunError> {
+        let rest = duration.saturating_sub(self.since.elapsed());
+        self.watch.wait(rest, |_| None::<()>)?;
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    fn hang_up(&mut self) -> Result<(), RunError> {
+        let calls = std::mem::take(&mut self.calls);
+        let open = |history: &History| {
+            let is_open = |call: &Call| call.established.is_some() && call.media.len() < 2;
+            calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
+        };
+        if !open(self.watch.history()).is_empty() {
+            self.client.ask(&Request::HangUp { call: None })?;
+            let closed = |history: &History| open(history).is_empty().then_some(());
+            self.watch.wait(HANG_UP_DEADLINE, closed)?;
+        }
+        for call in open(self.watch.history()) {
+            self.invalid_because.push(format!("call {call} did not end at both ends"));
+        }
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    fn look_for_dead_agents(&mut self) -> Result<(), RunError> {
+        let status = self.client.status()?;
+        for node in status.nodes.iter().filter(|node| node.agent == Some(AgentState::Dead)) {
+            self.invalid_because.push(format!("the agent of {} died", node.name));
+        }
+        Ok(())
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.topology.node(node).name.clone()
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        match action {
+            Action::Call { caller, callee } => format!("{} calls {}", self.name(*caller), self.name(*callee)),
+            Action::Handoff { mobile_node, access_router } => {
+                format!("{} moves to {}", self.name(*mobile_node), self.name(*access_router))
+            }
+            Action::Wait(duration) => format!("waiting {duration:?}"),
+            Action::HangUpAll => "hanging up".to_owned(),
+        }
+    }
+}
+
+/// Waits until a handoff is complete; otherwise tells what it lacks.
+///
+/// # Errors
+/// Any of [`WatchError`].
+pub fn await_handoff(
+    watch: &mut Watch,
+    floors: &Floors<'_>,
+    node: &str,
+    number: HandoffNumber,
+) -> Result<Result<Handoff, String>, WatchError> {
+    let look = |history: &History| Handoff::assemble(floors, history, node, number);
+    let complete = watch.wait(HANDOFF_DEADLINE, |history| look(history).filter(Handoff::is_complete))?;
+    Ok(complete.ok_or_else(|| {
+        look(watch.history()).map_or("no detachment".to_owned(), |handoff| handoff.missing.join(", "))
+    }))
+}

@@ -1,0 +1,245 @@
+//! The agents: one process a server or mobile node, in its namespace, at the end of a socket pair.
+
+use super::apply::Network;
+use crate::plan::AgentPlan;
+use crate::runtime_dir::RuntimeDir;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use samp_model::agent::{FromAgent, ToAgent};
+use samp_model::control::AgentState;
+use samp_model::topology::NodeId;
+use samp_sys::process::{Isolated, spawn_in};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc;
+
+/// The hidden sub-command that an agent's process runs.
+pub const AGENT_COMMAND: &str = "__agent";
+
+/// The longest packet between supervisor and agent, in bytes.
+const PACKET_MAX: usize = 64 * 1024;
+
+/// Runs an agent whose control socket is its standard input, as the supervisor starts it; to be called by the
+/// sub-command [`AGENT_COMMAND`].
+pub fn run_agent() -> ExitCode {
+    let end = io::stdin().as_fd().try_clone_to_owned().map_err(anyhow::Error::from).and_then(samp_node::run);
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is the node's log.
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All agents of a lab, by node.
+#[derive(Debug, Default)]
+pub(super) struct Agents {
+    agents: BTreeMap<NodeId, Agent>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    process: Isolated,
+    state: AgentState,
+    socket: Arc<UnixDatagram>,
+    log: PathBuf,
+}
+
+/// What an agent said, and who it was.
+pub(super) type Said = (NodeId, FromAgent);
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the agent of `{node}`")]
+pub(super) struct StartError {
+    node: String,
+    #[source]
+    source: io::Error,
+}
+
+/// Why an agent cannot be told something.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TellError {
+    #[error("it has no agent")]
+    None,
+    #[error("its agent is dead")]
+    Dead,
+    #[error("its agent does not listen")]
+    Socket(#[source] io::Error),
+}
+
+/// An agent that has ended, and how.
+#[derive(Debug)]
+pub(super) struct Death {
+    pub(super) node: NodeId,
+    pub(super) how: String,
+}
+
+impl Agents {
+    /// Starts an agent and tells it what it is. What it says comes out of `said`'s other end.
+    pub(super) fn start(
+        &mut self,
+        plan: &AgentPlan,
+        network: &Network,
+        executable: &Path,
+        dir: &RuntimeDir,
+        said: mpsc::Sender<Said>,
+    ) -> Result<(), StartError> {
+        let failed = |source| StartError { node: plan.config.name.clone(), source };
+        let log = dir.node_log(&plan.config.name);
+        let (process, socket) = spawn(plan, network, executable, &log).map_err(failed)?;
+        let socket = Arc::new(socket);
+        send(&socket, &plan.config).map_err(failed)?;
+        tokio::spawn(listen(plan.node, Arc::clone(&socket), said));
+        self.agents.insert(plan.node, Agent { process, state: AgentState::Starting, socket, log });
+        Ok(())
+    }
+
+    /// State and process id of a node's agent, if it has one.
+    pub(super) fn status(&self, node: NodeId) -> Option<(AgentState, i32)> {
+        self.agents.get(&node).map(|agent| (agent.state, agent.process.pid))
+    }
+
+    /// Whether a node has an agent that lives.
+    pub(super) fn is_alive(&self, node: NodeId) -> bool {
+        self.agents.get(&node).is_some_and(|agent| agent.state != AgentState::Dead)
+    }
+
+    /// Log of a node's agent.
+    pub(super) fn log(&self, node: NodeId) -> Option<&Path> {
+        self.agents.get(&node).map(|agent| agent.log.as_path())
+    }
+
+    /// An agent has said that it is ready.
+    pub(super) fn ready(&mut self, node: NodeId) {
+        if let Some(agent) = self.agents.get_mut(&node).filter(|agent| agent.state == AgentState::Starting) {
+            agent.state = AgentState::Running;
+        }
+    }
+
+    /// Tells an agent something. It does not wait: an agent that lets a socket's worth of messages lie is stuck.
+    pub(super) fn tell(&self, node: NodeId, message: &ToAgent) -> Result<(), TellError> {
+        let agent = self.agents.get(&node).ok_or(TellError::None)?;
+        if agent.state == AgentState::Dead {
+            return Err(TellError::Dead);
+        }
+        send(&agent.socket, message).map_err(TellError::Socket)
+    }
+
+    /// Kills an agent as a crash would.
+    pub(super) fn kill(&mut self, node: NodeId) -> Result<(), TellError> {
+        let agent = self.agents.get_mut(&node).ok_or(TellError::None)?;
+        if agent.state == AgentState::Dead {
+            return Err(TellError::Dead);
+        }
+        agent.process.signal(Signal::SIGKILL).map_err(TellError::Socket)?;
+        agent.state = AgentState::Dead;
+        Ok(())
+    }
+
+    /// Reaps whoever has ended: agents, and as process 1 also strangers that `exec` left behind.
+    pub(super) fn reap(&mut self) -> Vec<Death> {
+        let mut deaths = Vec::new();
+        loop {
+            let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("ended with exit code {code}")),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}")),
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return deaths,
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "cannot reap child processes");
+                    return deaths;
+                }
+            };
+            let found = self.agents.iter_mut().find(|(_, agent)| agent.process.pid == pid.as_raw());
+            if let Some((&node, agent)) = found {
+                agent.state = AgentState::Dead;
+                deaths.push(Death { node, how });
+            }
+        }
+    }
+}
+
+fn spawn(
+    plan: &AgentPlan,
+    network: &Network,
+    executable: &Path,
+    log: &Path,
+) -> io::Result<(Isolated, UnixDatagram)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let process = spawn_in(network.namespace(plan.node), executable, &[AGENT_COMMAND.into()], &[
+        (0, theirs.as_fd()),
+        (2, log.as_fd()),
+    ])?;
+    // Connected and with message boundaries: for sending and receiving, a SEQPACKET socket is a datagram socket
+    // that also tells of the peer's end, by an empty packet.
+    let socket = UnixDatagram::from_std(ours.into())?;
+    Ok((process, socket))
+}
+
+fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
+    let packet = serde_json::to_vec(message)?;
+    if packet.len() > PACKET_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
+    }
+    match socket.try_send(&packet) {
+        // Readiness is not known before the first look at it.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            nix::sys::socket::send(
+                std::os::fd::AsRawFd::as_raw_fd(socket),
+                &packet,
+                nix::sys::socket::MsgFlags::MSG_DONTWAIT | nix::sys::socket::MsgFlags::MSG_NOSIGNAL,
+            )?;
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}
+
+/// Passes on what an agent says until it hangs up.
+async fn listen(node: NodeId, socket: Arc<UnixDatagram>, said: mpsc::Sender<Said>) {
+    // One byte more than allowed, so that a packet that was cut off is noticed.
+    let mut packet = vec![0; PACKET_MAX + 1];
+    loop {
+        let length = match socket.recv(&mut packet).await {
+            // Its own packets are never empty: this is the end.
+            Ok(0) => return,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
+            Err(error) => return tracing::error!(node = node.0, %error, "cannot hear an agent"),
+        };
+        match serde_json::from_slice(&packet[..length]) {
+            Ok(message) => {
+                if said.send((node, message)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::error!(node = node.0, %error, "cannot understand an agent"),
+        }
+    }
+}
+
+/// The last line of a log that says something.
+pub(super) fn last_words(log: &Path) -> Option<String> {
+    const TAIL: u64 = 4096;
+    let mut file = fs::File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
+    tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}

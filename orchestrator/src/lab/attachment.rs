@@ -1,0 +1,285 @@
+//! Handoffs: the network's end of a mobile node's radio link goes from one access router to another.
+//!
+//! In both modes the radio link's frames pass the delay line, whose attachment table says where they come out; frames
+//! that are on the air when the table is written are dropped. In mode `switch` that write is the handoff. In mode
+//! `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
+//! radio is attached again.
+
+use super::apply::Network;
+use super::multicast::Multicast;
+use crate::plan::{MovingInterface, Plan};
+use samp_emulation::DelayLine;
+use samp_model::Time;
+use samp_model::agent::LinkUp;
+use samp_model::record::HandoffNumber;
+use samp_model::topology::{NodeId, Topology};
+use samp_sys::netlink::{self, Batch, Route};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Bits of a care-of address's own prefix.
+const HOST: u8 = 32;
+
+/// Where the mobile nodes are.
+#[derive(Debug)]
+pub(super) struct Air {
+    /// In the order of [`Plan::mobile_nodes`].
+    mobile_nodes: Vec<MobileNode>,
+}
+
+#[derive(Debug)]
+struct MobileNode {
+    at: Option<Place>,
+    /// In mode `move`: in whose namespace its access interface is, and its number in multicast routing there.
+    interface_at: (NodeId, Option<u16>),
+    /// Number of its next attachment.
+    next: HandoffNumber,
+}
+
+/// An attachment of one mobile node.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The access router.
+    node: NodeId,
+    /// Its position in [`Plan::access_routers`].
+    router: usize,
+    /// The care-of address there.
+    address: IpAddr,
+}
+
+/// What an attachment changes.
+pub(super) struct Ground<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) plan: &'a Plan,
+    pub(super) network: &'a mut Network,
+    pub(super) multicast: &'a mut Multicast,
+}
+
+/// An attachment that has been made: tell the mobile node, then [`Ground::clean_up`].
+#[derive(Debug)]
+pub(super) struct Handoff {
+    /// What the mobile node is to be told.
+    pub(super) link: LinkUp,
+    /// When and from where the radio left; not at the first attachment.
+    pub(super) detached: Option<(Time, NodeId)>,
+    /// When the radio came to the new access router.
+    pub(super) attached: Time,
+    /// What the attachment itself cost.
+    pub(super) cost: Duration,
+    /// Frames that were on the air and were dropped.
+    pub(super) frames_dropped: u64,
+    old: Option<Place>,
+}
+
+/// Why an attachment was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttachError {
+    #[error("`{0}` is no mobile node")]
+    NotMobile(String),
+    #[error("`{0}` is no access router")]
+    NoAccess(String),
+    #[error("`{mobile_node}` is already attached to `{access_router}`")]
+    AlreadyThere { mobile_node: String, access_router: String },
+    #[error("cannot attach `{mobile_node}` to `{access_router}`")]
+    Failed {
+        mobile_node: String,
+        access_router: String,
+        #[source]
+        source: Cause,
+    },
+}
+
+/// What was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cause {
+    #[error("the lab has no air")]
+    NoAir,
+    #[error("the kernel refuses")]
+    Network(#[from] netlink::ApplyError),
+    #[error("the access router cannot route its multicast")]
+    Multicast(#[source] io::Error),
+}
+
+/// What a mode did.
+struct Made {
+    attached: Time,
+    cost: Duration,
+    frames_dropped: u64,
+    gateway_mac: [u8; 6],
+    vif: u16,
+}
+
+impl Air {
+    /// Nobody is attached.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mobile_nodes = plan.mobile_nodes.iter();
+        let start = |start| MobileNode { at: None, interface_at: (start, None), next: 0 };
+        Self { mobile_nodes: mobile_nodes.map(|mobile_node| start(mobile_node.start)).collect() }
+    }
+
+    /// The access router that a mobile node is attached to.
+    pub(super) fn attached_to(&self, plan: &Plan, mobile_node: NodeId) -> Option<NodeId> {
+        self.mobile_nodes[plan.mobile_node(mobile_node)?].at.map(|place| place.node)
+    }
+
+    /// Attaches a mobile node to an access router.
+    ///
+    /// # Errors
+    /// Nonsense is refused, and nothing has changed. When the kernel refuses, the node may be left unattached; it can
+    /// be attached again.
+    pub(super) fn attach(
+        &mut self,
+        ground: &mut Ground<'_>,
+        mobile_node: NodeId,
+        access_router: NodeId,
+    ) -> Result<Handoff, AttachError> {
+        let (topology, plan) = (ground.topology, ground.plan);
+        let name = |id: NodeId| topology.node(id).name.clone();
+        let radio = plan.mobile_node(mobile_node).ok_or_else(|| AttachError::NotMobile(name(mobile_node)))?;
+        let router = plan.access_router(access_router);
+        let router = router.ok_or_else(|| AttachError::NoAccess(name(access_router)))?;
+        let state = &mut self.mobile_nodes[radio];
+        let old = state.at;
+        if old.is_some_and(|old| old.node == access_router) {
+            let (mobile_node, access_router) = (name(mobile_node), name(access_router));
+            return Err(AttachError::AlreadyThere { mobile_node, access_router });
+        }
+
+        let address = topology.care_of_address(mobile_node, access_router);
+        let place = Place { node: access_router, router, address };
+        let made = match &plan.mobile_nodes[radio].moving {
+            None => ground.switch(radio, place),
+            Some(moving) => ground.carry(radio, moving, place, state),
+        };
+        let made = made.map_err(|source| {
+            let (mobile_node, access_router) = (name(mobile_node), name(access_router));
+            AttachError::Failed { mobile_node, access_router, source }
+        })?;
+
+        state.at = Some(place);
+        let handoff = state.next;
+        state.next += 1;
+        if let IpAddr::V4(address) = address {
+            ground.multicast.add_source(address, router, made.vif);
+        }
+        let access = &plan.access_routers[router];
+        let link = LinkUp {
+            handoff,
+            address,
+            prefix_len: access.prefix_len,
+            gateway: access.gateway,
+            gateway_mac: made.gateway_mac,
+        };
+        let called = Time::from_nanos(made.attached.as_nanos().saturating_sub(made.cost.as_nanos() as u64));
+        Ok(Handoff {
+            link,
+            detached: old.map(|old| (called, old.node)),
+            attached: made.attached,
+            cost: made.cost,
+            frames_dropped: made.frames_dropped,
+            old,
+        })
+    }
+}
+
+impl Ground<'_> {
+    /// Removes what routers still know of the old care-of address.
+    pub(super) fn clean_up(&mut self, handoff: &Handoff) {
+        if let Some(old) = handoff.old {
+            self.leave(old);
+        }
+    }
+
+    /// Mode `switch`: one write to the attachment table, once the new access router knows the node.
+    fn switch(&mut self, radio: usize, new: Place) -> Result<Made, Cause> {
+        let Network { netlinks, line, .. } = &mut *self.network;
+        let line = line.as_ref().ok_or(Cause::NoAir)?;
+        let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
+        let mut batch = Batch::default();
+        batch.add_neighbour(access.index, new.address, self.plan.mobile_nodes[radio].mac.0);
+        netlinks[new.node.0].apply(batch)?;
+        let attachment = line.attach(radio, Some(new.router));
+        Ok(Made {
+            attached: attachment.at,
+            cost: attachment.cost,
+            frames_dropped: attachment.frames_dropped,
+            gateway_mac: access.mac.0,
+            vif: access.vif,
+        })
+    }
+
+    /// Mode `move`: the access interface itself moves between namespaces; meanwhile the radio is detached.
+    fn carry(
+        &mut self,
+        radio: usize,
+        moving: &MovingInterface,
+        new: Place,
+        state: &mut MobileNode,
+    ) -> Result<Made, Cause> {
+        let detachment = line(self.network)?.detach(radio);
+        let (from, old_vif) = state.interface_at;
+        if from != new.node {
+            let mut batch = Batch::default();
+            batch.move_link(moving.index, &self.network.namespaces[new.node.0], Some(moving.index));
+            if let Err(error) = self.network.netlinks[from.0].apply(batch) {
+                if state.at.is_some() {
+                    line(self.network)?.attach(radio, Some(radio));
+                }
+                return Err(error.into());
+            }
+            if let Some(vif) = old_vif {
+                self.multicast.interface_left(from, vif);
+            }
+            state.interface_at = (new.node, None);
+        }
+        // From here on a failure leaves the node unattached.
+        if let Some(old) = state.at.take() {
+            self.leave(old);
+        }
+
+        let mut batch = Batch::default();
+        batch.set_up(moving.index);
+        batch.add_neighbour(moving.index, new.address, self.plan.mobile_nodes[radio].mac.0);
+        batch.replace_route(&Route {
+            destination: (new.address, HOST),
+            via: None,
+            index: moving.index,
+            source: Some(self.plan.access_routers[new.router].gateway),
+            onlink: false,
+        });
+        self.network.netlinks[new.node.0].apply(batch)?;
+        let vif = match state.interface_at.1 {
+            Some(vif) => vif,
+            None => self.multicast.add_interface(new.node, moving.index).map_err(Cause::Multicast)?,
+        };
+        state.interface_at.1 = Some(vif);
+        // In this mode every mobile node has an access end of its own at the delay line, under its own number.
+        let attachment = line(self.network)?.attach(radio, Some(radio));
+        let detached = detachment.at.as_nanos();
+        Ok(Made {
+            attached: attachment.at,
+            cost: Duration::from_nanos(attachment.at.as_nanos().saturating_sub(detached)),
+            frames_dropped: detachment.frames_dropped + attachment.frames_dropped,
+            gateway_mac: moving.mac.0,
+            vif,
+        })
+    }
+
+    /// What hung on an interface that has moved away is gone with it; the rest goes here.
+    fn leave(&mut self, old: Place) {
+        if let IpAddr::V4(address) = old.address {
+            self.multicast.remove_source(self.plan, address);
+        }
+        let Some(access) = self.plan.access_routers[old.router].access else { return };
+        let mut batch = Batch::default();
+        batch.delete_neighbour(access.index, old.address);
+        if let Err(error) = self.network.netlinks[old.node.0].apply(batch) {
+            tracing::warn!(%error, address = %old.address, "cannot delete a neighbour entry");
+        }
+    }
+}
+
+fn line(network: &Network) -> Result<&DelayLine, Cause> {
+    network.line.as_ref().ok_or(Cause::NoAir)
+}

@@ -1,0 +1,23 @@
+//! The running lab: one supervisor process that builds it, starts its agents, moves its mobile nodes and answers for it.
+//!
+//! ```text
+//! samp-lab up ── launch ──▶ supervisor: process 1 of its own PID, mount, network, IPC and UTS namespaces
+//!     ▲  progress (pipe)      │ apply: namespaces, links, delay line
+//!     └───────────────────────┤ agents: one process a server or mobile node, in its namespace
+//! samp-lab handoff, … ◀─────▶ │ control socket (JSON lines)
+//! ```
+//!
+//! Nothing has to be cleaned up: when the supervisor ends, however it ends, the kernel ends all agents and frees all
+//! namespaces.
+
+pub mod agents;
+pub mod apply;
+pub mod supervisor;
+
+mod attachment;
+mod control;
+mod multicast;
+mod records;
+mod ring;
+mod startup;
+mod state;

@@ -1,0 +1,163 @@
+//! Coming up: agents are ready, then the ring is stable, then the mobile nodes are registered. Driven by events alone.
+
+use super::agents::{Death, last_words};
+use super::ring::{Place, Ring};
+use super::state::{Lab, chain};
+use samp_model::agent::FromAgent;
+use samp_model::control::{Progress, Stage};
+use samp_model::record::RegistrationScope;
+use samp_model::topology::NodeId;
+use samp_model::{Event, Record};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What every stage may take, however small the lab.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a stage may take more for each node that it waits for.
+const PATIENCE_PER_NODE: Duration = Duration::from_millis(100);
+/// Stabilisation periods that the ring may take more for each server: they join one behind the other.
+const PERIODS_PER_SERVER: u32 = 2;
+
+/// A lab that is coming up.
+pub(super) struct Startup {
+    stage: Stage,
+    began: Instant,
+    /// When the stage counts as failed.
+    pub(super) deadline: Instant,
+    /// Seconds of each stage so far.
+    seconds: Vec<(Stage, f64)>,
+    servers: Vec<NodeId>,
+    ring: Ring,
+    /// Whom the stage waits for.
+    waiting: BTreeSet<NodeId>,
+    total: usize,
+}
+
+/// Why a lab could not come up, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Startup {
+    /// The agents have been started since `began`; earlier stages took `seconds`.
+    pub(super) fn new(lab: &Lab, seconds: Vec<(Stage, f64)>, began: Instant) -> Self {
+        let agents: BTreeSet<NodeId> = lab.plan.agents.iter().map(|agent| agent.node).collect();
+        Self {
+            stage: Stage::Agents,
+            began,
+            deadline: began + PATIENCE + PATIENCE_PER_NODE * agents.len() as u32,
+            seconds,
+            servers: lab.topology.sip_servers().collect(),
+            ring: Ring::default(),
+            total: agents.len(),
+            waiting: agents,
+        }
+    }
+
+    /// An agent has said something: what is to be told to whoever waits, with [`Progress::Up`] as the last.
+    pub(super) fn hear(
+        &mut self,
+        lab: &mut Lab,
+        node: NodeId,
+        said: &FromAgent,
+    ) -> Result<Vec<Progress>, Failure> {
+        match said {
+            FromAgent::Ready if self.stage == Stage::Agents => {
+                self.waiting.remove(&node);
+            }
+            FromAgent::Record(Record { event: Event::RingChanged { id, predecessor, successors }, .. }) => {
+                let place = Place { id: *id, predecessor: *predecessor, successors: successors.clone() };
+                self.ring.update(node, place);
+            }
+            FromAgent::Record(Record {
+                event: Event::Registered { scope: RegistrationScope::Home, .. }, ..
+            }) if self.stage == Stage::Registration => {
+                self.waiting.remove(&node);
+            }
+            _ => return Ok(Vec::new()),
+        }
+        self.advance(lab)
+    }
+
+    /// An agent that dies now spoils everything.
+    pub(super) fn death(lab: &Lab, death: &Death) -> Failure {
+        let mut message = format!("the agent of `{}` {}", lab.name_of(death.node), death.how);
+        let log = lab.agents.log(death.node);
+        if let Some(words) = log.and_then(last_words) {
+            message = format!("{message}: {words}");
+        }
+        Failure { message, hint: log.map(|log| format!("its log is {}", log.display())) }
+    }
+
+    /// The deadline has passed.
+    pub(super) fn late(&self, lab: &Lab) -> Failure {
+        /// Nodes that are named at most.
+        const NAMED: usize = 8;
+        let mut names: Vec<&str> = self.waiting.iter().take(NAMED).map(|&node| lab.name_of(node)).collect();
+        if self.waiting.len() > NAMED {
+            names.push("…");
+        }
+        let what = match self.stage {
+            Stage::Ring => "not at their place in the ring",
+            Stage::Registration => "not registered",
+            _ => "not ready",
+        };
+        let after = self.began.elapsed().as_secs();
+        let message = format!("after {after} s, {} of {} are {what}: {}", self.waiting.len(), self.total, names.join(", "));
+        Failure { message, hint: Some(format!("their logs are in {}", lab.dir.logs().display())) }
+    }
+
+    /// Goes on to whichever stage still has to wait.
+    pub(super) fn advance(&mut self, lab: &mut Lab) -> Result<Vec<Progress>, Failure> {
+        let mut progress = Vec::new();
+        loop {
+            if self.stage == Stage::Ring {
+                let length = lab.topology.samp.chord.successors;
+                self.waiting = self.ring.out_of_place(&self.servers, length).into_iter().collect();
+            }
+            let done = self.total - self.waiting.len();
+            progress.push(Progress::Stage { stage: self.stage, done, total: self.total });
+            if !self.waiting.is_empty() {
+                return Ok(progress);
+            }
+            self.seconds.push((self.stage, self.began.elapsed().as_secs_f64()));
+            match self.stage {
+                Stage::Agents => {
+                    let periods = PERIODS_PER_SERVER * self.servers.len() as u32;
+                    self.enter(Stage::Ring, lab.topology.samp.chord.stabilize_period * periods);
+                    self.total = self.servers.len();
+                }
+                Stage::Ring => {
+                    let mobile_nodes: BTreeSet<NodeId> = lab.topology.mobile_nodes().collect();
+                    self.enter(Stage::Registration, PATIENCE_PER_NODE * mobile_nodes.len() as u32);
+                    self.total = mobile_nodes.len();
+                    self.waiting = mobile_nodes;
+                    attach_all(lab)?;
+                }
+                _ => {
+                    lab.is_up = true;
+                    progress.push(Progress::Up { seconds: std::mem::take(&mut self.seconds) });
+                    return Ok(progress);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, more_patience: Duration) {
+        self.stage = stage;
+        self.began = Instant::now();
+        self.deadline = self.began + PATIENCE + more_patience;
+    }
+}
+
+/// Every mobile node comes to where it begins.
+fn attach_all(lab: &mut Lab) -> Result<(), Failure> {
+    let starts: Vec<_> = lab.plan.mobile_nodes.iter().map(|node| (node.node, node.start)).collect();
+    starts.into_iter().try_for_each(|(mobile_node, start)| match lab.attach(mobile_node, start) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure { message: chain(&error), hint: None }),
+    })
+}

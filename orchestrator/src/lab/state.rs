@@ -1,0 +1,275 @@
+//! The lab as the supervisor holds it, and what can be done to it.
+
+use super::agents::{Agents, TellError};
+use super::apply::Network;
+use super::attachment::{Air, AttachError, Ground};
+use super::control::Answer;
+use super::multicast::Multicast;
+use super::records::RecordLog;
+use crate::plan::Plan;
+use crate::runtime_dir::RuntimeDir;
+use samp_model::agent::ToAgent;
+use samp_model::control::{LabStatus, NodeStatus, Request, Response};
+use samp_model::record::HandoffNumber;
+use samp_model::topology::{NodeId, NodeKind, Topology};
+use samp_model::{Event, Record, Time};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A lab and all that belongs to it.
+pub(super) struct Lab {
+    pub(super) dir: RuntimeDir,
+    pub(super) topology: Topology,
+    pub(super) plan: Plan,
+    pub(super) network: Network,
+    pub(super) agents: Agents,
+    pub(super) air: Air,
+    pub(super) multicast: Multicast,
+    pub(super) records: RecordLog,
+    /// Caller and callee of every call there has been, by Call-ID.
+    pub(super) calls: HashMap<String, [NodeId; 2]>,
+    /// The supervisor's process id, as the host sees it.
+    pub(super) supervisor_pid: i32,
+    pub(super) namespaces: LabNamespaces,
+    /// Whether it has come up.
+    pub(super) is_up: bool,
+}
+
+/// The namespaces that all processes of a lab share.
+#[derive(Debug)]
+pub(super) struct LabNamespaces([File; 3]);
+
+/// What cannot be done, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl LabNamespaces {
+    /// Those of the calling process.
+    pub(super) fn open() -> io::Result<Self> {
+        let open = |name| File::open(format!("/proc/self/ns/{name}"));
+        Ok(Self([open("user")?, open("mnt")?, open("pid")?]))
+    }
+}
+
+impl Lab {
+    /// Does what a client asks. [`Request::Subscribe`] and [`Request::Down`] are the control server's business.
+    pub(super) fn answer(&mut self, request: &Request) -> Answer {
+        let answer = match request {
+            Request::Status => Ok(Response::Status(Box::new(self.status())).into()),
+            Request::Enter { node } => self.enter(node),
+            Request::Subscribe | Request::Down => Ok(Response::Done.into()),
+            _ if !self.is_up => Err(Refusal {
+                message: format!("the lab `{}` is still coming up", self.dir.name()),
+                hint: Some("wait for `samp-lab up` to return".into()),
+            }),
+            Request::Handoff { mobile_node, access_router } => self
+                .handoff(mobile_node, access_router)
+                .map(|handoff| Response::Handoff { handoff }.into()),
+            Request::Call { caller, callee } => {
+                self.call(caller, callee).map(|call| Response::Call { call }.into())
+            }
+            Request::HangUp { call } => self.hang_up(call.as_deref()).map(|()| Response::Done.into()),
+            Request::Kill { node } => self.kill(node).map(|()| Response::Done.into()),
+        };
+        answer.unwrap_or_else(|Refusal { message, hint }| Response::Error { message, hint }.into())
+    }
+
+    /// Attaches a mobile node to an access router and tells it; the records say when.
+    pub(super) fn attach(
+        &mut self,
+        mobile_node: NodeId,
+        access_router: NodeId,
+    ) -> Result<HandoffNumber, AttachError> {
+        let mut ground = Ground {
+            topology: &self.topology,
+            plan: &self.plan,
+            network: &mut self.network,
+            multicast: &mut self.multicast,
+        };
+        let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
+        // First of all the node is told: everything else can wait.
+        let told = self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone()));
+        ground.clean_up(&handoff);
+        if let Err(error) = told {
+            tracing::error!(node = self.name_of(mobile_node), %error, "cannot tell a mobile node of its new link");
+        }
+
+        let number = handoff.link.handoff;
+        if let Some((at, old)) = handoff.detached {
+            let event = Event::Detached { handoff: number, access_router: self.name_of(old).into() };
+            self.record(at, mobile_node, event);
+        }
+        let event = Event::Attached {
+            handoff: number,
+            access_router: self.name_of(access_router).into(),
+            attach_cost: handoff.cost,
+            frames_dropped: handoff.frames_dropped,
+        };
+        self.record(handoff.attached, mobile_node, event);
+        Ok(number)
+    }
+
+    pub(super) fn name_of(&self, node: NodeId) -> &str {
+        &self.topology.node(node).name
+    }
+
+    fn record(&self, at: Time, node: NodeId, event: Event) {
+        self.records.push(&Record { at, node: self.name_of(node).into(), event });
+    }
+
+    fn status(&self) -> LabStatus {
+        let nodes = self.topology.nodes().map(|(id, node)| {
+            let agent = self.agents.status(id);
+            NodeStatus {
+                name: node.name.clone(),
+                agent: agent.map(|(state, _)| state),
+                pid: agent.map(|(_, pid)| pid),
+                attached_to: self.air.attached_to(&self.plan, id).map(|router| self.name_of(router).into()),
+            }
+        });
+        LabStatus {
+            name: self.dir.name().into(),
+            topology: self.topology.clone(),
+            emulation: self.plan.emulation,
+            supervisor_pid: self.supervisor_pid,
+            nodes: nodes.collect(),
+        }
+    }
+
+    fn handoff(&mut self, mobile_node: &str, access_router: &str) -> Result<HandoffNumber, Refusal> {
+        let mobile_node = self.mobile_node(mobile_node)?;
+        let router = self.find(access_router, "access router", |kind| {
+            matches!(kind, NodeKind::Router { access: Some(_), .. })
+        })?;
+        self.check_alive(mobile_node)?;
+        self.attach(mobile_node, router).map_err(|error| {
+            let hint = match &error {
+                AttachError::AlreadyThere { .. } => {
+                    Some("`samp-lab ps` shows where every mobile node is; choose another access router".into())
+                }
+                _ => None,
+            };
+            Refusal { message: chain(&error), hint }
+        })
+    }
+
+    fn call(&mut self, caller: &str, callee: &str) -> Result<String, Refusal> {
+        let [caller, callee] = [self.mobile_node(caller)?, self.mobile_node(callee)?];
+        if caller == callee {
+            let message = format!("`{}` cannot call itself", self.name_of(caller));
+            return Err(Refusal { message, hint: Some("name two different mobile nodes".into()) });
+        }
+        self.check_alive(caller)?;
+        let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
+            return Err(self.no_such("mobile node", self.name_of(callee), is_mobile_node));
+        };
+        let call = format!("call-{}.{}@{}", self.calls.len() + 1, self.name_of(caller), self.dir.name());
+        let message = ToAgent::Call { callee: address_of_record.clone(), call: call.clone() };
+        self.tell(caller, &message)?;
+        self.calls.insert(call.clone(), [caller, callee]);
+        Ok(call)
+    }
+
+    fn hang_up(&mut self, call: Option<&str>) -> Result<(), Refusal> {
+        let message = ToAgent::HangUp { call: call.map(str::to_owned) };
+        let Some(call) = call else {
+            let alive = self.topology.mobile_nodes().filter(|&node| self.agents.is_alive(node));
+            return alive.map(|node| self.tell(node, &message)).collect();
+        };
+        let Some(ends) = self.calls.get(call) else {
+            let hint = "the Call-ID is what `samp-lab call` printed".into();
+            return Err(Refusal { message: format!("there is no call `{call}`"), hint: Some(hint) });
+        };
+        match ends.iter().find(|&&end| self.agents.is_alive(end)) {
+            Some(&end) => self.tell(end, &message),
+            None => Err(Refusal { message: format!("both ends of call `{call}` are dead"), hint: None }),
+        }
+    }
+
+    fn kill(&mut self, node: &str) -> Result<(), Refusal> {
+        let has_agent = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
+        let node = self.find(node, "node with an agent", has_agent)?;
+        self.agents.kill(node).map_err(|error| self.not_told(node, &error))
+    }
+
+    /// The descriptors of the node's network namespace, and of the lab's user, mount and PID namespaces.
+    fn enter(&self, node: &str) -> Result<Answer, Refusal> {
+        let node = self.find(node, "node", |_| true)?;
+        let LabNamespaces([user, mount, pid]) = &self.namespaces;
+        let network = self.network.namespace(node).as_fd();
+        let fds = [network, user.as_fd(), mount.as_fd(), pid.as_fd()].map(|fd| fd.try_clone_to_owned());
+        let fds = fds.into_iter().collect::<io::Result<Vec<OwnedFd>>>().map_err(|error| Refusal {
+            message: format!("cannot open the namespaces of `{}`: {error}", self.name_of(node)),
+            hint: None,
+        })?;
+        Ok(Answer { response: Response::Done, fds })
+    }
+
+    fn mobile_node(&self, name: &str) -> Result<NodeId, Refusal> {
+        self.find(name, "mobile node", is_mobile_node)
+    }
+
+    fn find(&self, name: &str, what: &str, is_one: impl Fn(&NodeKind) -> bool) -> Result<NodeId, Refusal> {
+        let found = self.topology.find(name).filter(|&id| is_one(&self.topology.node(id).kind));
+        found.ok_or_else(|| self.no_such(what, name, is_one))
+    }
+
+    fn no_such(&self, what: &str, name: &str, is_one: impl Fn(&NodeKind) -> bool) -> Refusal {
+        /// Names that a hint lists at most.
+        const LISTED: usize = 10;
+        let message = match self.topology.find(name) {
+            Some(_) => format!("`{name}` is no {what}"),
+            None => format!("there is no node `{name}`"),
+        };
+        let mut names: Vec<&str> =
+            self.topology.nodes.iter().filter(|node| is_one(&node.kind)).map(|node| node.name.as_str()).collect();
+        if names.len() > LISTED {
+            names.truncate(LISTED);
+            names.push("…");
+        }
+        let hint = match names[..] {
+            [] => format!("this lab has no {what}"),
+            [only] => format!("this lab's only {what} is {only}"),
+            _ => format!("it must be a {what}: {}", names.join(", ")),
+        };
+        Refusal { message, hint: Some(hint.replace("a access", "an access")) }
+    }
+
+    fn check_alive(&self, node: NodeId) -> Result<(), Refusal> {
+        if self.agents.is_alive(node) { Ok(()) } else { Err(self.not_told(node, &TellError::Dead)) }
+    }
+
+    fn tell(&self, node: NodeId, message: &ToAgent) -> Result<(), Refusal> {
+        self.agents.tell(node, message).map_err(|error| self.not_told(node, &error))
+    }
+
+    fn not_told(&self, node: NodeId, error: &TellError) -> Refusal {
+        let hint = self.agents.log(node).map(|log| format!("see its log: {}", log.display()));
+        Refusal { message: format!("`{}`: {}", self.name_of(node), chain(error)), hint }
+    }
+}
+
+fn is_mobile_node(kind: &NodeKind) -> bool {
+    matches!(kind, NodeKind::MobileNode { .. })
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some texts hold their cause already.
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

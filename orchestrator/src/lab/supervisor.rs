@@ -1,0 +1,461 @@
+//! The supervisor: process 1 of its lab. Here are both sides of its birth, and its one loop.
+
+use super::agents::{Agents, Said};
+use super::apply::Network;
+use super::attachment::Air;
+use super::control::{Command, Server};
+use super::multicast::{Missed, Multicast};
+use super::records::RecordLog;
+use super::startup::{Failure, Startup};
+use super::state::{Lab, LabNamespaces, chain};
+use crate::plan::{Machine, Plan};
+use crate::runtime_dir::{Claim, RuntimeDir};
+use nix::mount::{MsFlags, mount};
+use samp_model::agent::FromAgent;
+use samp_model::control::{Progress, Stage};
+use samp_model::topology::Topology;
+use samp_sys::process::{Isolated, raise_nofile_limit, spawn_pid1};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+
+/// The hidden sub-command that a supervisor's process runs; its one argument is the runtime directory.
+pub const SUPERVISOR_COMMAND: &str = "__supervisor";
+/// Environment variable with the log filter, in the syntax of [`EnvFilter`]; agents heed it, too.
+pub const LOG_FILTER: &str = "SAMP_LAB_LOG";
+
+/// What the supervisor needs to know, in [`RuntimeDir::lab_file`].
+#[derive(Serialize, Deserialize)]
+struct LabFile {
+    topology: Topology,
+    machine: Machine,
+}
+
+/// A supervisor that has been started and builds its lab. Dropping this before [`Progress::Up`] ends it.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its process id.
+    pub pid: i32,
+    /// Readable when it, and with it every process of the lab, has ended.
+    pub pidfd: OwnedFd,
+    progress: BufReader<PipeReader>,
+}
+
+/// Why a supervisor could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Something in the file system.
+    #[error("cannot {attempt}")]
+    Prepare {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The process could not be started.
+    #[error("cannot start the lab's supervisor")]
+    Start(#[source] io::Error),
+}
+
+impl LaunchError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            LaunchError::Start(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some("this machine lets only root create namespaces: use sudo".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Launched {
+    /// Waits for the next report; none when the supervisor has closed the pipe: after [`Progress::Up`] or
+    /// [`Progress::Failed`] because it is done, before because it has died.
+    ///
+    /// # Errors
+    /// The pipe cannot be read, or what comes is no report.
+    pub fn next_progress(&mut self) -> io::Result<Option<Progress>> {
+        let mut line = String::new();
+        if self.progress.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&line)?))
+    }
+}
+
+/// Starts a lab's supervisor, which goes on to build the lab of this topology. Its name is that of the claimed
+/// directory.
+///
+/// # Errors
+/// The supervisor could not be started; the directory is removed.
+pub fn launch(claim: Claim, topology: &Topology, machine: &Machine) -> Result<Launched, LaunchError> {
+    let launched = start(&claim, topology, machine);
+    if launched.is_err()
+        && let Err(error) = claim.dir.remove()
+    {
+        tracing::warn!(%error, "cannot remove the runtime directory");
+    }
+    launched
+}
+
+fn start(claim: &Claim, topology: &Topology, machine: &Machine) -> Result<Launched, LaunchError> {
+    let failed = |attempt| move |source| LaunchError::Prepare { attempt, source };
+    let lab = LabFile { topology: topology.clone(), machine: machine.clone() };
+    let lab = serde_json::to_vec(&lab).map_err(io::Error::from).map_err(failed("describe the lab"))?;
+    fs::write(claim.dir.lab_file(), lab).map_err(failed("write the lab's description"))?;
+    let log = OpenOptions::new().create(true).append(true).open(claim.dir.supervisor_log());
+    let log = log.map_err(failed("open the supervisor's log"))?;
+    let executable = std::env::current_exe().map_err(failed("find this executable"))?;
+    let (reader, writer) = io::pipe().map_err(failed("make a pipe"))?;
+    let arguments = [SUPERVISOR_COMMAND.into(), claim.dir.path().into()];
+    let inherited = [(0, claim.listener.as_fd()), (1, writer.as_fd()), (2, log.as_fd())];
+    let process = spawn_pid1(&executable, &arguments, &inherited, !machine.root);
+    let Isolated { pid, pidfd } = process.map_err(LaunchError::Start)?;
+    Ok(Launched { pid, pidfd, progress: BufReader::new(reader) })
+}
+
+/// Runs the supervisor of the lab with this runtime directory, as [`launch`] starts it: process 1, the control socket
+/// at standard input, the progress pipe at standard output. To be called by the sub-command [`SUPERVISOR_COMMAND`].
+pub fn run_supervisor(dir: &Path) -> ExitCode {
+    let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).init();
+    let dir = RuntimeDir::at(dir);
+    match supervise(&dir) {
+        Ok(()) => {
+            if let Err(error) = dir.remove() {
+                tracing::error!(error = chain(&error), "cannot remove the runtime directory");
+            }
+            ExitCode::SUCCESS
+        }
+        // The directory stays, for its logs.
+        Err(()) => ExitCode::FAILURE,
+    }
+}
+
+/// From the first step to the orderly end. A failure has been told to whoever waits, and logged.
+fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
+    let give_up = |failure: &Failure| {
+        tracing::error!(hint = failure.hint, "{}", failure.message);
+    };
+    let (listener, progress) = take_inherited().map_err(|error| {
+        give_up(&Failure { message: format!("cannot use what the launcher gave: {error}"), hint: None });
+    })?;
+    let mut pipe = ProgressPipe::new(progress);
+    let report = |pipe: &mut ProgressPipe, failure: Failure| {
+        give_up(&failure);
+        // Whoever waited may be gone.
+        let _ = pipe.write(&Progress::Failed { message: failure.message, hint: failure.hint });
+    };
+    let built = match build(dir, &mut pipe) {
+        Ok(built) => built,
+        Err(BuildError::Abandoned) => return Ok(()),
+        Err(error) => {
+            let hint = error.hint().or_else(|| Some(format!("the log is {}", dir.supervisor_log().display())));
+            report(&mut pipe, Failure { message: chain(&error), hint });
+            return Err(());
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&mut pipe, Failure { message: format!("cannot start the runtime: {error}"), hint: None });
+            return Err(());
+        }
+    };
+    let end = runtime.block_on(async {
+        let mut progress = pipe.into_async()?;
+        match run(dir, listener, built, &mut progress).await {
+            Err(RunError::Startup(failure)) => {
+                give_up(&failure);
+                progress.send(&Progress::Failed { message: failure.message, hint: failure.hint }).await;
+                Ok(Err(()))
+            }
+            Err(RunError::Io(error)) => {
+                progress.send(&Progress::Failed { message: error.to_string(), hint: None }).await;
+                Err(error)
+            }
+            Ok(()) => Ok(Ok(())),
+        }
+    });
+    end.unwrap_or_else(|error: io::Error| {
+        give_up(&Failure { message: format!("the supervisor failed: {error}"), hint: None });
+        Err(())
+    })
+}
+
+/// The control socket and the progress pipe. Their places are filled, so that nothing else comes there.
+fn take_inherited() -> io::Result<(UnixListener, File)> {
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let progress = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    Ok((listener, progress))
+}
+
+/// A lab whose network stands.
+struct Built {
+    topology: Topology,
+    plan: Plan,
+    network: Network,
+    namespaces: LabNamespaces,
+    executable: PathBuf,
+    supervisor_pid: i32,
+    seconds: Vec<(Stage, f64)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    #[error("cannot {attempt}")]
+    Prepare {
+        attempt: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
+    #[error(transparent)]
+    Apply(super::apply::ApplyError),
+    #[error("whoever waited for the lab is gone")]
+    Abandoned,
+}
+
+impl BuildError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            BuildError::Plan(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl From<super::apply::ApplyError> for BuildError {
+    fn from(error: super::apply::ApplyError) -> Self {
+        match error {
+            super::apply::ApplyError::Abandoned(_) => BuildError::Abandoned,
+            error => BuildError::Apply(error),
+        }
+    }
+}
+
+/// Makes this process at home in its namespaces, and builds the network.
+fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError> {
+    let failed = |attempt| move |source| BuildError::Prepare { attempt, source };
+    let lab = fs::read(dir.lab_file()).map_err(failed("read the lab's description"))?;
+    let LabFile { topology, machine } =
+        serde_json::from_slice(&lab).map_err(io::Error::from).map_err(failed("understand the lab's description"))?;
+    let executable = std::env::current_exe().map_err(failed("find this executable"))?;
+    // /proc is still the host's: it shows this process under the number that the host knows.
+    let supervisor_pid = fs::read_link("/proc/self").map_err(failed("find this process"))?;
+    let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    private_mounts().map_err(failed("make mounts private"))?;
+    let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
+    raise_nofile_limit().map_err(failed("raise the limit of open files"))?;
+    let plan = Plan::new(&topology, &machine)?;
+
+    let mut seconds: Vec<(Stage, f64)> = Vec::new();
+    let mut began = Instant::now();
+    let network = Network::apply(&plan, &mut |stage, done, total| {
+        if done == total {
+            seconds.push((stage, began.elapsed().as_secs_f64()));
+            began = Instant::now();
+        }
+        pipe.stage(stage, done, total)
+    })?;
+    if let Some(line) = &network.line
+        && !line.realtime()
+    {
+        tracing::warn!("the delay line runs without real-time priority");
+    }
+    Ok(Built { topology, plan, network, namespaces, executable, supervisor_pid, seconds })
+}
+
+/// The host never sees what is mounted here, and processes of the lab see their own /proc and /sys.
+fn private_mounts() -> io::Result<()> {
+    const NOTHING: Option<&str> = None;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
+    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys")] {
+        // Inside a container the kernel may refuse it to a user namespace; then `exec` shows the container's.
+        if let Err(error) = mount(Some(kind), target, Some(kind), plain, NOTHING) {
+            tracing::warn!(%error, "cannot mount {kind} on {target}");
+        }
+    }
+    Ok(())
+}
+
+enum RunError {
+    Startup(Failure),
+    Io(io::Error),
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        RunError::Io(error)
+    }
+}
+
+/// Messages that wait for the loop at most, of each kind; then whoever sends waits.
+const BACKLOG: usize = 1024;
+
+/// Starts the agents and drives the lab until it is told to end.
+async fn run(
+    dir: &RuntimeDir,
+    listener: UnixListener,
+    built: Built,
+    progress: &mut AsyncProgress,
+) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut child = signal(SignalKind::child())?;
+    let (said_sender, mut said) = mpsc::channel::<Said>(BACKLOG);
+    let (missed_sender, mut missed) = mpsc::channel::<Missed>(BACKLOG);
+    let (command_sender, mut commands) = mpsc::channel::<Command>(BACKLOG);
+    let (down_sender, mut down) = mpsc::channel::<()>(1);
+
+    let began = tokio::time::Instant::now();
+    let failed = |error: &dyn Error| RunError::Startup(Failure { message: chain(error), hint: None });
+    let multicast = Multicast::start(&built.plan, &built.network, &missed_sender).map_err(|e| failed(&e))?;
+    let mut agents = Agents::default();
+    for agent in &built.plan.agents {
+        agents
+            .start(agent, &built.network, &built.executable, dir, said_sender.clone())
+            .map_err(|error| failed(&error))?;
+    }
+    let mut lab = Lab {
+        dir: dir.clone(),
+        air: Air::new(&built.plan),
+        topology: built.topology,
+        plan: built.plan,
+        network: built.network,
+        agents,
+        multicast,
+        records: RecordLog::new(),
+        calls: HashMap::new(),
+        supervisor_pid: built.supervisor_pid,
+        namespaces: built.namespaces,
+        is_up: false,
+    };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let server = Server { commands: command_sender, records: lab.records.clone(), down: down_sender };
+    tokio::spawn(server.run(listener));
+
+    let mut startup = Startup::new(&lab, built.seconds, began);
+    // A lab without agents has nothing to wait for.
+    progress.send_all(startup.advance(&mut lab).map_err(RunError::Startup)?).await;
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = down.recv() => return Ok(()),
+            () = progress.abandoned(), if !lab.is_up => return Ok(()),
+            // A kernel that asks holds a packet back meanwhile.
+            Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
+            _ = child.recv() => {
+                for death in lab.agents.reap() {
+                    let failure = Startup::death(&lab, &death);
+                    if !lab.is_up {
+                        return Err(RunError::Startup(failure));
+                    }
+                    tracing::warn!("{}", failure.message);
+                }
+            }
+            Some((node, message)) = said.recv() => {
+                match &message {
+                    FromAgent::Ready => lab.agents.ready(node),
+                    FromAgent::Record(record) => lab.records.push(record),
+                }
+                if !lab.is_up {
+                    let news = startup.hear(&mut lab, node, &message).map_err(RunError::Startup)?;
+                    progress.send_all(news).await;
+                }
+            }
+            Some(Command { request, reply }) = commands.recv() => {
+                // A client that does not wait for its answer misses it.
+                let _ = reply.send(lab.answer(&request));
+            }
+            () = tokio::time::sleep_until(startup.deadline), if !lab.is_up => {
+                return Err(RunError::Startup(startup.late(&lab)));
+            }
+        }
+    }
+}
+
+/// The progress pipe while the network is built: written from one thread that blocks.
+struct ProgressPipe {
+    file: File,
+    last: Instant,
+}
+
+impl ProgressPipe {
+    fn new(file: File) -> Self {
+        Self { file, last: Instant::now() }
+    }
+
+    /// Tells of a step; not of each, where they are fast.
+    fn stage(&mut self, stage: Stage, done: usize, total: usize) -> io::Result<()> {
+        const AT_MOST_EVERY: Duration = Duration::from_millis(20);
+        if done < total && self.last.elapsed() < AT_MOST_EVERY {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        self.write(&Progress::Stage { stage, done, total })
+    }
+
+    fn write(&mut self, progress: &Progress) -> io::Result<()> {
+        let mut line = serde_json::to_vec(progress)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
+    }
+
+    fn into_async(self) -> io::Result<AsyncProgress> {
+        Ok(AsyncProgress { pipe: Some(pipe::Sender::from_file(self.file)?) })
+    }
+}
+
+/// The progress pipe afterwards; closed once the lab is up or has failed.
+struct AsyncProgress {
+    pipe: Option<pipe::Sender>,
+}
+
+impl AsyncProgress {
+    async fn send(&mut self, progress: &Progress) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let Ok(mut line) = serde_json::to_vec(progress) else { return };
+        line.push(b'\n');
+        // Whether somebody still reads is `abandoned`'s business.
+        let _ = pipe.write_all(&line).await;
+        if matches!(progress, Progress::Up { .. } | Progress::Failed { .. }) {
+            self.pipe = None;
+        }
+    }
+
+    async fn send_all(&mut self, progress: Vec<Progress>) {
+        for progress in &progress {
+            self.send(progress).await;
+        }
+    }
+
+    /// Waits until nobody reads any more.
+    async fn abandoned(&self) {
+        let Some(pipe) = &self.pipe else { return std::future::pending().await };
+        // An error here is as good as a hang-up.
+        let _ = pipe.ready(Interest::ERROR).await;
+    }
+}

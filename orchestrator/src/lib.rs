@@ -1,0 +1,10 @@
+//! The lab itself: plan, supervisor, control, command line, experiments, reports.
+
+pub mod cli;
+pub mod client;
+pub mod doctor;
+pub mod experiment;
+pub mod lab;
+pub mod plan;
+pub mod report;
+pub mod runtime_dir;

@@ -1,0 +1,36 @@
+//! The agents and what they are told.
+
+use super::wiring::Wiring;
+use super::{AgentPlan, RADIO, seed_for};
+use samp_model::agent::{AgentConfig, Role};
+use samp_model::topology::{NodeKind, Topology};
+use std::net::{IpAddr, SocketAddr};
+
+/// The port of SIP over UDP (RFC 3261 §18.1.1).
+const SIP_PORT: u16 = 5060;
+
+/// Servers first: the first of them starts the ring, the others join through it.
+pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
+    let at_sip_port = |address: IpAddr| SocketAddr::new(address, SIP_PORT);
+    let first = topology.sip_servers().next();
+    let join = first.and_then(|first| topology.node(first).address()).map(at_sip_port);
+    let agents = topology.nodes().filter_map(|(id, node)| {
+        let role = match &node.kind {
+            NodeKind::Router { .. } => return None,
+            NodeKind::SipServer { address } => Role::SipServer {
+                address: at_sip_port(*address),
+                join: join.filter(|_| Some(id) != first),
+                interface: wiring.namespaces[id.0].interfaces.first()?.name.clone(),
+            },
+            NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
+                address_of_record: address_of_record.clone(),
+                interface: RADIO.into(),
+                media: topology.media.clone(),
+            },
+        };
+        let seed = seed_for(topology.seed, &format!("node {}", node.name));
+        let config = AgentConfig { name: node.name.clone(), seed, samp: topology.samp.clone(), role };
+        Some(AgentPlan { node: id, config })
+    });
+    agents.collect()
+}

@@ -1,0 +1,134 @@
+//! The plan for human eyes.
+
+use super::{LOOPBACK, NamespacePlan, Plan};
+use samp_model::settings::{AttachMode, LinkBackend};
+use samp_model::topology::LinkQuality;
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |count: fn(&NamespacePlan) -> usize| self.namespaces.iter().map(count).sum::<usize>();
+        let links = match self.emulation.links {
+            LinkBackend::Netem => "netem (kernel)",
+            LinkBackend::Userspace | LinkBackend::Auto => "userspace (delay line)",
+        };
+        let attach = match self.emulation.attach {
+            AttachMode::Move => "move (the interface moves between access routers)",
+            AttachMode::Switch | AttachMode::Auto => "switch (one write to the air's table)",
+        };
+        writeln!(f, "links:  {links}")?;
+        writeln!(f, "attach: {attach}")?;
+        writeln!(
+            f,
+            "{} namespaces, {} veth pairs, {} addresses, {} neighbours, {} routes, {} multicast trees, {} agents",
+            self.namespaces.len(),
+            self.veths.len(),
+            sum(|namespace| namespace.addresses.len()),
+            sum(|namespace| namespace.neighbours.len()),
+            sum(|namespace| namespace.routes.len()),
+            self.multicast.len(),
+            self.agents.len(),
+        )?;
+        self.namespaces.iter().try_for_each(|namespace| write!(f, "\n{namespace}"))?;
+        self.list_line(f)?;
+        self.list_trees(f)
+    }
+}
+
+impl Plan {
+    fn list_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        let wire = &self.namespaces[self.wire()];
+        writeln!(f, "\ndelay line")?;
+        for pipe in &self.line.pipes {
+            let [a, b] = pipe.ends.map(|end| wire.interface_name(end));
+            writeln!(f, "  {a} -> {b}  {}", Quality(&pipe.quality[0]))?;
+            writeln!(f, "  {b} -> {a}  {}", Quality(&pipe.quality[1]))?;
+        }
+        for radio in &self.line.radios {
+            let name = wire.interface_name(radio.index);
+            writeln!(f, "  {name}  up {}, down {}", Quality(&radio.up), Quality(&radio.down))?;
+        }
+        for &access in &self.line.access {
+            writeln!(f, "  {}", wire.interface_name(access))?;
+        }
+        Ok(())
+    }
+
+    fn list_trees(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for tree in &self.multicast {
+            writeln!(f, "\nmulticast from {}", self.namespaces[tree.access_router.0].name)?;
+            for entry in tree.entries.iter().rev() {
+                let router = &self.namespaces[entry.router.0];
+                let leaves: Vec<&str> = entry.leaves.iter().map(|&vif| router.vif_name(vif)).collect();
+                let arrives = entry.arrives.map_or("the air", |vif| router.vif_name(vif));
+                writeln!(f, "  {}: {arrives} -> {}", router.name, leaves.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NamespacePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.name)?;
+        for interface in &self.interfaces {
+            write!(f, "  interface {} {} index {}", interface.name, interface.mac, interface.index)?;
+            if let Some(vif) = interface.vif {
+                write!(f, " vif {vif}")?;
+            }
+            if let Some(netem) = &interface.netem {
+                write!(f, " netem {}", Quality(&netem.quality))?;
+            }
+            writeln!(f, "{}", if interface.up { "" } else { " down" })?;
+        }
+        for address in &self.addresses {
+            let name = self.interface_name(address.index);
+            writeln!(f, "  address {}/{} dev {name}", address.address, address.prefix_len)?;
+        }
+        for neighbour in &self.neighbours {
+            let name = self.interface_name(neighbour.index);
+            writeln!(f, "  neighbour {} {} dev {name}", neighbour.address, neighbour.mac)?;
+        }
+        for route in &self.routes {
+            let name = self.interface_name(route.index);
+            let (destination, len) = (route.destination, route.prefix_len);
+            writeln!(f, "  route {destination}/{len} via {} dev {name} src {}", route.via, route.source)?;
+        }
+        for sysctl in &self.sysctls {
+            writeln!(f, "  sysctl {} = {}", sysctl.path, sysctl.value)?;
+        }
+        Ok(())
+    }
+}
+
+impl NamespacePlan {
+    fn interface_name(&self, index: u32) -> &str {
+        if index == LOOPBACK {
+            return "lo";
+        }
+        self.interfaces.iter().find(|interface| interface.index == index).map_or("?", |found| &found.name)
+    }
+
+    fn vif_name(&self, vif: u16) -> &str {
+        self.interfaces.iter().find(|interface| interface.vif == Some(vif)).map_or("?", |found| &found.name)
+    }
+}
+
+/// One direction of a link, as a topology file writes it.
+struct Quality<'a>(&'a LinkQuality);
+
+impl fmt::Display for Quality<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delay {:?}", self.0.one_way_delay)?;
+        if self.0.loss > 0.0 {
+            write!(f, " loss {}%", self.0.loss * 100.0)?;
+        }
+        match self.0.rate {
+            Some(rate) => write!(f, " rate {rate} bit/s"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What this machine can do, probed once.
+
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// What this machine can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Whether the kernel has sch_netem.
+    pub netem: bool,
+    /// Whether labs run as root; else in a user namespace.
+    pub root: bool,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+impl Machine {
+    /// Looks at this machine.
+    ///
+    /// As root netem is tried in a throw-away namespace. Without root that cannot be done before the lab's own user
+    /// namespace exists: there a kernel counts as having netem when it is built in, loaded or installed as a module.
+    ///
+    /// # Errors
+    /// The kernel refuses a network namespace.
+    pub fn probe() -> io::Result<Self> {
+        let root = geteuid().is_root();
+        let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+        let netem = if root { samp_sys::netem::available()? } else { netem_is_installed(&kernel) };
+        Ok(Self { netem, root, kernel })
+    }
+}
+
+fn netem_is_installed(kernel: &str) -> bool {
+    let modules = Path::new("/lib/modules").join(kernel);
+    Path::new("/sys/module/sch_netem").exists()
+        || ["modules.builtin", "modules.dep"].iter().any(|list| {
+            fs::read_to_string(modules.join(list)).is_ok_and(|list| list.contains("/sch_netem.ko"))
+        })
+}

@@ -1,0 +1,447 @@
+//! The plan: every namespace, interface, address and route of a lab, decided before anything is created.
+//!
+//! Pure: the same topology on the same kind of machine gives the same plan, number by number.
+
+mod agents;
+mod listing;
+mod machine;
+mod multicast;
+mod wiring;
+
+pub use machine::Machine;
+pub use multicast::{MulticastTree, TreeEntry};
+
+use samp_model::agent::AgentConfig;
+use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
+use samp_model::topology::{LinkQuality, NodeId, NodeKind, Topology};
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Name of a mobile node's radio interface.
+pub const RADIO: &str = "radio0";
+/// Name of an access router's interface towards the air, in attach mode `switch`.
+pub const ACCESS: &str = "access0";
+/// Name of the namespace where the delay line lives.
+pub const WIRE: &str = "wire";
+/// The group at which SIP servers are discovered: sip.mcast.net (RFC 3261 §18.1.1).
+pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
+/// Interfaces that one namespace can use for multicast routing at most (the kernel's MAXVIFS).
+pub const MAX_VIFS: usize = 32;
+/// The interface index of `lo` in every namespace.
+pub const LOOPBACK: u32 = 1;
+
+/// Everything that will be created.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The backends that will run; never `auto`.
+    pub emulation: EmulationSettings,
+    /// The namespaces: one a node in the topology's order, then [`WIRE`].
+    pub namespaces: Vec<NamespacePlan>,
+    /// The veth pairs.
+    pub veths: Vec<Veth>,
+    /// What the delay line carries.
+    pub line: LinePlan,
+    /// The mobile nodes' ends of the air, in the order of [`Topology::mobile_nodes`].
+    pub mobile_nodes: Vec<MobileNodePlan>,
+    /// The network's ends of the air, in the order of [`Topology::access_routers`].
+    pub access_routers: Vec<AccessRouterPlan>,
+    /// Along which routers the discovery group reaches all servers, one tree an access router.
+    pub multicast: Vec<MulticastTree>,
+    /// The agents.
+    pub agents: Vec<AgentPlan>,
+}
+
+/// A network namespace and what is in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NamespacePlan {
+    /// The node's name, or [`WIRE`].
+    pub name: String,
+    /// Kernel parameters, to be written in this order before any interface is created.
+    pub sysctls: Vec<Sysctl>,
+    /// Interfaces besides `lo`.
+    pub interfaces: Vec<Interface>,
+    /// Addresses.
+    pub addresses: Vec<Address>,
+    /// Permanent neighbour entries.
+    pub neighbours: Vec<Neighbour>,
+    /// Routes.
+    pub routes: Vec<Route>,
+}
+
+/// A kernel parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sysctl {
+    /// Path below `/proc/sys`.
+    pub path: &'static str,
+    /// Value.
+    pub value: &'static str,
+}
+
+/// One end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index in its namespace.
+    pub index: u32,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// What netem does to the packets that leave here.
+    pub netem: Option<NetemPlan>,
+    /// Its number in the router's multicast routing.
+    pub vif: Option<u16>,
+    /// Whether it is up from the beginning; the others come up when a mobile node attaches.
+    pub up: bool,
+}
+
+/// What netem does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct NetemPlan {
+    /// Delay, loss and rate.
+    pub quality: LinkQuality,
+    /// Seed of its losses.
+    pub seed: u64,
+}
+
+/// An address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Address {
+    /// On which interface.
+    pub index: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Bits in its prefix.
+    pub prefix_len: u8,
+}
+
+/// A permanent neighbour entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Neighbour {
+    /// On which interface.
+    pub index: u32,
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// Its link-layer address.
+    pub mac: Mac,
+}
+
+/// A route over an unnumbered link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// Where to.
+    pub destination: IpAddr,
+    /// Bits in the destination's prefix.
+    pub prefix_len: u8,
+    /// The next hop, on the link.
+    pub via: IpAddr,
+    /// Out of which interface.
+    pub index: u32,
+    /// The address that the node's own packets carry.
+    pub source: IpAddr,
+}
+
+/// A veth pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Veth {
+    /// Its ends.
+    pub ends: [VethEnd; 2],
+}
+
+/// Where one end of a veth pair is born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct VethEnd {
+    /// Index in [`Plan::namespaces`].
+    pub namespace: usize,
+    /// Index in [`NamespacePlan::interfaces`].
+    pub interface: usize,
+}
+
+/// What the userspace delay line carries; interfaces are named by their index in [`WIRE`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LinePlan {
+    /// Wired links.
+    pub pipes: Vec<Pipe>,
+    /// Mobile nodes' ends of the air.
+    pub radios: Vec<RadioEnd>,
+    /// Network ends of the air: in attach mode `switch` one an access router, in `move` one a mobile node.
+    pub access: Vec<u32>,
+    /// Seed of its losses.
+    pub seed: u64,
+}
+
+impl LinePlan {
+    /// Whether there is nothing to carry.
+    pub fn is_empty(&self) -> bool {
+        self.pipes.is_empty() && self.radios.is_empty()
+    }
+}
+
+/// A wired link through the delay line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Pipe {
+    /// Index of each end.
+    pub ends: [u32; 2],
+    /// From the first end to the second, and back.
+    pub quality: [LinkQuality; 2],
+}
+
+/// A mobile node's radio at the delay line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RadioEnd {
+    /// Its index.
+    pub index: u32,
+    /// The link-layer address of the mobile node itself.
+    pub mac: Mac,
+    /// From the mobile node.
+    pub up: LinkQuality,
+    /// To the mobile node.
+    pub down: LinkQuality,
+}
+
+/// A mobile node at the air.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MobileNodePlan {
+    /// Which node.
+    pub node: NodeId,
+    /// Where it begins.
+    pub start: NodeId,
+    /// Link-layer address of its radio interface.
+    pub mac: Mac,
+    /// In attach mode `move`: the interface that moves from access router to access router.
+    pub moving: Option<MovingInterface>,
+}
+
+/// The network's end of one mobile node's radio link, in attach mode `move`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MovingInterface {
+    /// Its name.
+    pub name: String,
+    /// Its index, the same in every access router.
+    pub index: u32,
+    /// Its link-layer address.
+    pub mac: Mac,
+}
+
+/// An access router at the air.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AccessRouterPlan {
+    /// Which node.
+    pub node: NodeId,
+    /// Its address in its access network.
+    pub gateway: IpAddr,
+    /// Bits in the access network's prefix.
+    pub prefix_len: u8,
+    /// In attach mode `switch`: its interface towards the air.
+    pub access: Option<AccessInterface>,
+}
+
+/// An access router's interface towards the air, in attach mode `switch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessInterface {
+    /// Its index.
+    pub index: u32,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// Its number in multicast routing.
+    pub vif: u16,
+}
+
+/// An agent to start.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AgentPlan {
+    /// For which node.
+    pub node: NodeId,
+    /// What it is told.
+    pub config: AgentConfig,
+}
+
+/// A link-layer address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The address of interface number `number` of a lab: locally administered, so no real card has it.
+    fn numbered(number: u32) -> Self {
+        let [a, b, c, d] = number.to_be_bytes();
+        Mac([0x02, 0x5a, a, b, c, d])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a topology cannot become a lab on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// netem was asked for, and the kernel has none.
+    #[error("the topology asks for netem links, but this kernel has no sch_netem")]
+    NoNetem,
+    /// An address is not IPv4.
+    #[error("`{node}` has the address {address}, but labs are IPv4 for now")]
+    NotIpv4 {
+        /// Whose.
+        node: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A SIP server hangs on something else than one router.
+    #[error("the SIP server `{0}` must have exactly one link, and that to a router")]
+    ServerLinks(String),
+    /// A mobile node has a wired link.
+    #[error("the mobile node `{0}` cannot have a wired link")]
+    WiredMobileNode(String),
+    /// A router has more interfaces than multicast routing takes.
+    #[error("the router `{router}` would have {interfaces} interfaces, multicast routing takes {MAX_VIFS}")]
+    TooManyInterfaces {
+        /// The router.
+        router: String,
+        /// How many.
+        interfaces: usize,
+    },
+    /// There is no path.
+    #[error("`{from}` has no path to `{to}`")]
+    Unreachable {
+        /// Whence.
+        from: String,
+        /// Where to.
+        to: String,
+    },
+}
+
+impl PlanError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::NoNetem => Some(
+                "install the module (Debian and Ubuntu: linux-modules-extra of this kernel, then `modprobe sch_netem`), \
+                 write `links: auto` for the userspace delay line, or run under scripts/vm.sh"
+                    .into(),
+            ),
+            PlanError::NotIpv4 { .. } => Some("give it an IPv4 address, or none: one is chosen".into()),
+            PlanError::ServerLinks(_) => Some("link it to one router; routers do the forwarding".into()),
+            PlanError::WiredMobileNode(_) => Some("mobile nodes have a radio link only: remove the wired one".into()),
+            PlanError::TooManyInterfaces { .. } => Some("spread its links over several routers".into()),
+            PlanError::Unreachable { .. } => Some("add a link between the two parts of the network".into()),
+        }
+    }
+}
+
+impl Plan {
+    /// Plans a lab of this topology on this machine.
+    ///
+    /// # Errors
+    /// The machine lacks something that the topology asks for, or the topology cannot be wired.
+    pub fn new(topology: &Topology, machine: &Machine) -> Result<Plan, PlanError> {
+        check(topology)?;
+        let emulation = resolve(topology.emulation, machine)?;
+        let wiring = wiring::Wiring::new(topology, emulation)?;
+        let multicast = multicast::trees(topology, &wiring)?;
+        let agents = agents::agents(topology, &wiring);
+        Ok(Plan {
+            emulation,
+            namespaces: wiring.namespaces,
+            veths: wiring.veths,
+            line: wiring.line,
+            mobile_nodes: wiring.mobile_nodes,
+            access_routers: wiring.access_routers,
+            multicast,
+            agents,
+        })
+    }
+
+    /// Index of [`WIRE`] in [`Plan::namespaces`].
+    pub fn wire(&self) -> usize {
+        self.namespaces.len() - 1
+    }
+
+    /// Position of a mobile node in [`Plan::mobile_nodes`], which is also its number among the radios.
+    pub fn mobile_node(&self, node: NodeId) -> Option<usize> {
+        self.mobile_nodes.iter().position(|mobile_node| mobile_node.node == node)
+    }
+
+    /// Position of an access router in [`Plan::access_routers`], which is also the number of its tree and in
+    /// attach mode `switch` its number among the delay line's access ends.
+    pub fn access_router(&self, node: NodeId) -> Option<usize> {
+        self.access_routers.iter().position(|access_router| access_router.node == node)
+    }
+}
+
+/// No `auto` is left afterwards.
+fn resolve(asked: EmulationSettings, machine: &Machine) -> Result<EmulationSettings, PlanError> {
+    let links = match asked.links {
+        LinkBackend::Netem if !machine.netem => return Err(PlanError::NoNetem),
+        LinkBackend::Auto if machine.netem => LinkBackend::Netem,
+        LinkBackend::Auto => LinkBackend::Userspace,
+        links => links,
+    };
+    let attach = match asked.attach {
+        AttachMode::Auto => AttachMode::Switch,
+        attach => attach,
+    };
+    Ok(EmulationSettings { links, attach })
+}
+
+/// What later stages take for granted.
+fn check(topology: &Topology) -> Result<(), PlanError> {
+    let neighbours = samp_model::paths::neighbours(topology);
+    for (id, node) in topology.nodes() {
+        let name = || node.name.clone();
+        for address in node.address().into_iter().chain(node.access().map(|access| access.prefix)) {
+            if !address.is_ipv4() {
+                return Err(PlanError::NotIpv4 { node: name(), address });
+            }
+        }
+        let neighbours = &neighbours[id.0];
+        match &node.kind {
+            NodeKind::Router { access, .. } => {
+                let interfaces = neighbours.len() + usize::from(access.is_some());
+                if interfaces > MAX_VIFS {
+                    return Err(PlanError::TooManyInterfaces { router: name(), interfaces });
+                }
+            }
+            NodeKind::SipServer { .. } => {
+                let to_a_router = |id: NodeId| matches!(topology.node(id).kind, NodeKind::Router { .. });
+                if !matches!(neighbours[..], [only] if to_a_router(only.node)) {
+                    return Err(PlanError::ServerLinks(name()));
+                }
+            }
+            NodeKind::MobileNode { .. } if !neighbours.is_empty() => {
+                return Err(PlanError::WiredMobileNode(name()));
+            }
+            NodeKind::MobileNode { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// A random generator's seed for one purpose, from the topology's: FNV-1a over the purpose, then the finaliser of
+/// splitmix64, so that neighbouring seeds have nothing in common.
+fn seed_for(seed: u64, purpose: &str) -> u64 {
+    let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mixed = seed.wrapping_add(hash).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests;

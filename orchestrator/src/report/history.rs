@@ -1,0 +1,206 @@
+//! Records in order: by node and instant, and by call.
+
+use samp_model::record::{CacheOutcome, Event, HandoffNumber};
+use samp_model::{Record, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What is known so far; records may be pushed in any order.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    nodes: BTreeMap<String, Vec<Record>>,
+    calls: BTreeMap<String, Call>,
+}
+
+/// What is known of one call, from both of its ends.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// When the caller was told to call.
+    pub started: Option<Time>,
+    /// The node that called.
+    pub caller: Option<String>,
+    /// Whom it called, by address-of-record.
+    pub callee_address: Option<String>,
+    /// The node that accepted.
+    pub callee: Option<String>,
+    /// The caller had the 200.
+    pub established: Option<Established>,
+    /// When and how it failed.
+    pub failed: Option<(Time, u16)>,
+    /// When the first of its ends saw it end.
+    pub ended: Option<Time>,
+    /// When the first and the last server passed the INVITE on.
+    pub forwarded: Option<(Time, Time)>,
+    /// The nodes that have heard media in it.
+    pub hearing: BTreeSet<String>,
+    /// What the ends received in all.
+    pub media: Vec<MediaTotals>,
+}
+
+/// How a call was established.
+#[derive(Clone, Debug)]
+pub struct Established {
+    /// When.
+    pub at: Time,
+    /// Session Request Delay.
+    pub srd: Duration,
+    /// What the caches were worth.
+    pub cache: CacheOutcome,
+    /// The servers that the INVITE passed.
+    pub path: Vec<IpAddr>,
+}
+
+/// What one end of a call sent and received.
+#[derive(Clone, Debug)]
+pub struct MediaTotals {
+    /// The node.
+    pub node: String,
+    /// RTP packets sent.
+    pub sent: u64,
+    /// RTP packets received.
+    pub received: u64,
+    /// RTP packets missing.
+    pub lost: u64,
+    /// The longest silence.
+    pub longest_silence: Duration,
+}
+
+impl History {
+    /// Takes in one more record.
+    pub fn push(&mut self, record: Record) {
+        self.note_call(&record);
+        let records = self.nodes.entry(record.node.clone()).or_default();
+        // Nearly always the newest of its node; equal instants keep the order of arrival.
+        let place = records.partition_point(|earlier| earlier.at <= record.at);
+        records.insert(place, record);
+    }
+
+    /// The records of a node, oldest first.
+    pub fn of(&self, node: &str) -> &[Record] {
+        self.nodes.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The records of a node from one instant until just before another.
+    pub fn window(&self, node: &str, from: Time, until: Time) -> &[Record] {
+        let records = self.of(node);
+        let start = records.partition_point(|record| record.at < from);
+        let end = records.partition_point(|record| record.at < until);
+        &records[start..end.max(start)]
+    }
+
+    /// The nodes that have records, in the order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &[Record])> {
+        self.nodes.iter().map(|(node, records)| (node.as_str(), records.as_slice()))
+    }
+
+    /// A call.
+    pub fn call(&self, call: &str) -> Option<&Call> {
+        self.calls.get(call)
+    }
+
+    /// All calls, in the order in which they were started.
+    pub fn calls(&self) -> Vec<(&str, &Call)> {
+        let mut calls: Vec<_> = self.calls.iter().map(|(id, call)| (id.as_str(), call)).collect();
+        calls.sort_by_key(|(_, call)| call.started);
+        calls
+    }
+
+    /// The instant at which a handoff of a node began, and the one at which its next handoff did.
+    pub fn handoff_window(&self, node: &str, number: HandoffNumber) -> Option<(Time, Time)> {
+        let mut detachments = self.of(node).iter().filter_map(|record| match record.event {
+            Event::Detached { handoff, .. } if handoff >= number => Some((handoff, record.at)),
+            _ => None,
+        });
+        let (first, start) = detachments.next()?;
+        let until = detachments.next().map_or(Time::from_nanos(u64::MAX), |(_, at)| at);
+        (first == number).then_some((start, until))
+    }
+
+    fn note_call(&mut self, record: &Record) {
+        let Some(id) = call_of(&record.event) else { return };
+        let call = self.calls.entry(id.to_owned()).or_default();
+        match &record.event {
+            Event::CallStarted { callee, .. } => {
+                call.started = Some(record.at);
+                call.caller = Some(record.node.clone());
+                call.callee_address = Some(callee.clone());
+            }
+            Event::CallAccepted { .. } => call.callee = Some(record.node.clone()),
+            Event::CallEstablished { srd, cache, path, .. } => {
+                call.established =
+                    Some(Established { at: record.at, srd: *srd, cache: *cache, path: path.clone() });
+            }
+            Event::CallFailed { status, .. } => call.failed = Some((record.at, *status)),
+            Event::CallEnded { .. } => {
+                call.ended = Some(call.ended.map_or(record.at, |ended| ended.min(record.at)));
+            }
+            Event::InviteForwarded { .. } => {
+                let (first, last) = call.forwarded.unwrap_or((record.at, record.at));
+                call.forwarded = Some((first.min(record.at), last.max(record.at)));
+            }
+            Event::MediaFirstReceived { .. } => {
+                call.hearing.insert(record.node.clone());
+            }
+            Event::MediaSummary { sent, received, lost, longest_silence, .. } => {
+                call.media.push(MediaTotals {
+                    node: record.node.clone(),
+                    sent: *sent,
+                    received: *received,
+                    lost: *lost,
+                    longest_silence: *longest_silence,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Call {
+    /// The other end, seen from `node`; none when `node` has no part in the call or the other end is not known.
+    pub fn peer_of(&self, node: &str) -> Option<&str> {
+        match (self.caller.as_deref(), self.callee.as_deref()) {
+            (Some(caller), Some(callee)) if caller == node => Some(callee),
+            (Some(caller), Some(callee)) if callee == node => Some(caller),
+            _ => None,
+        }
+    }
+
+    /// Whether the call was up at this instant.
+    pub fn is_live(&self, at: Time) -> bool {
+        self.established.as_ref().is_some_and(|established| established.at <= at)
+            && self.ended.is_none_or(|ended| at < ended)
+    }
+
+    /// Whether it is up and both ends hear each other.
+    pub fn talks(&self) -> bool {
+        self.established.is_some() && self.hearing.len() == 2
+    }
+}
+
+impl FromIterator<Record> for History {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        let mut history = Self::default();
+        records.into_iter().for_each(|record| history.push(record));
+        history
+    }
+}
+
+/// The call that an event tells of.
+fn call_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::UpdateSent { call, .. }
+        | Event::UpdateAnswered { call, .. }
+        | Event::CallStarted { call, .. }
+        | Event::CallEstablished { call, .. }
+        | Event::CallFailed { call, .. }
+        | Event::CallAccepted { call, .. }
+        | Event::CallEnded { call }
+        | Event::InviteForwarded { call, .. }
+        | Event::MediaRetargeted { call, .. }
+        | Event::MediaFirstSent { call, .. }
+        | Event::MediaFirstReceived { call, .. }
+        | Event::MediaSummary { call, .. } => Some(call),
+        _ => None,
+    }
+}

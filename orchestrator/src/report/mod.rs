@@ -1,0 +1,64 @@
+//! What the records say: pure functions over records and topology.
+//!
+//! Nothing here asks a lab anything; the same code reports on a lab, a simulation and an old run.
+
+mod calls;
+mod floor;
+mod handoffs;
+mod history;
+mod path;
+mod registrations;
+mod statistics;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use self::calls::{CallOutcome, CallReport, MediaReport};
+pub use self::floor::Floors;
+pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase};
+pub use self::history::{Call, Established, History, MediaTotals};
+pub use self::path::{CriticalPath, Milestone, Segment};
+pub use self::registrations::{Registration, RegistrationOutcome};
+pub use self::statistics::{Delta, Ranks};
+pub use self::summary::{
+    CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,
+    SegmentSummary, Summary,
+};
+pub use self::text::{Style, table, waterfall, word, write_summary};
+
+use samp_model::{Record, Topology};
+use serde::Serialize;
+
+/// Everything that a run's records say.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Each handoff.
+    pub handoffs: Handoffs,
+    /// Each registration.
+    pub registrations: Vec<Registration>,
+    /// Each call.
+    pub calls: Vec<CallReport>,
+}
+
+impl Report {
+    /// From the records of a run, in any order.
+    pub fn assemble(topology: &Topology, records: &[Record]) -> Self {
+        Self::from_history(topology, &records.iter().cloned().collect())
+    }
+
+    /// As [`Report::assemble`], from records in order.
+    pub fn from_history(topology: &Topology, history: &History) -> Self {
+        let floors = Floors::new(topology);
+        Self {
+            handoffs: Handoffs::from_history(&floors, history),
+            registrations: Registration::all(&floors, history),
+            calls: CallReport::all(&floors, history),
+        }
+    }
+
+    /// The run in figures.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+}

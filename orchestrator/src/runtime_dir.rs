@@ -1,0 +1,247 @@
+//! A lab's directory on the host: control socket and logs, the only trace that a running lab leaves there.
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Characters that a lab's name may have at most.
+pub const MAX_NAME: usize = 32;
+
+/// The directory of one lab, whether it exists or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeDir {
+    path: PathBuf,
+}
+
+/// A runtime directory that is ours, with its control socket already listening.
+///
+/// From here on other `up`s of the same name see a live lab, until the listener is closed.
+#[derive(Debug)]
+pub struct Claim {
+    /// The directory; fresh, with an empty `logs`.
+    pub dir: RuntimeDir,
+    /// The control socket, to be inherited by the supervisor.
+    pub listener: UnixListener,
+}
+
+/// Why there is no runtime directory.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeDirError {
+    /// The name cannot be a file name of its own.
+    #[error("`{0}` cannot be a lab's name")]
+    Name(String),
+    /// The lab exists.
+    #[error("a lab named `{0}` is already running")]
+    Live(String),
+    /// Something in the file system.
+    #[error("cannot {attempt} {}", path.display())]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else's directory stands where ours should be.
+    #[error("{} belongs to another user", .0.display())]
+    Foreign(PathBuf),
+}
+
+impl RuntimeDirError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RuntimeDirError::Name(_) => Some(format!(
+                "use 1 to {MAX_NAME} letters, digits, `-`, `_` or `.`, not beginning with a dot"
+            )),
+            RuntimeDirError::Live(name) => Some(format!(
+                "end it with `samp-lab down {name}`, or give this one another name with `--name`"
+            )),
+            RuntimeDirError::Foreign(_) => Some("set XDG_RUNTIME_DIR to a directory of your own".into()),
+            RuntimeDirError::Io { .. } => None,
+        }
+    }
+}
+
+impl RuntimeDir {
+    /// Where the labs of this user are: `/run/samp-lab` for root, else `samp-lab` in `$XDG_RUNTIME_DIR`, or
+    /// `/tmp/samp-lab-UID` where that is not set.
+    pub fn base() -> PathBuf {
+        let user = geteuid();
+        if user.is_root() {
+            return PathBuf::from("/run/samp-lab");
+        }
+        match std::env::var_os("XDG_RUNTIME_DIR") {
+            Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("samp-lab"),
+            _ => PathBuf::from(format!("/tmp/samp-lab-{user}")),
+        }
+    }
+
+    /// The directory of the lab with this name; it need not exist.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Name`].
+    pub fn of(name: &str) -> Result<Self, RuntimeDirError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > MAX_NAME || name.starts_with('.') || !name.chars().all(allowed) {
+            return Err(RuntimeDirError::Name(name.into()));
+        }
+        Ok(Self { path: Self::base().join(name) })
+    }
+
+    /// The runtime directory at this path, as [`RuntimeDir::path`] gave it.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The directories of all labs of this user, live or dead, by name.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Io`].
+    pub fn list() -> Result<Vec<Self>, RuntimeDirError> {
+        let base = Self::base();
+        let entries = match fs::read_dir(&base) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("list", &base)(error)),
+        };
+        let mut names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        Ok(names.iter().filter_map(|name| Self::of(name.to_str()?).ok()).collect())
+    }
+
+    /// The name of the lab.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// What the lab is built from, for the supervisor.
+    pub fn lab_file(&self) -> PathBuf {
+        self.path.join("lab.json")
+    }
+
+    /// The folder of the logs.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The log of a node's agent.
+    pub fn node_log(&self, node: &str) -> PathBuf {
+        self.logs().join(format!("{node}.log"))
+    }
+
+    /// The supervisor's own log; outside of the logs' folder, where a node may have any name.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.path.join("supervisor.log")
+    }
+
+    /// Whether a lab answers at the control socket.
+    pub fn is_live(&self) -> bool {
+        UnixStream::connect(self.control_socket()).is_ok()
+    }
+
+    /// Makes the directory ours: replaces what a dead lab has left, and listens on the control socket.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Live`] when a lab of this name runs or comes up.
+    pub fn claim(&self) -> Result<Claim, RuntimeDirError> {
+        let _lock = lock_base(self.path.parent().unwrap_or(Path::new("/")))?;
+        if self.is_live() {
+            return Err(RuntimeDirError::Live(self.name().into()));
+        }
+        self.remove()?;
+        for dir in [self.path.clone(), self.logs()] {
+            DirBuilder::new().mode(0o700).create(&dir).map_err(io_error("create", &dir))?;
+        }
+        let socket = self.control_socket();
+        // The directory is closed to others already, so the socket never has an open moment.
+        let listener = UnixListener::bind(&socket).map_err(io_error("listen on", &socket))?;
+        fs::set_permissions(&socket, Permissions::from_mode(0o600)).map_err(io_error("protect", &socket))?;
+        Ok(Claim { dir: self.clone(), listener })
+    }
+
+    /// Removes the directory and everything in it; there need not be one.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Io`].
+    pub fn remove(&self) -> Result<(), RuntimeDirError> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Creates the base directory and locks it, so that one claim is looked at at a time.
+fn lock_base(base: &Path) -> Result<Flock<File>, RuntimeDirError> {
+    DirBuilder::new().mode(0o700).recursive(true).create(base).map_err(io_error("create", base))?;
+    let file = File::open(base).map_err(io_error("open", base))?;
+    let owner = file.metadata().map_err(io_error("examine", base))?.uid();
+    if owner != geteuid().as_raw() {
+        return Err(RuntimeDirError::Foreign(base.into()));
+    }
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| io_error("lock", base)(io::Error::from(errno)))
+}
+
+fn io_error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RuntimeDirError {
+    let path = path.to_path_buf();
+    move |source| RuntimeDirError::Io { attempt, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(test: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("samp-lab-test-{}-{test}", std::process::id()))
+    }
+
+    #[test]
+    fn names_that_are_no_plain_file_names_are_refused() {
+        for name in ["", ".", "..", ".hidden", "a/b", "a b", "ä", &"x".repeat(MAX_NAME + 1)] {
+            assert!(matches!(RuntimeDir::of(name), Err(RuntimeDirError::Name(_))), "{name:?}");
+        }
+        assert_eq!(RuntimeDir::of("grid-small").unwrap().name(), "grid-small");
+    }
+
+    #[test]
+    fn a_live_lab_is_a_conflict_and_a_dead_one_is_replaced() {
+        let base = scratch("claim");
+        let dir = RuntimeDir::at(base.join("lab"));
+        let claim = dir.claim().unwrap();
+        assert!(dir.is_live());
+        assert!(matches!(dir.claim(), Err(RuntimeDirError::Live(name)) if name == "lab"));
+        assert_eq!(fs::metadata(dir.control_socket()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+
+        fs::write(dir.node_log("n1"), "old").unwrap();
+        drop(claim);
+        assert!(!dir.is_live());
+        let claim = dir.claim().unwrap();
+        assert!(!dir.node_log("n1").exists());
+        drop(claim);
+        dir.remove().unwrap();
+        dir.remove().unwrap();
+        fs::remove_dir(base).unwrap();
+    }
+}

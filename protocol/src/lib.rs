@@ -1,0 +1,42 @@
+//! SIP, Chord and SAMP as sans-IO state machines: time, randomness and input are arguments.
+#![forbid(unsafe_code)]
+
+mod cache;
+pub mod mobile_node;
+pub mod node;
+pub mod overlay;
+mod random;
+pub mod server;
+pub mod sip;
+mod timers;
+mod transaction;
+
+pub use mobile_node::MobileNode;
+pub use node::{Input, MediaCommand, Node, Output, Transmit};
+pub use server::SampServer;
+
+use samp_model::Time;
+use samp_model::agent::{AgentConfig, Role};
+use std::net::Ipv4Addr;
+
+/// The UDP port at which every mobile node receives RTP.
+pub const RTP_PORT: u16 = 40_000;
+
+/// The group "all SIP servers", sip.mcast.net (RFC 3261 §10.2.6).
+pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
+
+/// The node that a configuration describes.
+///
+/// # Errors
+/// When a mobile node's address-of-record is no SIP URI.
+pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, sip::ParseError> {
+    let samp = config.samp.clone();
+    Ok(match &config.role {
+        Role::SipServer { address, join, .. } => {
+            Box::new(SampServer::new(*address, *join, samp, config.seed, now))
+        }
+        Role::MobileNode { address_of_record, .. } => {
+            Box::new(MobileNode::new(address_of_record.parse()?, samp, config.seed))
+        }
+    })
+}

@@ -1,0 +1,263 @@
+//! The mobile node: finds its anchor, registers, calls, and keeps both up while it moves.
+//!
+//! ```text
+//! LinkTrigger ▶ AddressConfigured ┬▶ REGISTER to the anchor ─▶ 200 ─▶ (new anchor? REGISTER to the home server)
+//!                                 │      └ no anchor, no answer, or slower than δ ─▶ discovery ─▶ REGISTER
+//!                                 └▶ re-INVITE to the correspondent node of each call
+//! ```
+
+mod call;
+mod discovery;
+mod registration;
+
+use crate::cache::LocationCache;
+use crate::node::{Input, Node, Output, Transmit};
+use crate::random::Random;
+use crate::sip::{Contact, Headers, Message, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::timers::Timers;
+use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use call::{Call, CallRequest};
+use discovery::Discovery;
+use registration::{Anchor, Registering};
+use samp_model::record::HandoffNumber;
+use samp_model::settings::SampSettings;
+use samp_model::{Event, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+/// The port of SIP over UDP.
+pub(crate) const SIP_PORT: u16 = 5060;
+
+/// A mobile node.
+#[derive(Debug)]
+pub struct MobileNode {
+    address_of_record: Uri,
+    settings: SampSettings,
+    random: Random,
+    transactions: Transactions,
+    handoff: HandoffNumber,
+    care_of: Option<IpAddr>,
+    discovery: Option<Discovery>,
+    anchor: Option<Anchor>,
+    /// The contact that the home server holds.
+    home_contact: Option<Uri>,
+    registering: BTreeMap<ClientKey, Registering>,
+    registration_call_id: String,
+    registration_cseq: u32,
+    calls: BTreeMap<String, Call>,
+    call_requests: BTreeMap<ClientKey, CallRequest>,
+    /// Tier 1: care-of addresses of callees.
+    tier1: LocationCache<Uri>,
+    timers: Timers<Timer>,
+    transmits: VecDeque<Transmit>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// δ after the first multicast REGISTER.
+    Delta,
+    /// When a discovery that heard nobody within δ takes whoever answered.
+    DiscoveryDeadline,
+    /// When the bindings are due for a refresh.
+    Refresh,
+    /// When the home registration is tried again.
+    RetryHome,
+    /// When the 200 to an INVITE is sent again, as no ACK came (RFC 3261 §13.3.1.4).
+    RepeatAnswer(String),
+    /// When a re-INVITE that met glare is tried again (RFC 3261 §14.1).
+    RetryUpdate(String),
+}
+
+impl MobileNode {
+    /// A mobile node with this home SIP URI.
+    pub fn new(address_of_record: Uri, settings: SampSettings, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Self {
+            registration_call_id: random.token("call"),
+            address_of_record,
+            random,
+            transactions: Transactions::new(settings.t1),
+            handoff: 0,
+            care_of: None,
+            discovery: None,
+            anchor: None,
+            home_contact: None,
+            registering: BTreeMap::new(),
+            registration_cseq: 0,
+            calls: BTreeMap::new(),
+            call_requests: BTreeMap::new(),
+            tier1: LocationCache::new(settings.tier1.clone()),
+            timers: Timers::default(),
+            transmits: VecDeque::new(),
+            outputs: VecDeque::new(),
+            settings,
+        }
+    }
+
+    fn handle_address(&mut self, now: Time, handoff: HandoffNumber, address: IpAddr) {
+        self.handoff = handoff;
+        self.care_of = Some(address);
+        self.record(Event::AddressConfigured { handoff, address });
+        self.abandon_registrations();
+        if self.anchor.is_some() {
+            self.register_with_anchor(now, registration::Cause::Handoff);
+        } else {
+            self.start_discovery(now);
+        }
+        self.update_calls(now);
+    }
+
+    fn handle_request(&mut self, now: Time, request: Request) {
+        match request.method {
+            Method::Invite => self.handle_invite(now, request),
+            Method::Ack => self.handle_ack(&request),
+            Method::Bye => self.handle_bye(now, &request),
+            Method::Cancel => self.answer(now, &request, status::NO_SUCH_CALL),
+            Method::Options => self.answer(now, &request, status::OK),
+            _ => self.answer(now, &request, status::NOT_IMPLEMENTED),
+        }
+    }
+
+    /// Answers a request without a body.
+    fn answer(&mut self, now: Time, request: &Request, code: u16) {
+        let Some(key) = self.transactions.accept(request) else { return };
+        let tag = self.random.token("tag");
+        self.transactions.respond(now, &key, request.response(code, &tag));
+    }
+
+    fn handle_response(&mut self, now: Time, key: ClientKey, response: &Response) {
+        if let Some(registering) = self.registering.get(&key).cloned() {
+            if response.status >= status::OK {
+                self.registering.remove(&key);
+                self.handle_registration_response(now, registering, response);
+            }
+        } else if response.status < status::OK {
+            // Ringing changes nothing here.
+        } else if let Some(pending) = self.call_requests.remove(&key) {
+            self.handle_call_response(now, pending, response);
+        } else {
+            self.repeat_ack(response);
+        }
+    }
+
+    /// A response of no transaction: an answer to a discovery, or a 200 whose ACK was lost.
+    fn handle_stray(&mut self, now: Time, from: SocketAddr, response: &Response) {
+        match response.headers.cseq_method {
+            Method::Invite => self.repeat_ack(response),
+            _ => self.handle_discovery_answer(now, from, response),
+        }
+    }
+
+    fn handle_transaction_timeout(&mut self, now: Time, key: &ClientKey) {
+        if let Some(registering) = self.registering.remove(key) {
+            self.handle_registration_failure(now, &registering, status::REQUEST_TIMEOUT);
+        } else if let Some(pending) = self.call_requests.remove(key) {
+            self.handle_call_silence(now, pending);
+        }
+    }
+
+    /// This node's address on its present link.
+    fn own_address(&self) -> Option<SocketAddr> {
+        self.care_of.map(|ip| SocketAddr::new(ip, SIP_PORT))
+    }
+
+    /// Where this node can be reached directly, now.
+    fn contact(&self, own: SocketAddr) -> Uri {
+        Uri::at(self.address_of_record.user.as_deref(), own)
+    }
+
+    /// A request outside of any dialog, from this node, with a Via of its own.
+    fn request(
+        &mut self,
+        method: Method,
+        uri: Uri,
+        to: Uri,
+        call_id: &str,
+        cseq: u32,
+        own: SocketAddr,
+    ) -> Request {
+        let tag = self.random.token("tag");
+        Request {
+            headers: Headers {
+                via: vec![Via::new(own, &self.random.branch())],
+                from: NameAddr::new(self.address_of_record.clone()).with("tag", Some(tag)),
+                to: NameAddr::new(to),
+                call_id: call_id.to_owned(),
+                cseq,
+                cseq_method: method.clone(),
+                max_forwards: Some(70),
+                route: Vec::new(),
+                contact: Vec::new(),
+                expires: None,
+                other: Vec::new(),
+            },
+            method,
+            uri,
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        self.outputs.push_back(Output::Record(event));
+    }
+}
+
+fn contact_header(uri: Uri) -> Contact {
+    Contact::Address(NameAddr::new(uri))
+}
+
+impl Node for MobileNode {
+    fn handle_input(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Datagram { from, message, .. } => match self.transactions.receive(now, from, message) {
+                Incoming::Absorbed => {}
+                Incoming::Request(request) => self.handle_request(now, request),
+                Incoming::Response(key, response) => self.handle_response(now, key, &response),
+                Incoming::Stray(response) => self.handle_stray(now, from, &response),
+            },
+            Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
+            Input::AddressConfigured { handoff, address } => self.handle_address(now, handoff, address),
+            Input::Call { callee, call } => self.start_call(now, callee, call),
+            Input::HangUp { call: Some(call) } => self.hang_up(now, &call),
+            Input::HangUp { call: None } => {
+                let calls: Vec<_> = self.calls.keys().cloned().collect();
+                calls.iter().for_each(|call| self.hang_up(now, call));
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        for TransactionEvent::TimedOut(key) in self.transactions.handle_timeout(now) {
+            self.handle_transaction_timeout(now, &key);
+        }
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Delta | Timer::DiscoveryDeadline => {
+                    self.finish_discovery(now, timer == Timer::DiscoveryDeadline)
+                }
+                Timer::Refresh => self.refresh(now),
+                Timer::RetryHome => self.register_with_home(now),
+                Timer::RepeatAnswer(call) => self.repeat_answer(now, &call),
+                Timer::RetryUpdate(call) => self.update_call(now, &call),
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front().or_else(|| self.transactions.poll_transmit())
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        [self.transactions.poll_timeout(), self.timers.next()].into_iter().flatten().min()
+    }
+
+    fn poll_event(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+}
+
+/// A request that is sent outside of transactions.
+fn transmit(destination: SocketAddr, request: Request) -> Transmit {
+    Transmit { destination, message: Message::Request(request), ttl: None }
+}

@@ -1,0 +1,108 @@
+//! The shape of every protocol node: what goes in, what comes out, and in which order a driver turns the crank.
+
+use crate::sip::Message;
+use samp_model::{Event, Time, record::HandoffNumber};
+use std::net::{IpAddr, SocketAddr};
+
+/// A protocol node: no sockets, no clock, no threads.
+///
+/// After each `handle_*` the driver empties [`poll_event`](Node::poll_event) and
+/// [`poll_transmit`](Node::poll_transmit), then arms its timer with [`poll_timeout`](Node::poll_timeout).
+pub trait Node {
+    /// Something arrived.
+    fn handle_input(&mut self, now: Time, input: Input);
+    /// The instant that [`poll_timeout`](Node::poll_timeout) named has come.
+    fn handle_timeout(&mut self, now: Time);
+    /// The next message to send.
+    fn poll_transmit(&mut self) -> Option<Transmit>;
+    /// When to call [`handle_timeout`](Node::handle_timeout), if at all.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// The next thing that happened.
+    fn poll_event(&mut self) -> Option<Output>;
+}
+
+/// What can reach a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A SIP message.
+    Datagram {
+        /// The sender's address and port.
+        from: SocketAddr,
+        /// The address it came to: one of the node's own, or the discovery group.
+        to: IpAddr,
+        /// The message.
+        message: Message,
+    },
+    /// Mobile node: the radio is behind another access router.
+    LinkTrigger {
+        /// Which handoff; 0 is the first attachment.
+        handoff: HandoffNumber,
+    },
+    /// Mobile node: the new care-of address is usable, the old one is gone.
+    AddressConfigured {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The care-of address.
+        address: IpAddr,
+    },
+    /// Mobile node: call this address-of-record.
+    Call {
+        /// The callee.
+        callee: String,
+        /// The Call-ID to use.
+        call: String,
+    },
+    /// Mobile node: end one call, or all.
+    HangUp {
+        /// The call.
+        call: Option<String>,
+    },
+}
+
+/// A message to send.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Where to.
+    pub destination: SocketAddr,
+    /// What.
+    pub message: Message,
+    /// Time to live, for multicast.
+    pub ttl: Option<u8>,
+}
+
+/// What a node tells its driver.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// To be recorded; the driver adds instant and name.
+    Record(Event),
+    /// To be done to the media streams.
+    Media(MediaCommand),
+}
+
+/// What to do to the media streams of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaCommand {
+    /// Begin to send and to expect media.
+    Start {
+        /// The call.
+        call: String,
+        /// Where the peer receives.
+        remote: SocketAddr,
+        /// The synchronisation source of what is sent (RFC 3550 §8).
+        ssrc_send: u32,
+        /// The synchronisation source of what is expected.
+        ssrc_receive: u32,
+    },
+    /// The peer has moved.
+    Retarget {
+        /// The call.
+        call: String,
+        /// Where the peer receives now.
+        remote: SocketAddr,
+    },
+    /// The call is over.
+    Stop {
+        /// The call.
+        call: String,
+    },
+}

@@ -1,0 +1,172 @@
+//! Overlay messages as SIP: the OVERLAY method, and the field by which every SIP request is routed over the ring.
+
+use super::Peer;
+use crate::sip::{Headers, Method, NameAddr, Request, Response, Uri};
+use bytes::Bytes;
+use samp_model::OverlayId;
+use std::net::SocketAddr;
+
+const OPERATION: &str = "Overlay-Operation";
+const PEER: &str = "Overlay-Peer";
+const ROUTE: &str = "Overlay-Route";
+
+/// What one member asks of another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum OverlayRequest {
+    /// Predecessor and successor list.
+    Neighbours,
+    /// The owner of a key; routed over the ring, answered by the owner.
+    Find {
+        /// The key.
+        key: OverlayId,
+    },
+    /// "I precede you."
+    Notify,
+    /// Keep these bindings, as replica or as their new owner.
+    Store(Vec<StoredBinding>),
+}
+
+/// Predecessor and successor list of a member.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Neighbours {
+    pub(crate) predecessor: Option<Peer>,
+    pub(crate) successors: Vec<Peer>,
+}
+
+/// A home binding on its way to another member.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredBinding {
+    pub(crate) address_of_record: String,
+    pub(crate) contact: Uri,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    pub(crate) version: u64,
+    /// Seconds left.
+    pub(crate) expires: u32,
+}
+
+/// How far a request has come on its way over the ring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct OverlayRoute {
+    /// Where it is going.
+    pub(crate) key: OverlayId,
+    /// Set by the last hop, which knows the owner as its successor.
+    pub(crate) owner: Option<OverlayId>,
+}
+
+impl OverlayRoute {
+    /// Reads the field, if the request has a well-formed one.
+    pub(crate) fn of(headers: &Headers) -> Option<Self> {
+        let mut words = headers.get(ROUTE)?.split(";owner=");
+        Some(Self { key: words.next()?.parse().ok()?, owner: words.next().map(str::parse).transpose().ok()? })
+    }
+
+    /// Writes the field.
+    pub(crate) fn write(self, headers: &mut Headers) {
+        let owner = self.owner.map_or(String::new(), |owner| format!(";owner={owner}"));
+        headers.set(ROUTE, format!("{}{owner}", self.key));
+    }
+
+    /// Removes the field: the request leaves the overlay.
+    pub(crate) fn erase(headers: &mut Headers) {
+        headers.remove(ROUTE);
+    }
+}
+
+/// The SIP request that asks this of the member at `to`; the caller adds the Via.
+pub(crate) fn request(
+    me: Peer,
+    to: SocketAddr,
+    call_id: String,
+    tag: String,
+    what: &OverlayRequest,
+) -> Request {
+    let uri = Uri::at(None, to);
+    let mut headers = Headers {
+        via: Vec::new(),
+        from: NameAddr::new(Uri::at(None, me.address)).with("tag", Some(tag)),
+        to: NameAddr::new(uri.clone()),
+        call_id,
+        cseq: 1,
+        cseq_method: Method::Overlay,
+        max_forwards: Some(70),
+        route: Vec::new(),
+        contact: Vec::new(),
+        expires: None,
+        other: vec![(PEER.to_owned(), me.address.to_string())],
+    };
+    let (operation, body) = match what {
+        OverlayRequest::Neighbours => ("neighbours", String::new()),
+        OverlayRequest::Find { key } => {
+            OverlayRoute { key: *key, owner: None }.write(&mut headers);
+            ("find", String::new())
+        }
+        OverlayRequest::Notify => ("notify", String::new()),
+        OverlayRequest::Store(bindings) => ("store", bindings.iter().map(line_of).collect()),
+    };
+    headers.set(OPERATION, operation);
+    Request { method: Method::Overlay, uri, headers, body: Bytes::from(body) }
+}
+
+/// Who asks, and what; none when it is malformed.
+pub(crate) fn read_request(request: &Request) -> Option<(Peer, OverlayRequest)> {
+    let peer = Peer::at(request.headers.get(PEER)?.parse().ok()?);
+    let what = match request.headers.get(OPERATION)? {
+        "neighbours" => OverlayRequest::Neighbours,
+        "find" => OverlayRequest::Find { key: OverlayRoute::of(&request.headers)?.key },
+        "notify" => OverlayRequest::Notify,
+        "store" => {
+            let body = std::str::from_utf8(&request.body).ok()?;
+            OverlayRequest::Store(body.lines().map(read_binding).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    };
+    Some((peer, what))
+}
+
+/// Writes who answers and its neighbours into a response.
+pub(crate) fn write_answer(response: &mut Response, me: Peer, neighbours: &Neighbours) {
+    response.headers.set(PEER, me.address.to_string());
+    let mut body = String::new();
+    if let Some(predecessor) = neighbours.predecessor {
+        body += &format!("predecessor {}\n", predecessor.address);
+    }
+    for successor in &neighbours.successors {
+        body += &format!("successor {}\n", successor.address);
+    }
+    response.body = Bytes::from(body);
+}
+
+/// Who answered and its neighbours.
+pub(crate) fn read_answer(response: &Response) -> Option<(Peer, Neighbours)> {
+    let peer = Peer::at(response.headers.get(PEER)?.parse().ok()?);
+    let mut neighbours = Neighbours::default();
+    for line in std::str::from_utf8(&response.body).ok()?.lines() {
+        let (what, address) = line.split_once(' ')?;
+        let peer = Peer::at(address.parse().ok()?);
+        match what {
+            "predecessor" => neighbours.predecessor = Some(peer),
+            "successor" => neighbours.successors.push(peer),
+            _ => return None,
+        }
+    }
+    Some((peer, neighbours))
+}
+
+fn line_of(binding: &StoredBinding) -> String {
+    let StoredBinding { address_of_record, contact, call_id, cseq, version, expires } = binding;
+    format!("{address_of_record} {contact} {call_id} {cseq} {version} {expires}\n")
+}
+
+fn read_binding(line: &str) -> Option<StoredBinding> {
+    let mut words = line.split(' ');
+    let binding = StoredBinding {
+        address_of_record: words.next()?.to_owned(),
+        contact: words.next()?.parse().ok()?,
+        call_id: words.next()?.to_owned(),
+        cseq: words.next()?.parse().ok()?,
+        version: words.next()?.parse().ok()?,
+        expires: words.next()?.parse().ok()?,
+    };
+    words.next().is_none().then_some(binding)
+}

@@ -1,0 +1,452 @@
+//! The SAMP server: member of the Chord ring, registrar for the nodes it anchors and for those whose home it is,
+//! and proxy (the paper's registrar-and-proxy mode).
+//!
+//! A request reaches its target in steps, each decided by the Request-URI alone:
+//!
+//! ```text
+//! sip:mn@domain             over the ring to the owner of H(sip:mn@domain), the home SIP server
+//! sip:mn@ANCHOR;gr=domain   home → anchor: the URI that the anchor minted (in the manner of RFC 5627)
+//! sip:mn@care-of-address    anchor → mobile node
+//! ```
+//! Only a caller's own anchor keeps state for an INVITE, as it may have to try its cache and then the ring; all
+//! other servers forward statelessly (RFC 3261 §16.11).
+
+mod proxy;
+mod registrar;
+
+use crate::cache::LocationCache;
+use crate::node::{Input, Node, Output, Transmit};
+use crate::overlay::wire::{self, OverlayRequest, OverlayRoute, StoredBinding};
+use crate::overlay::{Answer, Chord, NextHop, Peer, Purpose, identifier_of};
+use crate::random::Random;
+use crate::sip::{Contact, Host, Message, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::timers::Timers;
+use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use proxy::Forwarding;
+use registrar::{Binding, Registrar};
+use samp_model::settings::SampSettings;
+use samp_model::{Event, OverlayId, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The response field that names the servers a request passed, first to last.
+pub(crate) const PATH: &str = "SAMP-Path";
+/// The response field in which the caller's anchor says what its cache did.
+pub(crate) const CACHE: &str = "SAMP-Cache";
+/// The URI parameter of an anchor-minted URI: the domain of the address-of-record.
+const MINTED_FOR: &str = "gr";
+/// How often expired bindings are swept out.
+const SWEEP_PERIOD: Duration = Duration::from_secs(10);
+
+/// A SAMP server.
+#[derive(Debug)]
+pub struct SampServer {
+    me: Peer,
+    settings: SampSettings,
+    random: Random,
+    chord: Chord,
+    transactions: Transactions,
+    /// Care-of addresses of the nodes that chose this server as anchor.
+    anchored: Registrar,
+    /// Anchors of the nodes whose home this server is, and copies of its neighbours' bindings.
+    home: Registrar,
+    /// Tier 2: anchors of callees.
+    tier2: LocationCache<SocketAddr>,
+    asked: BTreeMap<ClientKey, Purpose>,
+    forwardings: BTreeMap<ClientKey, Forwarding>,
+    timers: Timers<Timer>,
+    counts: (usize, usize),
+    transmits: VecDeque<Transmit>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Sweep,
+}
+
+impl SampServer {
+    /// A server at `address` that joins the ring through `join`, or starts one.
+    pub fn new(
+        address: SocketAddr,
+        join: Option<SocketAddr>,
+        settings: SampSettings,
+        seed: u64,
+        now: Time,
+    ) -> Self {
+        let me = Peer::at(address);
+        let mut timers = Timers::default();
+        timers.set(Timer::Sweep, now + SWEEP_PERIOD);
+        let mut server = Self {
+            me,
+            random: Random::new(seed),
+            chord: Chord::new(me, settings.chord.clone(), join, now),
+            transactions: Transactions::new(settings.t1),
+            anchored: Registrar::default(),
+            home: Registrar::default(),
+            tier2: LocationCache::new(settings.tier2.clone()),
+            asked: BTreeMap::new(),
+            forwardings: BTreeMap::new(),
+            timers,
+            counts: (0, 0),
+            transmits: VecDeque::new(),
+            outputs: VecDeque::new(),
+            settings,
+        };
+        server.settle(now);
+        server
+    }
+
+    fn handle_request(&mut self, now: Time, from: SocketAddr, to: IpAddr, request: Request) {
+        if request.headers.max_forwards == Some(0) {
+            return self.reply(&request, status::TOO_MANY_HOPS);
+        }
+        match request.method {
+            Method::Overlay => self.handle_overlay(now, request),
+            Method::Register if to.is_multicast() => self.answer_discovery(from, &request),
+            Method::Register => self.handle_register(now, request),
+            Method::Options if request.uri.user.is_none() => self.reply(&request, status::OK),
+            Method::Cancel => self.handle_cancel(now, request),
+            _ => self.proxy(now, request),
+        }
+    }
+
+    /// A mobile node looks for an anchor: anyone that hears it offers itself, by unicast to the source.
+    fn answer_discovery(&mut self, from: SocketAddr, request: &Request) {
+        let response = request.response(status::OK, &self.stateless_tag(request));
+        self.transmits.push_back(Transmit {
+            destination: from,
+            message: Message::Response(response),
+            ttl: None,
+        });
+    }
+
+    fn handle_register(&mut self, now: Time, mut request: Request) {
+        if request.uri.host == Host::Ip(self.me.address.ip()) {
+            return self.register(now, &request, RegisterAt::Anchor);
+        }
+        // The Route to this server, if any, has done its work (RFC 3261 §16.4).
+        self.pop_own_route(&mut request);
+        match self.overlay_step(&mut request) {
+            None => self.register(now, &request, RegisterAt::Home),
+            Some(peer) => self.forward(request, peer.address),
+        }
+    }
+
+    fn register(&mut self, now: Time, request: &Request, at: RegisterAt) {
+        let Some(key) = self.transactions.accept(request) else { return };
+        let registrar = match at {
+            RegisterAt::Anchor => &mut self.anchored,
+            RegisterAt::Home => &mut self.home,
+        };
+        let result = registrar.register(now, request);
+        let tag = self.random.token("tag");
+        let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
+        if result.is_ok() {
+            let to = &request.headers.to.uri;
+            response.headers.contact = registrar.contacts(now, &to.address_of_record());
+            let mut path = request.servers_passed();
+            path.push(self.me.address.ip());
+            response.headers.set(PATH, join(&path));
+            if at == RegisterAt::Anchor {
+                let minted = self.mint(to);
+                for contact in &mut response.headers.contact {
+                    if let Contact::Address(address) = contact {
+                        address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
+                    }
+                }
+            } else {
+                self.replicate(now, &to.address_of_record());
+            }
+        }
+        self.transactions.respond(now, &key, response);
+    }
+
+    /// The URI by which this anchor, and only it, knows the node: local moves never change it.
+    fn mint(&self, address_of_record: &Uri) -> Uri {
+        let mut uri = Uri::at(address_of_record.user.as_deref(), self.me.address);
+        uri.params.set(MINTED_FOR, Some(address_of_record.host.to_string()));
+        uri
+    }
+
+    fn handle_overlay(&mut self, now: Time, mut request: Request) {
+        let Some((peer, what)) = wire::read_request(&request) else {
+            return self.reply(&request, status::BAD_REQUEST);
+        };
+        match what {
+            OverlayRequest::Find { .. } => {
+                if let Some(peer) = self.overlay_step(&mut request) {
+                    return self.forward(request, peer.address);
+                }
+            }
+            OverlayRequest::Neighbours => {}
+            OverlayRequest::Notify => self.chord.handle_notify(now, peer),
+            OverlayRequest::Store(bindings) => self.store(now, bindings),
+        }
+        let mut response = request.response(status::OK, &self.stateless_tag(&request));
+        wire::write_answer(&mut response, self.me, &self.chord.neighbours());
+        self.send_response(response);
+    }
+
+    fn store(&mut self, now: Time, bindings: Vec<StoredBinding>) {
+        for stored in bindings {
+            let binding = Binding {
+                contact: stored.contact,
+                call_id: stored.call_id,
+                cseq: stored.cseq,
+                version: stored.version,
+                expires_at: now + Duration::from_secs(stored.expires.into()),
+            };
+            self.home.store(now, stored.address_of_record, binding);
+        }
+    }
+
+    /// Copies an address-of-record's bindings to the servers that would own it after this one.
+    fn replicate(&mut self, now: Time, address_of_record: &str) {
+        let peers = self.chord.successors(self.settings.chord.replicas.saturating_sub(1)).to_vec();
+        for peer in peers {
+            self.send_bindings(now, peer, |name| name == address_of_record);
+        }
+    }
+
+    /// The ring around this server has changed: copies go where they now belong.
+    fn rebalance(&mut self, now: Time) {
+        let chord = &self.chord;
+        let (mut mine, mut others) = (Vec::new(), Vec::new());
+        for (name, _) in self.home.all(now) {
+            if chord.owns(identifier_of(name)) {
+                mine.push(name.to_owned())
+            } else {
+                others.push(name.to_owned())
+            }
+        }
+        for peer in chord.successors(self.settings.chord.replicas.saturating_sub(1)).to_vec() {
+            self.send_bindings(now, peer, |name| mine.iter().any(|own| own == name));
+        }
+        if let Some(predecessor) = self.chord.predecessor() {
+            self.send_bindings(now, predecessor, |name| others.iter().any(|other| other == name));
+        }
+    }
+
+    /// Sends the bindings of the chosen addresses-of-record, one message each so that none outgrows a datagram.
+    fn send_bindings(&mut self, now: Time, peer: Peer, chosen: impl Fn(&str) -> bool) {
+        let stored: Vec<_> = self
+            .home
+            .all(now)
+            .filter(|(name, _)| chosen(name))
+            .map(|(name, binding)| StoredBinding {
+                address_of_record: name.to_owned(),
+                contact: binding.contact.clone(),
+                call_id: binding.call_id.clone(),
+                cseq: binding.cseq,
+                version: binding.version,
+                expires: (binding.expires_at - now).as_secs() as u32,
+            })
+            .collect();
+        for binding in stored {
+            self.ask(now, peer.address, &OverlayRequest::Store(vec![binding]));
+        }
+    }
+
+    fn ask(&mut self, now: Time, to: SocketAddr, what: &OverlayRequest) -> ClientKey {
+        let (call_id, tag) = (self.random.token("call"), self.random.token("tag"));
+        let mut request = wire::request(self.me, to, call_id, tag, what);
+        request.headers.via.push(Via::new(self.me.address, &self.random.branch()));
+        // Three retransmissions before the peer is taken for dead: at 0, 1/8, 3/8 and 7/8 of the time.
+        let timeout = self.settings.chord.peer_timeout;
+        self.transactions.send_paced(now, request, to, timeout / 8, Some(timeout))
+    }
+
+    /// One step over the ring: the peer to send to, or none when this server is the owner.
+    fn overlay_step(&self, request: &mut Request) -> Option<Peer> {
+        let route = OverlayRoute::of(&request.headers).unwrap_or_else(|| {
+            // A REGISTER names its domain in the Request-URI and the node in To (RFC 3261 §10.2).
+            let about =
+                if request.method == Method::Register { &request.headers.to.uri } else { &request.uri };
+            OverlayRoute { key: identifier_of(&about.address_of_record()), owner: None }
+        });
+        let (peer, owner) = match self.chord.next_hop(route.key) {
+            _ if route.owner == Some(self.me.id) => return None,
+            NextHop::Here => return None,
+            NextHop::Owner(peer) => (peer, Some(peer.id)),
+            NextHop::Nearer(peer) => (peer, None),
+        };
+        OverlayRoute { owner, ..route }.write(&mut request.headers);
+        Some(peer)
+    }
+
+    fn pop_own_route(&self, request: &mut Request) {
+        let mine = Some(self.me.address);
+        if request.headers.route.first().is_some_and(|route| route.uri.socket_address() == mine) {
+            request.headers.route.remove(0);
+        }
+    }
+
+    /// Forwards statelessly: the branch depends on the incoming one only, so that a retransmission, an ACK and a
+    /// CANCEL get the same (RFC 3261 §16.11).
+    fn forward(&mut self, mut request: Request, destination: SocketAddr) {
+        let branch = self.stateless_branch(&request);
+        self.prepare_forward(&mut request, &branch, destination);
+        self.transmits.push_back(Transmit { destination, message: Message::Request(request), ttl: None });
+    }
+
+    /// What every forwarded request gets (RFC 3261 §16.6).
+    fn prepare_forward(&mut self, request: &mut Request, branch: &str, destination: SocketAddr) {
+        request.headers.max_forwards =
+            Some(request.headers.max_forwards.map_or(70, |hops| hops.saturating_sub(1)));
+        request.headers.via.insert(0, Via::new(self.me.address, branch));
+        if request.method == Method::Invite {
+            self.record(Event::InviteForwarded {
+                call: request.headers.call_id.clone(),
+                to: destination.ip(),
+            });
+        }
+    }
+
+    fn stateless_branch(&self, request: &Request) -> String {
+        let incoming = request.top_via().map_or("", Via::branch);
+        format!("z9hG4bK{}", short(identifier_of(&format!("{incoming} {}", self.me.address))))
+    }
+
+    fn stateless_tag(&self, request: &Request) -> String {
+        short(identifier_of(&format!("{} {}", request.headers.call_id, self.me.address)))
+    }
+
+    /// Answers without a transaction (RFC 3261 §8.2.7).
+    fn reply(&mut self, request: &Request, code: u16) {
+        if request.method != Method::Ack {
+            let response = request.response(code, &self.stateless_tag(request));
+            self.send_response(response);
+        }
+    }
+
+    fn send_response(&mut self, response: Response) {
+        let Some(destination) = response.headers.via.first().and_then(Via::response_address) else { return };
+        self.transmits.push_back(Transmit { destination, message: Message::Response(response), ttl: None });
+    }
+
+    fn handle_response(&mut self, now: Time, key: ClientKey, response: Response) {
+        if let Some(purpose) = self.asked.remove(&key) {
+            return match answer_to(&purpose, &response) {
+                Some(answer) => self.chord.handle_answer(now, purpose, answer),
+                None => self.chord.handle_silence(now, purpose),
+            };
+        }
+        self.handle_forwarding_response(now, key, response);
+    }
+
+    fn handle_transaction_timeout(&mut self, now: Time, key: ClientKey) {
+        if let Some(purpose) = self.asked.remove(&key) {
+            return self.chord.handle_silence(now, purpose);
+        }
+        self.handle_forwarding_timeout(now, key);
+    }
+
+    fn record(&mut self, event: Event) {
+        self.outputs.push_back(Output::Record(event));
+    }
+
+    /// Carries over what the ring's state machine wants and has to tell, and counts bindings.
+    fn settle(&mut self, now: Time) {
+        while let Some(ask) = self.chord.poll_ask() {
+            let key = self.ask(now, ask.to, &ask.request);
+            self.asked.insert(key, ask.purpose);
+        }
+        let mut ring_changed = false;
+        while let Some(event) = self.chord.poll_event() {
+            ring_changed |= matches!(event, Event::RingChanged { .. });
+            self.record(event);
+        }
+        if ring_changed {
+            self.rebalance(now);
+        }
+        let counts = (self.home.all(now).count(), self.anchored.all(now).count());
+        if counts != self.counts {
+            self.counts = counts;
+            self.record(Event::BindingsChanged { home: counts.0 as u32, anchor: counts.1 as u32 });
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RegisterAt {
+    Anchor,
+    Home,
+}
+
+fn answer_to(purpose: &Purpose, response: &Response) -> Option<Answer> {
+    if response.status != status::OK {
+        return None;
+    }
+    let (peer, neighbours) = wire::read_answer(response)?;
+    Some(match purpose {
+        Purpose::Join | Purpose::Finger(_) => Answer::Found(peer, neighbours.successors),
+        Purpose::Stabilize(_) | Purpose::Adopt(_) | Purpose::Probe { .. } => Answer::Neighbours(neighbours),
+        Purpose::Notify(_) => Answer::Noted,
+    })
+}
+
+/// The first 64 bits of a hash, as text.
+fn short(id: OverlayId) -> String {
+    let mut text = id.to_string();
+    text.truncate(16);
+    text
+}
+
+fn join(path: &[IpAddr]) -> String {
+    path.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The servers that a [`PATH`] field names.
+pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
+    let path = response.headers.get(PATH).unwrap_or("");
+    path.split(',').filter_map(|word| word.trim().parse().ok()).collect()
+}
+
+/// The URI that an anchor minted for this node, from the 200 to the node's REGISTER.
+pub(crate) fn minted_uri(response: &Response) -> Option<Uri> {
+    let contact: &NameAddr = response.headers.contact_address()?;
+    contact.params.get("pub-gruu")?.trim_matches('"').parse().ok()
+}
+
+impl Node for SampServer {
+    fn handle_input(&mut self, now: Time, input: Input) {
+        let Input::Datagram { from, to, message } = input else { return };
+        match self.transactions.receive(now, from, message) {
+            Incoming::Absorbed => {}
+            Incoming::Request(request) => self.handle_request(now, from, to, request),
+            Incoming::Response(key, response) => self.handle_response(now, key, response),
+            Incoming::Stray(response) => self.pass_back(response),
+        }
+        self.settle(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        for TransactionEvent::TimedOut(key) in self.transactions.handle_timeout(now) {
+            self.handle_transaction_timeout(now, key);
+        }
+        self.chord.handle_timeout(now);
+        while let Some(Timer::Sweep) = self.timers.expired(now) {
+            self.anchored.expire(now);
+            self.home.expire(now);
+            self.timers.set(Timer::Sweep, now + SWEEP_PERIOD);
+        }
+        self.settle(now);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front().or_else(|| self.transactions.poll_transmit())
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        [self.transactions.poll_timeout(), self.chord.poll_timeout(), self.timers.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn poll_event(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+}

@@ -1,0 +1,288 @@
+//! Requests and responses as typed values; what samp-lab does not read travels along unread.
+
+use super::uri::{Host, NameAddr, Uri, Via};
+use bytes::Bytes;
+use std::fmt;
+
+/// The status codes that samp-lab itself gives (RFC 3261 §21).
+pub mod status {
+    /// Trying.
+    pub const TRYING: u16 = 100;
+    /// OK.
+    pub const OK: u16 = 200;
+    /// Bad Request.
+    pub const BAD_REQUEST: u16 = 400;
+    /// Not Found.
+    pub const NOT_FOUND: u16 = 404;
+    /// Request Timeout; also stands for "no answer".
+    pub const REQUEST_TIMEOUT: u16 = 408;
+    /// Call/Transaction Does Not Exist.
+    pub const NO_SUCH_CALL: u16 = 481;
+    /// Request Terminated, after CANCEL.
+    pub const REQUEST_TERMINATED: u16 = 487;
+    /// Request Pending (glare).
+    pub const REQUEST_PENDING: u16 = 491;
+    /// Server Internal Error.
+    pub const SERVER_ERROR: u16 = 500;
+    /// Not Implemented.
+    pub const NOT_IMPLEMENTED: u16 = 501;
+    /// Too Many Hops.
+    pub const TOO_MANY_HOPS: u16 = 483;
+
+    /// The reason phrase that goes with a code.
+    pub fn reason(code: u16) -> &'static str {
+        match code {
+            TRYING => "Trying",
+            OK => "OK",
+            BAD_REQUEST => "Bad Request",
+            NOT_FOUND => "Not Found",
+            REQUEST_TIMEOUT => "Request Timeout",
+            NO_SUCH_CALL => "Call/Transaction Does Not Exist",
+            REQUEST_TERMINATED => "Request Terminated",
+            REQUEST_PENDING => "Request Pending",
+            SERVER_ERROR => "Server Internal Error",
+            NOT_IMPLEMENTED => "Not Implemented",
+            TOO_MANY_HOPS => "Too Many Hops",
+            _ => "Unknown",
+        }
+    }
+}
+
+/// A request method.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// RFC 3261 §13.
+    Invite,
+    /// RFC 3261 §17.1.1.3, §13.2.2.4.
+    Ack,
+    /// RFC 3261 §15.
+    Bye,
+    /// RFC 3261 §9.
+    Cancel,
+    /// RFC 3261 §10.
+    Register,
+    /// RFC 3261 §11.
+    Options,
+    /// samp-lab's own: what the members of the Chord ring say to each other.
+    Overlay,
+    /// Any other.
+    Other(String),
+}
+
+impl Method {
+    /// The method of this name; case matters (RFC 3261 §7.1).
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "INVITE" => Method::Invite,
+            "ACK" => Method::Ack,
+            "BYE" => Method::Bye,
+            "CANCEL" => Method::Cancel,
+            "REGISTER" => Method::Register,
+            "OPTIONS" => Method::Options,
+            "OVERLAY" => Method::Overlay,
+            other => Method::Other(other.to_owned()),
+        }
+    }
+
+    /// Its name on the wire.
+    pub fn name(&self) -> &str {
+        match self {
+            Method::Invite => "INVITE",
+            Method::Ack => "ACK",
+            Method::Bye => "BYE",
+            Method::Cancel => "CANCEL",
+            Method::Register => "REGISTER",
+            Method::Options => "OPTIONS",
+            Method::Overlay => "OVERLAY",
+            Method::Other(name) => name,
+        }
+    }
+}
+
+/// A Contact value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// `*`: all bindings (RFC 3261 §10.2.2).
+    All,
+    /// An address.
+    Address(NameAddr),
+}
+
+/// The header fields of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// The hops, latest first.
+    pub via: Vec<Via>,
+    /// Who asks.
+    pub from: NameAddr,
+    /// Who is asked.
+    pub to: NameAddr,
+    /// The dialog or registration.
+    pub call_id: String,
+    /// The sequence number within it.
+    pub cseq: u32,
+    /// The method that the sequence number belongs to.
+    pub cseq_method: Method,
+    /// Hops left.
+    pub max_forwards: Option<u8>,
+    /// Servers still to pass.
+    pub route: Vec<NameAddr>,
+    /// Where to reach the sender, or the bindings of a registration.
+    pub contact: Vec<Contact>,
+    /// Lifetime asked or granted, in seconds.
+    pub expires: Option<u32>,
+    /// All other fields, in order: name and value.
+    pub other: Vec<(String, String)>,
+}
+
+impl Headers {
+    /// The value of a field that has no typed place here; names compare without case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.other.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets such a field.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.remove(name);
+        self.other.push((name.to_owned(), value.into()));
+    }
+
+    /// Removes such a field.
+    pub fn remove(&mut self, name: &str) {
+        self.other.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+    }
+
+    /// The first address among the Contact values.
+    pub fn contact_address(&self) -> Option<&NameAddr> {
+        self.contact.iter().find_map(|contact| match contact {
+            Contact::Address(address) => Some(address),
+            Contact::All => None,
+        })
+    }
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked.
+    pub method: Method,
+    /// Of whom.
+    pub uri: Uri,
+    /// The header fields.
+    pub headers: Headers,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// The topmost Via; parsed requests have one.
+    pub fn top_via(&self) -> Option<&Via> {
+        self.headers.via.first()
+    }
+
+    /// A response to this request (RFC 3261 §8.2.6), with a To tag of the server's where there is none yet.
+    pub fn response(&self, code: u16, to_tag: &str) -> Response {
+        let mut headers = Headers {
+            max_forwards: None,
+            route: Vec::new(),
+            contact: Vec::new(),
+            expires: None,
+            other: Vec::new(),
+            ..self.headers.clone()
+        };
+        if headers.to.tag().is_none() && code != status::TRYING {
+            headers.to.params.set("tag", Some(to_tag.to_owned()));
+        }
+        Response { status: code, reason: status::reason(code).to_owned(), headers, body: Bytes::new() }
+    }
+
+    /// The servers that this request passed, first to last, as its Via values tell; the last value is the sender's.
+    pub fn servers_passed(&self) -> Vec<std::net::IpAddr> {
+        servers_in(&self.headers.via)
+    }
+}
+
+/// The servers in a Via stack, first to last; the sender's own value, at the bottom, is left out.
+fn servers_in(via: &[Via]) -> Vec<std::net::IpAddr> {
+    let servers = via.split_last().map_or(&[][..], |(_, servers)| servers);
+    servers
+        .iter()
+        .rev()
+        .filter_map(|via| match via.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Name(_) => None,
+        })
+        .collect()
+}
+
+/// A response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// As [`Request::servers_passed`], for the request that this answers.
+    pub fn servers_passed(&self) -> Vec<std::net::IpAddr> {
+        servers_in(&self.headers.via)
+    }
+}
+
+/// A SIP message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// The message in its wire form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (headers, body) = match self {
+            Message::Request(request) => (&request.headers, &request.body),
+            Message::Response(response) => (&response.headers, &response.body),
+        };
+        let mut bytes = format!("{self}{headers}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+}
+
+impl fmt::Display for Message {
+    /// The start line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Request(request) => write!(f, "{} {} SIP/2.0\r\n", request.method.name(), request.uri),
+            Message::Response(response) => write!(f, "SIP/2.0 {} {}\r\n", response.status, response.reason),
+        }
+    }
+}
+
+impl fmt::Display for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.via.iter().try_for_each(|via| write!(f, "Via: {via}\r\n"))?;
+        if let Some(hops) = self.max_forwards {
+            write!(f, "Max-Forwards: {hops}\r\n")?;
+        }
+        self.route.iter().try_for_each(|route| write!(f, "Route: {route}\r\n"))?;
+        write!(f, "From: {}\r\nTo: {}\r\n", self.from, self.to)?;
+        write!(f, "Call-ID: {}\r\nCSeq: {} {}\r\n", self.call_id, self.cseq, self.cseq_method.name())?;
+        self.contact.iter().try_for_each(|contact| match contact {
+            Contact::All => f.write_str("Contact: *\r\n"),
+            Contact::Address(address) => write!(f, "Contact: {address}\r\n"),
+        })?;
+        if let Some(seconds) = self.expires {
+            write!(f, "Expires: {seconds}\r\n")?;
+        }
+        self.other.iter().try_for_each(|(name, value)| write!(f, "{name}: {value}\r\n"))
+    }
+}

@@ -1,0 +1,11 @@
+//! SIP messages as typed values, and their wire form (RFC 3261 §7).
+
+mod codec;
+mod message;
+mod sdp;
+mod uri;
+
+pub use codec::{ParseError, parse};
+pub use message::{Contact, Headers, Message, Method, Request, Response, status};
+pub use sdp::MediaDescription;
+pub use uri::{Host, NameAddr, Params, Uri, Via};

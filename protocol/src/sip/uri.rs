@@ -1,0 +1,212 @@
+//! SIP URIs, addresses and Via values (RFC 3261 §19.1, §20.10, §20.42).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// The default port of SIP over UDP (RFC 3261 §19.1.2).
+const DEFAULT_PORT: u16 = 5060;
+
+/// Parameters in their order, as `;name=value` or `;name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Params(pub Vec<(String, Option<String>)>);
+
+impl Params {
+    /// The value of a parameter; `Some("")` when it is there without one. Names compare without case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value.as_deref().unwrap_or(""))
+    }
+
+    /// Sets a parameter, in its old place if it was there.
+    pub fn set(&mut self, name: &str, value: Option<String>) {
+        match self.0.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
+            Some(slot) => slot.1 = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| match value {
+            Some(value) => write!(f, ";{name}={value}"),
+            None => write!(f, ";{name}"),
+        })
+    }
+}
+
+/// The host of a URI or Via.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// A domain name, in lower case.
+    Name(String),
+    /// An address.
+    Ip(IpAddr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Host::Ip(ip) => write!(f, "{ip}"),
+        }
+    }
+}
+
+/// A `sip:` URI.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uri {
+    /// The user part, escapes kept.
+    pub user: Option<String>,
+    /// The host.
+    pub host: Host,
+    /// The port, if given.
+    pub port: Option<u16>,
+    /// The URI parameters.
+    pub params: Params,
+    /// The URI headers, behind `?`, as they came.
+    pub headers: Option<String>,
+}
+
+impl Uri {
+    /// `sip:user@host`, without port and parameters.
+    pub fn new(user: Option<&str>, host: Host) -> Self {
+        Self { user: user.map(str::to_owned), host, port: None, params: Params::default(), headers: None }
+    }
+
+    /// `sip:user@address:port`.
+    pub fn at(user: Option<&str>, address: SocketAddr) -> Self {
+        Self { port: Some(address.port()), ..Self::new(user, Host::Ip(address.ip())) }
+    }
+
+    /// Where to send to, when the host is an address (RFC 3263 needs no DNS then).
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        let Host::Ip(ip) = self.host else { return None };
+        Some(SocketAddr::new(ip, self.port.unwrap_or(DEFAULT_PORT)))
+    }
+
+    /// `sip:user@host` alone: how registrar and overlay name the owner of this URI (RFC 3261 §10.3, point 5).
+    pub fn address_of_record(&self) -> String {
+        match &self.user {
+            Some(user) => format!("sip:{user}@{}", self.host),
+            None => format!("sip:{}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sip:")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        write!(f, "{}", self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.params)?;
+        self.headers.iter().try_for_each(|headers| write!(f, "?{headers}"))
+    }
+}
+
+/// An address: optional display name, URI and header parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameAddr {
+    /// The display name, without quotes.
+    pub display: Option<String>,
+    /// The URI.
+    pub uri: Uri,
+    /// The header parameters, such as `tag` and `expires`.
+    pub params: Params,
+}
+
+impl NameAddr {
+    /// An address of nothing but a URI.
+    pub fn new(uri: Uri) -> Self {
+        Self { display: None, uri, params: Params::default() }
+    }
+
+    /// The same with a parameter set.
+    pub fn with(mut self, name: &str, value: Option<String>) -> Self {
+        self.params.set(name, value);
+        self
+    }
+
+    /// The dialog tag (RFC 3261 §19.3).
+    pub fn tag(&self) -> Option<&str> {
+        self.params.get("tag")
+    }
+}
+
+impl fmt::Display for NameAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(display) = &self.display {
+            write!(f, "\"{}\" ", display.replace('\\', "\\\\").replace('"', "\\\""))?;
+        }
+        write!(f, "<{}>{}", self.uri, self.params)
+    }
+}
+
+/// One Via value: a hop that the message passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The transport, `UDP` or `TCP`.
+    pub transport: String,
+    /// Who sent it.
+    pub host: Host,
+    /// The sender's port, if given.
+    pub port: Option<u16>,
+    /// `branch`, `received`, `rport` and others.
+    pub params: Params,
+}
+
+impl Via {
+    /// A Via of this node, asking for `rport` (RFC 3581).
+    pub fn new(sent_by: SocketAddr, branch: &str) -> Self {
+        Self {
+            transport: "UDP".to_owned(),
+            host: Host::Ip(sent_by.ip()),
+            port: Some(sent_by.port()),
+            params: Params(vec![("branch".to_owned(), Some(branch.to_owned())), ("rport".to_owned(), None)]),
+        }
+    }
+
+    /// The transaction's branch, or an empty text.
+    pub fn branch(&self) -> &str {
+        self.params.get("branch").unwrap_or("")
+    }
+
+    /// Notes where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    pub fn note_source(&mut self, source: SocketAddr) {
+        if self.host != Host::Ip(source.ip()) || self.params.get("rport").is_some() {
+            self.params.set("received", Some(source.ip().to_string()));
+        }
+        if self.params.get("rport").is_some() {
+            self.params.set("rport", Some(source.port().to_string()));
+        }
+    }
+
+    /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4); none when sent-by is a name and nothing was noted.
+    pub fn response_address(&self) -> Option<SocketAddr> {
+        let ip = match self.params.get("received").and_then(|text| text.parse().ok()) {
+            Some(ip) => ip,
+            None => match self.host {
+                Host::Ip(ip) => ip,
+                Host::Name(_) => return None,
+            },
+        };
+        let rport = self.params.get("rport").and_then(|text| text.parse().ok());
+        Some(SocketAddr::new(ip, rport.or(self.port).unwrap_or(DEFAULT_PORT)))
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.params)
+    }
+}

@@ -1,0 +1,209 @@
+//! SAMP in virtual time: discovery, registration, calls through both caches, handoffs, loss, crashes.
+
+use samp_model::record::{CacheOutcome, RegistrationScope};
+use samp_model::ring::RingView;
+use samp_model::{Event, NodeId, Record, Topology, topology};
+use samp_simulator::World;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn grid_small() -> Topology {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/grid-small.yaml");
+    topology::load(&path).expect("the shipped topology is valid")
+}
+
+/// Says of each record whether the ring of `count` servers is ideal with it.
+fn ideal(count: usize, length: usize) -> impl FnMut(&Record) -> bool {
+    let mut ring = RingView::default();
+    move |record| ring.note(record) && ring.len() == count && ring.is_ideal(length)
+}
+
+/// Says of each record whether with it `nodes` nodes are registered at home.
+fn registered_at_home(nodes: usize) -> impl FnMut(&Record) -> bool {
+    let mut registered = BTreeSet::new();
+    move |record| {
+        if let Event::Registered { scope: RegistrationScope::Home, .. } = record.event {
+            registered.insert(record.node.clone());
+        }
+        registered.len() == nodes
+    }
+}
+
+/// A world whose ring is ideal and whose mobile nodes are registered.
+fn up(topology: Topology, seed: u64) -> World {
+    let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
+    let length = topology.samp.chord.successors;
+    let mut world = World::new(topology, seed);
+    assert!(world.run_until(30 * SECOND, ideal(servers, length)), "no ring");
+    world.attach_all();
+    assert!(world.run_until(30 * SECOND, registered_at_home(nodes)), "not registered");
+    world
+}
+
+fn events(world: &World) -> impl Iterator<Item = &Event> {
+    world.records().iter().map(|record| &record.event)
+}
+
+fn outcome(world: &World, id: &str) -> Option<CacheOutcome> {
+    events(world).find_map(|event| match event {
+        Event::CallEstablished { call, cache, .. } if call == id => Some(*cache),
+        _ => None,
+    })
+}
+
+/// Calls, waits for the answer, hangs up; says what the caches did.
+fn call(world: &mut World, caller: NodeId, callee: NodeId) -> CacheOutcome {
+    let id = world.call(caller, callee);
+    let over = |record: &Record| match &record.event {
+        Event::CallEstablished { call, .. } | Event::CallFailed { call, .. } => *call == id,
+        _ => false,
+    };
+    assert!(world.run_until(60 * SECOND, over), "the call neither succeeded nor failed");
+    let Some(outcome) = outcome(world, &id) else { panic!("the call failed: {:#?}", world.records().last()) };
+    world.run_for(SECOND);
+    world.hang_up(caller);
+    world.run_for(SECOND);
+    outcome
+}
+
+#[test]
+fn the_ring_forms_and_everybody_registers() {
+    let world = up(grid_small(), 1);
+    let within_delta = events(&world).filter_map(|event| match event {
+        Event::AnchorSelected { answers, within_delta, .. } => Some((*answers, *within_delta)),
+        _ => None,
+    });
+    for (answers, within_delta) in within_delta {
+        assert_eq!(answers, 4, "every server answers");
+        assert!((1..=4).contains(&within_delta));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_records() {
+    let run = |seed| {
+        let mut world = up(grid_small(), seed);
+        let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+        call(&mut world, nodes[0], nodes[1]);
+        serde_json::to_string(world.records()).unwrap()
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
+
+#[test]
+fn the_caches_are_used_and_found_out() {
+    let mut world = up(grid_small(), 3);
+    let routers: Vec<_> = world.topology().access_routers().collect();
+    let [a, b, ..] = world.topology().mobile_nodes().collect::<Vec<_>>()[..] else { panic!("two nodes") };
+    assert_eq!(call(&mut world, a, b), CacheOutcome::Miss);
+    assert_eq!(call(&mut world, a, b), CacheOutcome::Tier1Hit);
+    world.attach(b, routers[5]);
+    world.run_for(SECOND);
+    // A local move keeps the anchor, so only tier 1 is out of date.
+    assert_eq!(call(&mut world, a, b), CacheOutcome::Tier1StaleTier2Hit);
+    assert_eq!(call(&mut world, a, b), CacheOutcome::Tier1Hit);
+}
+
+#[test]
+fn a_handoff_registers_with_the_anchor_only_and_tells_the_peer() {
+    let mut world = up(grid_small(), 4);
+    let routers: Vec<_> = world.topology().access_routers().collect();
+    let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+    world.call(nodes[0], nodes[1]);
+    world.run_for(SECOND);
+    let before = world.records().len();
+    let handoff = world.attach(nodes[0], routers[6]);
+    world.run_for(SECOND);
+    let after = &world.records()[before..];
+    let registrations: Vec<_> = after
+        .iter()
+        .filter_map(|record| match record.event {
+            Event::Registered { handoff: number, scope, .. } if number == handoff => Some(scope),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(registrations, [RegistrationScope::Anchor]);
+    let answered = |record: &Record| matches!(record.event, Event::UpdateAnswered { status: 200, .. });
+    assert_eq!(after.iter().filter(|record| answered(record)).count(), 1);
+}
+
+#[test]
+fn without_hierarchical_registration_every_move_reaches_home() {
+    let mut topology = grid_small();
+    topology.samp.hierarchical_registration = false;
+    let mut world = up(topology, 4);
+    let router = world.topology().access_routers().nth(6).unwrap();
+    let node = world.topology().mobile_nodes().next().unwrap();
+    let handoff = world.attach(node, router);
+    let home = |record: &Record| matches!(record.event, Event::Registered { handoff: number, scope: RegistrationScope::Home, .. } if number == handoff);
+    assert!(world.run_until(SECOND, home));
+}
+
+#[test]
+fn both_ends_may_move_at_once() {
+    let mut world = up(grid_small(), 8);
+    let routers: Vec<_> = world.topology().access_routers().collect();
+    let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+    world.call(nodes[0], nodes[1]);
+    world.run_for(SECOND);
+    let before = world.records().len();
+    world.attach(nodes[0], routers[9]);
+    world.attach(nodes[1], routers[10]);
+    world.run_for(20 * SECOND);
+    let after = &world.records()[before..];
+    let answered: Vec<_> = after
+        .iter()
+        .filter(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. }))
+        .map(|record| record.node.as_str())
+        .collect();
+    assert!(answered.contains(&"mn1") && answered.contains(&"mn2"), "{answered:?}");
+    assert!(!after.iter().any(|record| matches!(record.event, Event::CallEnded { .. })), "the call lives on");
+}
+
+#[test]
+fn registration_and_calls_survive_loss() {
+    for seed in 0..20 {
+        let topology = grid_small();
+        let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
+        let mut world = World::new(topology, seed);
+        world.set_loss(0.1);
+        assert!(world.run_until(60 * SECOND, ideal(servers, 3)), "seed {seed}: no ring");
+        world.attach_all();
+        assert!(world.run_until(120 * SECOND, registered_at_home(nodes)), "seed {seed}: not registered");
+        let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+        call(&mut world, nodes[0], nodes[7]);
+    }
+}
+
+#[test]
+fn a_crashed_server_is_healed_around_and_its_bindings_live_on() {
+    for victim in 0..4 {
+        let mut world = up(grid_small(), 10 + victim as u64);
+        let server = world.topology().sip_servers().nth(victim).unwrap();
+        let name = world.topology().node(server).name.clone();
+        world.crash(server);
+        let (mut ring, crashed) = (RingView::default(), name.clone());
+        let healed = move |record: &Record| {
+            let changed = ring.note(record);
+            ring.remove(&crashed);
+            changed && ring.len() == 3 && ring.is_ideal(4)
+        };
+        assert!(world.run_until(10 * SECOND, healed), "the ring does not heal without {name}");
+        // Nodes whose anchor died find out at their next move; then everybody can reach everybody.
+        let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+        let routers: Vec<_> = world.topology().access_routers().collect();
+        for (index, &node) in nodes.iter().enumerate() {
+            world.attach(node, routers[(3 * index + 1) % routers.len()]);
+        }
+        world.run_for(5 * SECOND);
+        for &caller in &nodes {
+            for &callee in nodes.iter().filter(|&&callee| callee != caller) {
+                call(&mut world, caller, callee);
+            }
+        }
+    }
+}

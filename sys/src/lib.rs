@@ -1,0 +1,18 @@
+//! The kernel as thin verbs, without policy: namespaces, netlink, netem, multicast routing, sysctls,
+//! processes, timers and descriptor passing.
+//!
+//! Everything is synchronous. Verbs act on the calling thread's network namespace unless a
+//! [`Namespace`](namespace::Namespace) is given. The rest of the project is free of `unsafe` because of
+//! this crate; here it is confined to [`multicast`], [`process`] and [`ancillary`].
+
+#![deny(unsafe_code)]
+
+pub mod ancillary;
+pub mod clock;
+pub mod multicast;
+pub mod namespace;
+pub mod netem;
+pub mod netlink;
+pub mod process;
+pub mod sysctl;
+pub mod timer;
