@@ -21,6 +21,8 @@
 //! Nothing here creates interfaces, and nothing is read again: an interface that goes away makes send errors, which
 //! are counted, and works again when it is back under the same index.
 
+#![deny(unsafe_code)]
+
 mod counters;
 mod engine;
 mod flight;

@@ -170,7 +170,7 @@ pub enum Event {
         /// The peer's care-of address.
         to: IpAddr,
     },
-    /// The first media packet left for that address.
+    /// The first media packet left for that address, or for it from a new address of this node's own.
     MediaFirstSent {
         /// The call.
         call: String,

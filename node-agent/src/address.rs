@@ -1,4 +1,7 @@
 //! A mobile node's address, default route and the gateway's neighbour entry on its radio interface.
+//!
+//! The care-of address comes as a host address and everything goes by way of the access router: two radios behind one
+//! access router do not hear each other, as with the client isolation of a wireless LAN.
 
 use anyhow::Context;
 use samp_model::agent::LinkUp;
@@ -27,9 +30,9 @@ impl RadioAddress {
         if let Some(old) = self.configured.take() {
             batch.delete_route(&self.default_route(&old));
             batch.delete_neighbour(self.interface, old.gateway);
-            batch.delete_address(self.interface, old.address, old.prefix_len);
+            batch.delete_address(self.interface, old.address, host_len(old.address));
         }
-        batch.add_address(self.interface, link.address, link.prefix_len);
+        batch.add_address(self.interface, link.address, host_len(link.address));
         batch.add_neighbour(self.interface, link.gateway, link.gateway_mac);
         batch.add_route(&self.default_route(link));
         self.netlink.apply(batch).with_context(|| format!("cannot configure {}", link.address))?;
@@ -47,7 +50,12 @@ impl RadioAddress {
             via: Some(link.gateway),
             index: self.interface,
             source: None,
-            onlink: false,
+            onlink: true,
         }
     }
+}
+
+/// The prefix length of a single address.
+fn host_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }

@@ -6,17 +6,18 @@ use samp_model::Time;
 use samp_model::topology::LinkQuality;
 use samp_sys::clock::monotonic_nanos;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
 const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 255);
 
 /// Two access routers (nodes 0 and 1) and three mobile nodes (nodes 2 to 4), all detached.
 struct Air {
-    world: World,
     line: DelayLine,
     routers: [UdpSocket; 2],
     mobiles: [UdpSocket; 3],
+    /// Last, so that the next test's world begins when this line has ended.
+    world: World,
 }
 
 impl Air {
@@ -33,7 +34,7 @@ impl Air {
         let line = DelayLine::start(&world.wire, spec).unwrap();
         let routers = [0, 1].map(|n| world.socket(n));
         let mobiles = [2, 3, 4].map(|n| world.socket(n));
-        Air { world, line, routers, mobiles }
+        Air { line, routers, mobiles, world }
     }
 
     fn up(&self, mobile: usize, router: usize, text: &str) {
@@ -189,21 +190,29 @@ fn attaching_where_it_is_drops_nothing() {
 
 #[test]
 fn dropping_the_line_ends_its_thread() {
-    fn threads() -> usize {
+    fn lines() -> usize {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let name = |task: std::io::Result<std::fs::DirEntry>| {
-            // A thread of another test may have ended meanwhile.
+            // A thread may have ended meanwhile.
             std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
         };
         tasks.map(name).filter(|name| name.trim() == "delay-line").count()
     }
+    // The kernel lists a thread for a moment after it was joined.
+    fn assert_lines(expected: usize) {
+        let end = Instant::now() + PATIENCE;
+        while lines() != expected {
+            assert!(Instant::now() < end, "{} lines instead of {expected}", lines());
+            std::thread::yield_now();
+        }
+    }
     let air = Air::new(delay(1));
-    assert_eq!(threads(), 1);
+    assert_lines(1);
     air.line.attach(0, Some(0));
     air.up(0, 0, "on the air");
     let Air { line, world: _world, .. } = air;
     drop(line);
-    assert_eq!(threads(), 0);
+    assert_lines(0);
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Node {
         self.netlink.apply(batch).unwrap();
     }
 
-    /// A socket that hears unicast, broadcast and the group of [`GROUP`].
+    /// A socket that hears unicast and broadcast, with time stamps.
     pub(crate) fn socket(&self) -> UdpSocket {
         let socket = self.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
         socket.set_broadcast(true).unwrap();

@@ -35,8 +35,8 @@ pub(crate) struct Media {
 #[derive(Debug)]
 struct Call {
     remote: SocketAddr,
-    /// Whether the next packet is the first one for `remote`.
-    is_retargeted: bool,
+    /// Whether the next packet is the first one between this pair of addresses.
+    is_new_pair: bool,
     sender: Sender,
     /// Packets that did not get past this node's own network stack.
     unsendable: u64,
@@ -91,6 +91,7 @@ impl Media {
     pub(crate) fn handle_address_change(&mut self) {
         for call in self.calls.values_mut() {
             call.receiver.forget_pair();
+            call.is_new_pair = true;
         }
     }
 
@@ -104,8 +105,8 @@ impl Media {
             let Some(fixed) = self.packet.first_chunk_mut::<HEADER_LEN>() else { continue };
             header.write(fixed);
             match send(&self.packet, call.remote) {
-                Ok(()) if call.is_retargeted => {
-                    call.is_retargeted = false;
+                Ok(()) if call.is_new_pair => {
+                    call.is_new_pair = false;
                     let event = Event::MediaFirstSent { call: name.clone(), to: call.remote.ip() };
                     self.events.push_back((now, event));
                 }
@@ -131,7 +132,7 @@ impl Media {
         let origin = self.draw_origin(&name);
         let call = Call {
             remote,
-            is_retargeted: true,
+            is_new_pair: true,
             sender: Sender::new(now, self.settings.packet_interval, ssrc_send, origin),
             unsendable: 0,
             ssrc_receive,
@@ -146,8 +147,11 @@ impl Media {
             tracing::warn!(call = name, "no media to retarget");
             return;
         };
+        if call.remote == remote {
+            return;
+        }
         call.remote = remote;
-        call.is_retargeted = true;
+        call.is_new_pair = true;
         self.events.push_back((now, Event::MediaRetargeted { call: name, to: remote.ip() }));
     }
 
