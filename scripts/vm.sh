@@ -4,8 +4,9 @@
 #   scripts/vm.sh CMD [ARGS…]
 #
 # The machine sees this one's files, read and write, and starts CMD in the caller's working
-# directory with the caller's environment; /run and /tmp are its own and empty, standard input is
-# empty, and the only network is lo. Its standard output, standard error and exit status are CMD's.
+# directory with the caller's environment; /run and /tmp are its own and empty (but for the working
+# directory, if it is there), standard input is empty, and the only network is lo. Its standard output,
+# standard error and exit status are CMD's.
 # What CMD leaves running is killed, and the machine is gone when this script returns.
 #
 #   VM_TIMEOUT   seconds after which it gives up with status 124 (default 600)
@@ -23,9 +24,6 @@ modules=(virtio_pci virtio_console qemu_fw_cfg 9pnet_virtio 9p
 
 main() {
   (($# > 0)) || fail "usage: scripts/vm.sh CMD [ARGS…]"
-  case $PWD/ in
-    /tmp/* | /run/*) fail "$PWD: /tmp and /run are not shared with the machine" ;;
-  esac
   [[ $(uname -m) == x86_64 ]] || fail "x86_64 only: the machine runs this one's programs"
   install_missing
   local recipe image
@@ -140,12 +138,22 @@ export PATH=/bin
 mount -t proc proc /proc
 for module in /modules/*.ko; do insmod "$module"; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=loose host /mnt
+mkdir /host
+mount -o bind /mnt /host
 mount -t proc proc /mnt/proc
 mount -t sysfs sysfs /mnt/sys
 mount -t devtmpfs devtmpfs /mnt/dev
 mount -t tmpfs -o mode=755 tmpfs /mnt/run
 mount -t tmpfs -o mode=1777 tmpfs /mnt/tmp
 mkdir -p /mnt/dev/pts /mnt/dev/shm /mnt/run/lock
+directory=$(cat /mnt/sys/firmware/qemu_fw_cfg/by_name/opt/vm/directory/raw)
+case $directory in
+  /tmp/* | /run/*)
+    mkdir -p "/mnt$directory"
+    mount -o bind "/host$directory" "/mnt$directory"
+    ;;
+esac
+umount /host
 mount -t devpts -o ptmxmode=666 devpts /mnt/dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /mnt/dev/shm
 ln -s /proc/self/fd /mnt/dev/fd
@@ -208,6 +216,7 @@ run() {
     -display none -monitor none -serial "file:/proc/self/fd/$log" \
     -kernel "$image/vmlinuz" -initrd "$image/initramfs" \
     -append "console=ttyS0 panic=-1 quiet mitigations=off" \
+    -fw_cfg name=opt/vm/directory,file=<(printf %s "$PWD") \
     -fw_cfg name=opt/vm/init,file=<(write_init) \
     -fw_cfg name=opt/vm/command,file=<(write_command "$@") \
     -fsdev local,id=host,path=/,security_model=none,multidevs=remap \

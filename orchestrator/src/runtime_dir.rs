@@ -162,11 +162,11 @@ impl RuntimeDir {
     /// # Errors
     /// [`RuntimeDirError::Live`] when a lab of this name runs or comes up.
     pub fn claim(&self) -> Result<Claim, RuntimeDirError> {
-        let _lock = lock_base(self.path.parent().unwrap_or(Path::new("/")))?;
+        let _lock = self.lock_base()?;
         if self.is_live() {
             return Err(RuntimeDirError::Live(self.name().into()));
         }
-        self.remove()?;
+        remove_tree(&self.path)?;
         for dir in [self.path.clone(), self.logs()] {
             DirBuilder::new().mode(0o700).create(&dir).map_err(io_error("create", &dir))?;
         }
@@ -177,30 +177,52 @@ impl RuntimeDir {
         Ok(Claim { dir: self.clone(), listener })
     }
 
-    /// Removes the directory and everything in it; there need not be one.
+    /// Removes the directory and everything in it, and the base directory with the last one. There need not be any.
+    ///
+    /// A lab does this while it still listens: until all is gone it counts as live, and nobody replaces it.
     ///
     /// # Errors
     /// [`RuntimeDirError::Io`].
     pub fn remove(&self) -> Result<(), RuntimeDirError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &self.path)(error))
+        let _lock = self.lock_base()?;
+        remove_tree(&self.path)?;
+        // Other labs keep it.
+        let _ = fs::remove_dir(self.base_path());
+        Ok(())
+    }
+
+    fn base_path(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Creates the base directory and locks it: who claims or removes is alone.
+    fn lock_base(&self) -> Result<Flock<File>, RuntimeDirError> {
+        let base = self.base_path();
+        loop {
+            DirBuilder::new().mode(0o700).recursive(true).create(base).map_err(io_error("create", base))?;
+            let file = match File::open(base) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(io_error("open", base))?,
+            };
+            let ours = file.metadata().map_err(io_error("examine", base))?;
+            if ours.uid() != geteuid().as_raw() {
+                return Err(RuntimeDirError::Foreign(base.into()));
             }
-            _ => Ok(()),
+            let lock = Flock::lock(file, FlockArg::LockExclusive)
+                .map_err(|(_, errno)| io_error("lock", base)(io::Error::from(errno)))?;
+            // The last lab may have removed it meanwhile.
+            if fs::metadata(base).is_ok_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino())) {
+                return Ok(lock);
+            }
         }
     }
 }
 
-/// Creates the base directory and locks it, so that one claim is looked at at a time.
-fn lock_base(base: &Path) -> Result<Flock<File>, RuntimeDirError> {
-    DirBuilder::new().mode(0o700).recursive(true).create(base).map_err(io_error("create", base))?;
-    let file = File::open(base).map_err(io_error("open", base))?;
-    let owner = file.metadata().map_err(io_error("examine", base))?.uid();
-    if owner != geteuid().as_raw() {
-        return Err(RuntimeDirError::Foreign(base.into()));
+fn remove_tree(path: &Path) -> Result<(), RuntimeDirError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
     }
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| io_error("lock", base)(io::Error::from(errno)))
 }
 
 fn io_error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RuntimeDirError {
@@ -240,8 +262,14 @@ mod tests {
         let claim = dir.claim().unwrap();
         assert!(!dir.node_log("n1").exists());
         drop(claim);
+
+        let other = RuntimeDir::at(base.join("other"));
+        let _other = other.claim().unwrap();
         dir.remove().unwrap();
-        dir.remove().unwrap();
-        fs::remove_dir(base).unwrap();
+        assert!(!dir.path().exists() && other.is_live());
+        other.remove().unwrap();
+        assert!(!base.exists());
+        other.remove().unwrap();
+        assert!(!base.exists());
     }
 }

@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What the end-to-end tests share: labs with unique names, and the host as it was before them.
+
+pub mod host;
+pub mod lab;
+
+pub use host::Host;
+pub use lab::{Lab, samp_lab, topology};

@@ -180,10 +180,12 @@ fn spawn(
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let process = spawn_in(network.namespace(plan.node), executable, &[AGENT_COMMAND.into()], &[
-        (0, theirs.as_fd()),
-        (2, log.as_fd()),
-    ])?;
+    let process = spawn_in(
+        network.namespace(plan.node),
+        executable,
+        &[AGENT_COMMAND.into()],
+        &[(0, theirs.as_fd()), (2, log.as_fd())],
+    )?;
     // Connected and with message boundaries: for sending and receiving, a SEQPACKET socket is a datagram socket
     // that also tells of the peer's end, by an empty packet.
     let socket = UnixDatagram::from_std(ours.into())?;

@@ -90,12 +90,13 @@ fn create_namespaces(
     // One thread enters one namespace after the other and ends in the last.
     let netlinks = std::thread::scope(|scope| {
         let prepare = || {
-            let prepared = namespaces.iter().zip(&plan.namespaces).enumerate().map(|(done, (namespace, plan))| {
-                let netlink = prepare(namespace, plan)
-                    .map_err(|source| ApplyError::Prepare { namespace: plan.name.clone(), source })?;
-                progress(Stage::Namespaces, done + 1, count).map_err(ApplyError::Abandoned)?;
-                Ok(netlink)
-            });
+            let prepared =
+                namespaces.iter().zip(&plan.namespaces).enumerate().map(|(done, (namespace, plan))| {
+                    let netlink = prepare(namespace, plan)
+                        .map_err(|source| ApplyError::Prepare { namespace: plan.name.clone(), source })?;
+                    progress(Stage::Namespaces, done + 1, count).map_err(ApplyError::Abandoned)?;
+                    Ok(netlink)
+                });
             prepared.collect::<Result<Vec<_>, _>>()
         };
         let thread = std::thread::Builder::new().name("namespaces".into()).spawn_scoped(scope, prepare);
@@ -111,7 +112,8 @@ fn prepare(namespace: &Namespace, plan: &NamespacePlan) -> io::Result<Netlink> {
     for sysctl in &plan.sysctls {
         match samp_sys::sysctl::write(sysctl.path, sysctl.value) {
             // A kernel without IPv6 has nothing to switch off.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && sysctl.path.starts_with("net/ipv6/") => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && sysctl.path.starts_with("net/ipv6/") => {
+            }
             result => result?,
         }
     }

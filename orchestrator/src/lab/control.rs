@@ -42,7 +42,7 @@ pub(super) struct Server {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) records: RecordLog,
     /// Told once a client has its answer to [`Request::Down`].
-    pub(super) down: mpsc::Sender<()>,
+    pub(super) down_answered: mpsc::Sender<()>,
 }
 
 impl Server {
@@ -87,16 +87,15 @@ impl Server {
             }
             match serde_json::from_slice(&line) {
                 Ok(Request::Subscribe) => return self.stream_records(reader, writer).await,
-                Ok(Request::Down) => {
-                    let told = respond(&mut writer, Response::Done.into()).await;
-                    // Whether or not the client still listens, it asked for the end. If the lab is ending
-                    // already, nobody takes this.
-                    let _ = self.down.send(()).await;
-                    return told;
-                }
                 Ok(request) => {
+                    let is_down = request == Request::Down;
                     let answer = self.ask(request).await;
-                    respond(&mut writer, answer).await?;
+                    let told = respond(&mut writer, answer).await;
+                    if is_down {
+                        // The lab waits for this only once.
+                        let _ = self.down_answered.send(()).await;
+                    }
+                    told?;
                 }
                 Err(error) => {
                     let hint = "is the client of the same version as the lab?".into();

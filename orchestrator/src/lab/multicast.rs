@@ -74,7 +74,8 @@ impl Multicast {
                 socket.add_interface(vif, index).map_err(failed("add a multicast interface"))?;
                 vifs[usize::from(vif)] = true;
             }
-            let readable = asynchronous(Arc::clone(&socket)).map_err(failed("listen to multicast routing"))?;
+            let readable =
+                asynchronous(Arc::clone(&socket)).map_err(failed("listen to multicast routing"))?;
             tokio::spawn(listen(node, readable, missed.clone()));
             multicast.routers.insert(node, Router { socket, vifs });
         }
@@ -140,7 +141,10 @@ impl Multicast {
     }
 }
 
-#[expect(deprecated, reason = "the successor is unsafe; an Arc of an owned descriptor keeps it open and the same")]
+#[expect(
+    deprecated,
+    reason = "the successor is unsafe; an Arc of an owned descriptor keeps it open and the same"
+)]
 fn asynchronous(socket: Arc<MulticastRouter>) -> io::Result<AsyncFd<Arc<MulticastRouter>>> {
     AsyncFd::new(socket)
 }
@@ -149,7 +153,9 @@ async fn listen(node: NodeId, socket: AsyncFd<Arc<MulticastRouter>>, missed: mps
     loop {
         let mut ready = match socket.readable().await {
             Ok(ready) => ready,
-            Err(error) => return tracing::error!(router = node.0, %error, "cannot wait for multicast routing"),
+            Err(error) => {
+                return tracing::error!(router = node.0, %error, "cannot wait for multicast routing");
+            }
         };
         match socket.get_ref().next_miss() {
             Ok(Some(miss)) => {
@@ -158,7 +164,9 @@ async fn listen(node: NodeId, socket: AsyncFd<Arc<MulticastRouter>>, missed: mps
                 }
             }
             Ok(None) => ready.clear_ready(),
-            Err(error) => return tracing::error!(router = node.0, %error, "cannot read from multicast routing"),
+            Err(error) => {
+                return tracing::error!(router = node.0, %error, "cannot read from multicast routing");
+            }
         }
     }
 }

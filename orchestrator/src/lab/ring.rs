@@ -44,7 +44,8 @@ impl Ring {
         let misplaced = order.iter().enumerate().filter(|(position, server)| {
             let place = &self.members[server];
             let successors = (1..=length).map(|step| id(position + step));
-            place.predecessor != Some(id(position + order.len() - 1)) || !successors.eq(place.successors.iter().copied())
+            place.predecessor != Some(id(position + order.len() - 1))
+                || !successors.eq(place.successors.iter().copied())
         });
         misplaced.map(|(_, &server)| server).collect()
     }
@@ -69,7 +70,12 @@ mod tests {
     /// Four servers whose order on the ring is not their order in the topology.
     fn ring() -> (Ring, Vec<NodeId>) {
         let mut ring = Ring::default();
-        let places = [place(30, 20, &[40, 10]), place(10, 40, &[20, 30]), place(40, 30, &[10, 20]), place(20, 10, &[30, 40])];
+        let places = [
+            place(30, 20, &[40, 10]),
+            place(10, 40, &[20, 30]),
+            place(40, 30, &[10, 20]),
+            place(20, 10, &[30, 40]),
+        ];
         for (server, place) in places.into_iter().enumerate() {
             ring.update(NodeId(server), place);
         }

@@ -68,12 +68,15 @@ impl Startup {
             FromAgent::Ready if self.stage == Stage::Agents => {
                 self.waiting.remove(&node);
             }
-            FromAgent::Record(Record { event: Event::RingChanged { id, predecessor, successors }, .. }) => {
+            FromAgent::Record(Record {
+                event: Event::RingChanged { id, predecessor, successors }, ..
+            }) => {
                 let place = Place { id: *id, predecessor: *predecessor, successors: successors.clone() };
                 self.ring.update(node, place);
             }
             FromAgent::Record(Record {
-                event: Event::Registered { scope: RegistrationScope::Home, .. }, ..
+                event: Event::Registered { scope: RegistrationScope::Home, .. },
+                ..
             }) if self.stage == Stage::Registration => {
                 self.waiting.remove(&node);
             }
@@ -106,7 +109,12 @@ impl Startup {
             _ => "not ready",
         };
         let after = self.began.elapsed().as_secs();
-        let message = format!("after {after} s, {} of {} are {what}: {}", self.waiting.len(), self.total, names.join(", "));
+        let message = format!(
+            "after {after} s, {} of {} are {what}: {}",
+            self.waiting.len(),
+            self.total,
+            names.join(", ")
+        );
         Failure { message, hint: Some(format!("their logs are in {}", lab.dir.logs().display())) }
     }
 

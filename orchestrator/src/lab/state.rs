@@ -58,7 +58,8 @@ impl LabNamespaces {
 }
 
 impl Lab {
-    /// Does what a client asks. [`Request::Subscribe`] and [`Request::Down`] are the control server's business.
+    /// Does what a client asks, but for [`Request::Subscribe`], which the control server does, and [`Request::Down`],
+    /// which ends the loop around this.
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
         let answer = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status())).into()),
@@ -68,9 +69,9 @@ impl Lab {
                 message: format!("the lab `{}` is still coming up", self.dir.name()),
                 hint: Some("wait for `samp-lab up` to return".into()),
             }),
-            Request::Handoff { mobile_node, access_router } => self
-                .handoff(mobile_node, access_router)
-                .map(|handoff| Response::Handoff { handoff }.into()),
+            Request::Handoff { mobile_node, access_router } => {
+                self.handoff(mobile_node, access_router).map(|handoff| Response::Handoff { handoff }.into())
+            }
             Request::Call { caller, callee } => {
                 self.call(caller, callee).map(|call| Response::Call { call }.into())
             }
@@ -150,9 +151,9 @@ impl Lab {
         self.check_alive(mobile_node)?;
         self.attach(mobile_node, router).map_err(|error| {
             let hint = match &error {
-                AttachError::AlreadyThere { .. } => {
-                    Some("`samp-lab ps` shows where every mobile node is; choose another access router".into())
-                }
+                AttachError::AlreadyThere { .. } => Some(
+                    "`samp-lab ps` shows where every mobile node is; choose another access router".into(),
+                ),
                 _ => None,
             };
             Refusal { message: chain(&error), hint }
@@ -179,8 +180,8 @@ impl Lab {
     fn hang_up(&mut self, call: Option<&str>) -> Result<(), Refusal> {
         let message = ToAgent::HangUp { call: call.map(str::to_owned) };
         let Some(call) = call else {
-            let alive = self.topology.mobile_nodes().filter(|&node| self.agents.is_alive(node));
-            return alive.map(|node| self.tell(node, &message)).collect();
+            let mut alive = self.topology.mobile_nodes().filter(|&node| self.agents.is_alive(node));
+            return alive.try_for_each(|node| self.tell(node, &message));
         };
         let Some(ends) = self.calls.get(call) else {
             let hint = "the Call-ID is what `samp-lab call` printed".into();
@@ -227,8 +228,13 @@ impl Lab {
             Some(_) => format!("`{name}` is no {what}"),
             None => format!("there is no node `{name}`"),
         };
-        let mut names: Vec<&str> =
-            self.topology.nodes.iter().filter(|node| is_one(&node.kind)).map(|node| node.name.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .topology
+            .nodes
+            .iter()
+            .filter(|node| is_one(&node.kind))
+            .map(|node| node.name.as_str())
+            .collect();
         if names.len() > LISTED {
             names.truncate(LISTED);
             names.push("…");

@@ -12,7 +12,7 @@ use crate::plan::{Machine, Plan};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use nix::mount::{MsFlags, mount};
 use samp_model::agent::FromAgent;
-use samp_model::control::{Progress, Stage};
+use samp_model::control::{Progress, Request, Stage};
 use samp_model::topology::Topology;
 use samp_sys::process::{Isolated, raise_nofile_limit, spawn_pid1};
 use serde::{Deserialize, Serialize};
@@ -133,16 +133,17 @@ fn start(claim: &Claim, topology: &Topology, machine: &Machine) -> Result<Launch
 pub fn run_supervisor(dir: &Path) -> ExitCode {
     let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).init();
-    let dir = RuntimeDir::at(dir);
-    match supervise(&dir) {
-        Ok(()) => {
-            if let Err(error) = dir.remove() {
-                tracing::error!(error = chain(&error), "cannot remove the runtime directory");
-            }
-            ExitCode::SUCCESS
-        }
+    match supervise(&RuntimeDir::at(dir)) {
+        Ok(()) => ExitCode::SUCCESS,
         // The directory stays, for its logs.
         Err(()) => ExitCode::FAILURE,
+    }
+}
+
+/// The last deed of an orderly end.
+fn remove(dir: &RuntimeDir) {
+    if let Err(error) = dir.remove() {
+        tracing::error!(error = chain(&error), "cannot remove the runtime directory");
     }
 }
 
@@ -162,9 +163,13 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
     };
     let built = match build(dir, &mut pipe) {
         Ok(built) => built,
-        Err(BuildError::Abandoned) => return Ok(()),
+        Err(BuildError::Abandoned) => {
+            remove(dir);
+            return Ok(());
+        }
         Err(error) => {
-            let hint = error.hint().or_else(|| Some(format!("the log is {}", dir.supervisor_log().display())));
+            let hint =
+                error.hint().or_else(|| Some(format!("the log is {}", dir.supervisor_log().display())));
             report(&mut pipe, Failure { message: chain(&error), hint });
             return Err(());
         }
@@ -256,8 +261,9 @@ impl From<super::apply::ApplyError> for BuildError {
 fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError> {
     let failed = |attempt| move |source| BuildError::Prepare { attempt, source };
     let lab = fs::read(dir.lab_file()).map_err(failed("read the lab's description"))?;
-    let LabFile { topology, machine } =
-        serde_json::from_slice(&lab).map_err(io::Error::from).map_err(failed("understand the lab's description"))?;
+    let LabFile { topology, machine } = serde_json::from_slice(&lab)
+        .map_err(io::Error::from)
+        .map_err(failed("understand the lab's description"))?;
     let executable = std::env::current_exe().map_err(failed("find this executable"))?;
     // /proc is still the host's: it shows this process under the number that the host knows.
     let supervisor_pid = fs::read_link("/proc/self").map_err(failed("find this process"))?;
@@ -309,6 +315,8 @@ impl From<io::Error> for RunError {
     }
 }
 
+/// How long the answer to [`Request::Down`] may take to a client that does not read.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Messages that wait for the loop at most, of each kind; then whoever sends waits.
 const BACKLOG: usize = 1024;
 
@@ -325,7 +333,7 @@ async fn run(
     let (said_sender, mut said) = mpsc::channel::<Said>(BACKLOG);
     let (missed_sender, mut missed) = mpsc::channel::<Missed>(BACKLOG);
     let (command_sender, mut commands) = mpsc::channel::<Command>(BACKLOG);
-    let (down_sender, mut down) = mpsc::channel::<()>(1);
+    let (answered_sender, mut down_answered) = mpsc::channel::<()>(1);
 
     let began = tokio::time::Instant::now();
     let failed = |error: &dyn Error| RunError::Startup(Failure { message: chain(error), hint: None });
@@ -352,7 +360,8 @@ async fn run(
     };
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let server = Server { commands: command_sender, records: lab.records.clone(), down: down_sender };
+    let server =
+        Server { commands: command_sender, records: lab.records.clone(), down_answered: answered_sender };
     tokio::spawn(server.run(listener));
 
     let mut startup = Startup::new(&lab, built.seconds, began);
@@ -361,10 +370,9 @@ async fn run(
     loop {
         tokio::select! {
             biased;
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = down.recv() => return Ok(()),
-            () = progress.abandoned(), if !lab.is_up => return Ok(()),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = progress.abandoned(), if !lab.is_up => break,
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
             _ = child.recv() => {
@@ -387,14 +395,26 @@ async fn run(
                 }
             }
             Some(Command { request, reply }) = commands.recv() => {
+                let is_down = request == Request::Down;
+                if is_down {
+                    // Before the answer, so that the name is free for whoever has it.
+                    remove(dir);
+                }
                 // A client that does not wait for its answer misses it.
-                let _ = reply.send(lab.answer(&request));
+                if reply.send(lab.answer(&request)).is_ok() && is_down {
+                    let _ = tokio::time::timeout(FAREWELL, down_answered.recv()).await;
+                }
+                if is_down {
+                    return Ok(());
+                }
             }
             () = tokio::time::sleep_until(startup.deadline), if !lab.is_up => {
                 return Err(RunError::Startup(startup.late(&lab)));
             }
         }
     }
+    remove(dir);
+    Ok(())
 }
 
 /// The progress pipe while the network is built: written from one thread that blocks.

@@ -19,6 +19,11 @@ impl<'a> Floors<'a> {
         Self { topology, known: RefCell::default() }
     }
 
+    /// The topology.
+    pub fn topology(&self) -> &'a Topology {
+        self.topology
+    }
+
     /// From one address to another; none when there is no such path.
     pub fn one_way(&self, from: IpAddr, to: IpAddr) -> Option<Duration> {
         *self

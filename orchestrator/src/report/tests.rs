@@ -321,6 +321,66 @@ fn a_new_anchor_adds_discovery_the_wait_for_delta_and_the_home_registration() {
     assert_eq!(discovery.took, ms(40), "the phase includes the wait");
 }
 
+/// mn1 moves; its anchor answers only after δ. Registration events other than that are the test's.
+fn late_answer(us: u64) -> Vec<Record> {
+    let mut records = move_of_mn1(us);
+    for record in &mut records {
+        if let Event::Registered { rrd, .. } = &mut record.event {
+            *rrd = ms(50);
+            record.at = Time::from_nanos((us + 50_200) * 1000);
+        }
+    }
+    records
+}
+
+#[test]
+fn an_anchor_that_answers_late_is_followed_by_a_discovery() {
+    let (handoff, us) = (1, 100_000);
+    let mut records = late_answer(us);
+    // The discovery's record may come a moment later: it is waited for.
+    assert_eq!(only_handoff(&records).missing, ["anchor discovery"]);
+    records.push(at(us + 50_200, "mn1", Event::DiscoveryStarted { handoff }));
+    assert_eq!(only_handoff(&records).missing, ["anchor discovery"]);
+    let selected = |anchor| Event::AnchorSelected {
+        handoff,
+        anchor,
+        response_time: ms(30),
+        answers: 2,
+        within_delta: 1,
+    };
+    let mut same = records.clone();
+    same.push(at(us + 90_200, "mn1", selected(SERVER)));
+    let kept = only_handoff(&same);
+    assert!(kept.is_complete() && kept.anchor_kept, "the choice may fall on the anchor that there is");
+    assert_eq!(kept.registration.unwrap().total(), Duration::from_micros(90_200));
+
+    records.push(at(us + 90_200, "mn1", selected(ip(10, 255, 1, 2))));
+    let other = only_handoff(&records);
+    assert!(!other.anchor_kept);
+    assert_eq!(other.missing, ["registration"]);
+}
+
+#[test]
+fn a_refresh_is_no_part_of_the_handoff() {
+    let mut records = one_call();
+    let expected = only_handoff(&records).registration.unwrap();
+    let scope = RegistrationScope::Anchor;
+    records.push(at(300_000_000, "mn1", Event::RegisterSent { handoff: 1, scope }));
+    let handoff = only_handoff(&records);
+    assert!(handoff.is_complete(), "{:?}", handoff.missing);
+    assert_eq!(handoff.registration.unwrap(), expected);
+}
+
+#[test]
+fn a_call_that_an_update_has_ended_is_told() {
+    let mut records = one_call();
+    records.retain(|record| record.at < Time::from_nanos(100_301_000));
+    let status = 481;
+    records.push(at(105_000, "mn1", Event::UpdateAnswered { handoff: 1, call: "c1".into(), status }));
+    records.push(at(105_000, "mn1", Event::CallEnded { call: "c1".into() }));
+    assert_eq!(only_handoff(&records).missing, ["registration", "session update (answered 481 by mn2)"]);
+}
+
 #[test]
 fn registrations_and_calls_have_floors_and_failures_of_their_own() {
     let scope = RegistrationScope::Home;

@@ -1,0 +1,284 @@
+//! Handoffs, one by one: what happened when, phase by phase, and what each total is made of.
+
+mod call;
+mod registration;
+
+use self::call::CallView;
+use self::registration::Registration;
+use super::floor::Floors;
+use super::history::History;
+use super::path::{CriticalPath, Milestone};
+use super::statistics::{maybe_milliseconds, milliseconds};
+use samp_model::record::HandoffNumber;
+use samp_model::{Event, Record, Time, Topology};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// All handoffs of a run, by node and number.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Handoffs(pub Vec<Handoff>);
+
+/// One handoff of one mobile node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Handoff {
+    /// The mobile node.
+    pub node: String,
+    /// Which of its handoffs.
+    pub number: HandoffNumber,
+    /// The old access router.
+    pub from: String,
+    /// The new access router, once attached.
+    pub to: Option<String>,
+    /// The new care-of address, once configured.
+    pub address: Option<IpAddr>,
+    /// When the radio left the old access router.
+    #[serde(rename = "detached_ns")]
+    pub detached: Time,
+    /// What the attachment itself cost the emulator.
+    #[serde(rename = "attach_cost_ms", serialize_with = "milliseconds")]
+    pub attach_cost: Duration,
+    /// Frames that were on the radio link and were dropped.
+    pub frames_dropped: u64,
+    /// Whether the anchor was kept, so that only it had to be told.
+    pub anchor_kept: bool,
+    /// What happened from when to when, in the order of the beginnings; phases may overlap.
+    pub phases: Vec<Phase>,
+    /// Detached → registration answered.
+    pub registration: Option<CriticalPath>,
+    /// What it meant for each call that was up.
+    pub calls: Vec<CallHandoff>,
+    /// What has not happened yet; empty when the handoff is complete.
+    pub missing: Vec<String>,
+}
+
+/// A handoff as one call of the node saw it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallHandoff {
+    /// The call.
+    pub call: String,
+    /// The correspondent node.
+    pub peer: String,
+    /// Detached → first media packet received at the new care-of address.
+    pub downlink: Direction,
+    /// Detached → first media packet from the new care-of address received by the peer.
+    pub uplink: Direction,
+}
+
+/// A handoff as one media stream saw it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Direction {
+    /// What the total is made of; none while no media has come.
+    pub path: Option<CriticalPath>,
+    /// Silence before the first packet on the new path.
+    #[serde(rename = "media_gap_ms", serialize_with = "maybe_milliseconds")]
+    pub media_gap: Option<Duration>,
+    /// Packets missing before it.
+    pub packets_lost: Option<u64>,
+}
+
+/// Something that took time in a handoff.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Phase {
+    /// Its name.
+    #[serde(rename = "phase")]
+    pub name: &'static str,
+    /// The correspondent node, for what concerns one call.
+    pub peer: Option<String>,
+    /// From the detachment to its beginning.
+    #[serde(rename = "start_ms", serialize_with = "milliseconds")]
+    pub start: Duration,
+    /// How long it took.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
+    pub took: Duration,
+}
+
+impl Handoffs {
+    /// From the records of a run, in any order.
+    pub fn assemble(topology: &Topology, records: &[Record]) -> Self {
+        Self::from_history(&Floors::new(topology), &records.iter().cloned().collect())
+    }
+
+    /// As [`Handoffs::assemble`], from records in order.
+    pub fn from_history(floors: &Floors<'_>, history: &History) -> Self {
+        let handoffs = history.nodes().flat_map(|(node, records)| {
+            let numbers: BTreeSet<_> = records
+                .iter()
+                .filter_map(|record| match record.event {
+                    Event::Detached { handoff, .. } => Some(handoff),
+                    _ => None,
+                })
+                .collect();
+            numbers.into_iter().filter_map(move |number| Handoff::assemble(floors, history, node, number))
+        });
+        Self(handoffs.collect())
+    }
+}
+
+impl Handoff {
+    /// One handoff; none when it has not begun.
+    pub fn assemble(
+        floors: &Floors<'_>,
+        history: &History,
+        node: &str,
+        number: HandoffNumber,
+    ) -> Option<Self> {
+        let (detached, until) = history.handoff_window(node, number)?;
+        let facts = Facts::gather(history.of(node), number);
+        let registration = Registration::follow(floors, &facts);
+        let mut calls = Vec::new();
+        let mut missing = facts.missing();
+        missing.extend(registration.missing.clone());
+        let mut phases = facts.phases();
+        phases.extend(registration.phases.iter().cloned());
+        for (id, call) in history.calls() {
+            let Some(peer) = call.peer_of(node).filter(|_| call.is_live(detached)) else { continue };
+            let view = CallView { history, floors, facts: &facts, node, peer, id, until };
+            let (outcome, update) = view.assemble();
+            phases.extend(update);
+            let ends_meanwhile = call.ended.is_some_and(|ended| ended < until);
+            missing.extend(view.missing(&outcome, ends_meanwhile));
+            calls.push(outcome);
+        }
+        phases.sort_by_key(|phase| phase.0);
+        Some(Self {
+            node: node.to_owned(),
+            number,
+            from: facts.from.clone(),
+            to: facts.to.clone(),
+            address: facts.address,
+            detached,
+            attach_cost: facts.attach_cost,
+            frames_dropped: facts.frames_dropped,
+            anchor_kept: registration.anchor_kept,
+            phases: phases
+                .into_iter()
+                .map(|Span(from, until, name, peer)| Phase {
+                    name,
+                    peer,
+                    start: from - detached,
+                    took: until - from,
+                })
+                .collect(),
+            registration: registration.path,
+            calls,
+            missing,
+        })
+    }
+
+    /// Whether the node is registered, every call's peer has answered, and media flows both ways again.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// A phase in absolute time: from, until, name, peer.
+#[derive(Clone, Debug)]
+struct Span(Time, Time, &'static str, Option<String>);
+
+/// The milestones that a handoff has whatever else goes on.
+struct Facts<'a> {
+    records: Vec<&'a Record>,
+    detached: Time,
+    from: String,
+    attached: Option<Time>,
+    to: Option<String>,
+    attach_cost: Duration,
+    frames_dropped: u64,
+    triggered: Option<Time>,
+    configured: Option<Time>,
+    address: Option<IpAddr>,
+}
+
+impl<'a> Facts<'a> {
+    /// The records must hold the detachment.
+    fn gather(records: &'a [Record], number: HandoffNumber) -> Self {
+        let mut facts = Facts {
+            records: records.iter().filter(|record| handoff_of(&record.event) == Some(number)).collect(),
+            detached: Time::ZERO,
+            from: String::new(),
+            attached: None,
+            to: None,
+            attach_cost: Duration::ZERO,
+            frames_dropped: 0,
+            triggered: None,
+            configured: None,
+            address: None,
+        };
+        for record in &facts.records {
+            match &record.event {
+                Event::Detached { access_router, .. } => {
+                    facts.detached = record.at;
+                    facts.from = access_router.clone();
+                }
+                Event::Attached { access_router, attach_cost, frames_dropped, .. } => {
+                    facts.attached = Some(record.at);
+                    facts.to = Some(access_router.clone());
+                    facts.attach_cost = *attach_cost;
+                    facts.frames_dropped = *frames_dropped;
+                }
+                Event::LinkTriggered { .. } => facts.triggered = Some(record.at),
+                Event::AddressConfigured { address, .. } => {
+                    facts.configured = Some(record.at);
+                    facts.address = Some(*address);
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// From detachment to a usable address: the head of every path.
+    ///
+    /// The emulator's own attach cost is a segment of its own as far as it lies between the two.
+    fn head(&self) -> Vec<Milestone> {
+        let l2 = self.attached.map(|attached| {
+            let cost = self.attach_cost.min(attached - self.detached);
+            self.detached + (attached - self.detached - cost)
+        });
+        vec![
+            Milestone::local("l2", l2),
+            Milestone::local("attach_cost", self.attached),
+            Milestone::local("movement_detection", self.triggered),
+            Milestone::local("address", self.configured),
+        ]
+    }
+
+    fn phases(&self) -> Vec<Span> {
+        let points = [Some(self.detached), self.head()[0].at, self.attached, self.triggered, self.configured];
+        let names = ["l2", "attach_cost", "movement_detection", "address"];
+        points
+            .windows(2)
+            .zip(names)
+            .filter_map(|(points, name)| Some(Span(points[0]?, points[1]?, name, None)))
+            .collect()
+    }
+
+    fn missing(&self) -> Vec<String> {
+        [(self.attached, "attachment"), (self.triggered, "link trigger"), (self.configured, "address")]
+            .into_iter()
+            .filter(|(at, _)| at.is_none())
+            .map(|(_, what)| what.to_owned())
+            .collect()
+    }
+}
+
+/// The handoff that an event belongs to by number.
+fn handoff_of(event: &Event) -> Option<HandoffNumber> {
+    match event {
+        Event::Detached { handoff, .. }
+        | Event::Attached { handoff, .. }
+        | Event::LinkTriggered { handoff }
+        | Event::AddressConfigured { handoff, .. }
+        | Event::DiscoveryStarted { handoff }
+        | Event::AnchorSelected { handoff, .. }
+        | Event::RegisterSent { handoff, .. }
+        | Event::Registered { handoff, .. }
+        | Event::RegistrationFailed { handoff, .. }
+        | Event::UpdateSent { handoff, .. }
+        | Event::UpdateAnswered { handoff, .. } => Some(*handoff),
+        _ => None,
+    }
+}

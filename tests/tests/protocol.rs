@@ -1,0 +1,146 @@
+//! SAMP in a real lab: handoffs, calls, a crashed server, and an experiment from end to end.
+
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use samp_tests::lab::{run, stdout};
+use samp_tests::{Lab, topology};
+use serde_json::Value;
+
+const GRID: &str = "topologies/grid-small.yaml";
+
+/// Checks that the segments of every critical path of a handoff add up to its total.
+#[track_caller]
+fn assert_tiled(handoff: &Value) {
+    let calls = handoff["calls"].as_array().expect("a list");
+    let directions = calls.iter().flat_map(|call| [&call["downlink"]["path"], &call["uplink"]["path"]]);
+    let mut paths: Vec<_> = directions.collect();
+    paths.push(&handoff["registration"]);
+    for path in paths {
+        let total = path["total_ms"].as_f64().unwrap_or_else(|| panic!("no total: {handoff:#}"));
+        let segments = path["segments"].as_array().expect("a list").iter();
+        let sum: f64 = segments.map(|segment| segment["duration_ms"].as_f64().expect("a duration")).sum();
+        assert!((sum - total).abs() < 1e-6, "{sum} is not {total}: {path:#}");
+        assert!(total > 0.0);
+    }
+}
+
+fn nodes() -> Vec<String> {
+    (1..=8).map(|number| format!("mn{number}")).collect()
+}
+
+/// Lets everyone call everyone else.
+fn call_everybody(lab: &Lab) {
+    for caller in nodes() {
+        for callee in nodes().iter().filter(|callee| **callee != caller) {
+            let call = lab.json(&["call", &caller, callee]);
+            assert_eq!(call["outcome"], "established", "{call:#}");
+            let (srd, floor) =
+                (call["srd_ms"].as_f64().expect("a delay"), call["floor_ms"].as_f64().expect("a floor"));
+            assert!(srd >= floor, "no message is faster than its links: {call:#}");
+            lab.json(&["hangup"]);
+        }
+    }
+}
+
+/// Moves a random node to a random other access router, again and again.
+fn roam(lab: &Lab, moves: usize, seed: u64) {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut places: Vec<String> = nodes()
+        .iter()
+        .map(|node| lab.json(&["inspect", node])["attached_to"].as_str().expect("a router").to_owned())
+        .collect();
+    let routers: Vec<String> = (0..16).map(|n| format!("ar-{}-{}", n % 4, n / 4)).collect();
+    for _ in 0..moves {
+        let index = random.random_range(0..8);
+        let others: Vec<_> = routers.iter().filter(|router| **router != places[index]).collect();
+        let target = others.choose(&mut random).expect("fifteen others").to_string();
+        let handoff = lab.json(&["handoff", &nodes()[index], &target]);
+        assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+        assert_tiled(&handoff);
+        places[index] = target;
+    }
+}
+
+#[test]
+fn everybody_can_call_everybody_after_twenty_random_handoffs() {
+    let lab = Lab::up(topology(GRID), &[]);
+    roam(&lab, 20, 1);
+    call_everybody(&lab);
+    lab.down();
+}
+
+#[test]
+fn the_interface_itself_can_move() {
+    let lab = Lab::up(topology(GRID), &["--attach", "move"]);
+    lab.json(&["call", "mn1", "mn2"]);
+    lab.json(&["call", "mn3", "mn4"]);
+    roam(&lab, 10, 2);
+    lab.down();
+}
+
+#[test]
+fn handoffs_during_calls_keep_the_media_flowing() {
+    let lab = Lab::up(topology(GRID), &[]);
+    for (caller, callee) in [("mn1", "mn2"), ("mn3", "mn4"), ("mn5", "mn6"), ("mn7", "mn8")] {
+        lab.json(&["call", caller, callee]);
+    }
+    roam(&lab, 12, 3);
+    let ended = lab.json(&["hangup"]);
+    assert!(ended.is_object(), "{ended:#}");
+    lab.down();
+}
+
+#[test]
+fn the_ring_heals_when_a_server_is_killed() {
+    let lab = Lab::up(topology(GRID), &[]);
+    lab.json(&["kill", "s3"]);
+    // A node whose anchor was s3 finds out at its next move; all others are not concerned.
+    roam_everybody(&lab);
+    call_everybody(&lab);
+    lab.down();
+}
+
+/// Moves every node one router on.
+fn roam_everybody(lab: &Lab) {
+    for (index, node) in nodes().iter().enumerate() {
+        let place = lab.json(&["inspect", node])["attached_to"].as_str().expect("a router").to_owned();
+        let mut target = format!("ar-{}-{}", index % 4, 3 - index / 4);
+        if target == place {
+            target = "ar-3-3".to_owned();
+        }
+        lab.json(&["handoff", node, &target]);
+    }
+}
+
+#[test]
+fn an_experiment_is_run_reported_and_gone() {
+    let out = std::env::temp_dir().join(format!("samp-run-{}", std::process::id()));
+    let experiment = topology("experiments/handoff.yaml");
+    let text = stdout(run([
+        "--format".as_ref(),
+        "json".as_ref(),
+        "--quiet".as_ref(),
+        "run".as_ref(),
+        experiment.as_os_str(),
+        "--out".as_ref(),
+        out.as_os_str(),
+    ]));
+    let printed: Value = serde_json::from_str(&text).expect("JSON");
+    let written: Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).expect("a summary"))
+            .expect("JSON");
+    assert_eq!(written["valid"], true, "{:#}", written["invalid_because"]);
+    assert!(printed.is_object());
+    let handoffs = written["each"]["handoffs"].as_array().expect("every handoff");
+    assert_eq!(handoffs.len(), 20);
+    handoffs.iter().for_each(assert_tiled);
+    for line in std::fs::read_to_string(out.join("records.jsonl")).expect("records").lines() {
+        serde_json::from_str::<samp_model::Record>(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+    }
+    let provenance: Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("provenance.json")).expect("provenance"))
+            .expect("JSON");
+    assert!(provenance.is_object());
+    std::fs::remove_dir_all(&out).expect("the results can be removed");
+}
