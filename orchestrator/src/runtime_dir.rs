@@ -2,12 +2,14 @@
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
+use samp_model::control::Request;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Characters that a lab's name may have at most.
 pub const MAX_NAME: usize = 32;
@@ -152,9 +154,28 @@ impl RuntimeDir {
         self.path.join("supervisor.log")
     }
 
-    /// Whether a lab answers at the control socket.
+    /// Whether a supervisor holds the control socket, be it only as long as the kernel takes to end it.
     pub fn is_live(&self) -> bool {
         UnixStream::connect(self.control_socket()).is_ok()
+    }
+
+    /// Whether a lab answers at the control socket, or at least does not end while it is asked.
+    ///
+    /// A supervisor that was killed holds its socket for some more milliseconds, and then hangs up.
+    fn answers(&self) -> bool {
+        /// A lab that comes up answers once its network stands; it need not be waited for.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let Ok(mut stream) = UnixStream::connect(self.control_socket()) else { return false };
+        let asked = stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| serde_json::to_vec(&Request::Status).map_err(io::Error::from))
+            .and_then(|request| stream.write_all(&request))
+            .and_then(|()| stream.write_all(b"\n"))
+            .and_then(|()| stream.read(&mut [0; 1]));
+        match asked {
+            Ok(read) => read > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Makes the directory ours: replaces what a dead lab has left, and listens on the control socket.
@@ -163,7 +184,7 @@ impl RuntimeDir {
     /// [`RuntimeDirError::Live`] when a lab of this name runs or comes up.
     pub fn claim(&self) -> Result<Claim, RuntimeDirError> {
         let _lock = self.lock_base()?;
-        if self.is_live() {
+        if self.answers() {
             return Err(RuntimeDirError::Live(self.name().into()));
         }
         remove_tree(&self.path)?;

@@ -102,7 +102,10 @@ fn shipped_files_are_valid() {
     ] {
         let output = samp_lab(&["validate", path, "--format", "json"]);
         assert_eq!(code(&output), 0, "{path}: {}", stdout(&output));
-        assert_eq!((&json(&output)["valid"], &json(&output)["kind"]), (&Value::from(true), &Value::from(kind)));
+        assert_eq!(
+            (&json(&output)["valid"], &json(&output)["kind"]),
+            (&Value::from(true), &Value::from(kind))
+        );
     }
 }
 

@@ -184,7 +184,7 @@ impl World {
         loop {
             let fresh = &self.records[seen..];
             seen += fresh.len();
-            if fresh.iter().fold(false, |reached, record| shown(record) || reached) {
+            if fresh.iter().filter(|record| shown(record)).count() > 0 {
                 return true;
             }
             let Some(next) = self.next_instant().filter(|&next| next <= end) else { return false };

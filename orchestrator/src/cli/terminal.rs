@@ -183,9 +183,9 @@ impl Stages {
     }
 }
 
-/// Columns of the terminal, or a width that suits a file.
+/// Columns of the terminal, or a width that suits a file where there is none or it does not say.
 pub(super) fn width() -> usize {
-    comfy_table::Table::new().width().map_or(100, usize::from)
+    comfy_table::Table::new().width().filter(|&columns| columns > 0).map_or(100, usize::from)
 }
 
 fn bar_style(template: &str) -> ProgressStyle {

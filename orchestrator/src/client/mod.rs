@@ -10,9 +10,13 @@ use samp_model::control::{LabStatus, Request, Response};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// The longest answer that is believed, in bytes; a status holds the whole topology.
 const LONGEST_ANSWER: u64 = 256 << 20;
+
+/// How long a supervisor may take to answer; while it builds its lab it answers nobody.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a lab did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,13 @@ pub struct Client {
     dir: RuntimeDir,
 }
 
+/// A lab's records, as an iterator.
+#[derive(Debug)]
+pub struct Records {
+    client: Client,
+    stream: BufReader<UnixStream>,
+}
+
 impl Client {
     /// For the lab with this runtime directory; nothing is connected yet.
     pub fn new(dir: RuntimeDir) -> Self {
@@ -92,16 +103,12 @@ impl Client {
     ///
     /// # Errors
     /// Any of [`ClientError`].
-    pub fn records(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<Record, ClientError>> + Send + use<>, ClientError> {
+    pub fn records(&self) -> Result<Records, ClientError> {
         let mut stream = BufReader::new(self.send(&Request::Subscribe)?);
         let Response::Done = self.answer(&mut stream)? else { return Err(self.unexpected()) };
-        let client = self.clone();
-        Ok(stream.split(b'\n').map(move |line| {
-            let line = line.map_err(|source| client.broken(source))?;
-            serde_json::from_slice(&line).map_err(|_| client.unexpected())
-        }))
+        // Nothing may happen for as long as it likes.
+        stream.get_ref().set_read_timeout(None).map_err(|source| self.broken(source))?;
+        Ok(Records { client: self.clone(), stream })
     }
 
     /// The descriptors of a node's namespaces, in the order of [`Request::Enter`].
@@ -123,6 +130,7 @@ impl Client {
     fn send(&self, request: &Request) -> Result<UnixStream, ClientError> {
         let mut stream = UnixStream::connect(self.dir.control_socket())
             .map_err(|source| ClientError::Connect { lab: self.lab(), source })?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(|source| self.broken(source))?;
         let mut line = serde_json::to_vec(request).map_err(|error| self.broken(error.into()))?;
         line.push(b'\n');
         stream.write_all(&line).map_err(|source| self.broken(source))?;
@@ -152,5 +160,137 @@ impl Client {
 
     fn unexpected(&self) -> ClientError {
         ClientError::Unexpected { lab: self.lab() }
+    }
+}
+
+impl Records {
+    /// The connection, so that another thread can end the iterator by shutting it down.
+    fn connection(&self) -> Result<UnixStream, ClientError> {
+        self.stream.get_ref().try_clone().map_err(|source| self.client.broken(source))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(|_| self.client.unexpected())),
+            Err(source) => Some(Err(self.client.broken(source))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::History;
+    use samp_model::{Event, Time};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+    use std::thread::{self, JoinHandle};
+
+    /// A supervisor that reads one request and says `lines`; then it hangs up, or waits for the client to do so.
+    struct Fake {
+        path: PathBuf,
+        thread: JoinHandle<String>,
+    }
+
+    impl Fake {
+        fn new(test: &str, lines: Vec<String>, waits: bool) -> (Self, Client) {
+            let path = std::env::temp_dir().join(format!("samp-lab-client-{}-{test}", std::process::id()));
+            let dir = RuntimeDir::at(&path);
+            std::fs::create_dir(&path).unwrap();
+            let listener = UnixListener::bind(dir.control_socket()).unwrap();
+            let thread = thread::spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut request = String::new();
+                stream.read_line(&mut request).unwrap();
+                for line in lines {
+                    writeln!(stream.get_mut(), "{line}").unwrap();
+                }
+                if waits {
+                    stream.read_to_end(&mut Vec::new()).unwrap();
+                }
+                request
+            });
+            (Self { path, thread }, Client::new(dir))
+        }
+
+        /// The request that came.
+        fn end(self) -> Request {
+            std::fs::remove_dir_all(self.path).unwrap();
+            serde_json::from_str(&self.thread.join().unwrap()).unwrap()
+        }
+    }
+
+    fn said(response: &Response) -> String {
+        serde_json::to_string(response).unwrap()
+    }
+
+    fn record(handoff: u32) -> Record {
+        Record {
+            at: Time::from_nanos(handoff.into()),
+            node: "mn1".into(),
+            event: Event::LinkTriggered { handoff },
+        }
+    }
+
+    fn records(count: u32) -> Vec<String> {
+        let records = (0..count).map(|handoff| serde_json::to_string(&record(handoff)).unwrap());
+        [said(&Response::Done)].into_iter().chain(records).collect()
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_hint() {
+        let refusal = Response::Error { message: "no".into(), hint: Some("yes".into()) };
+        let (fake, client) = Fake::new("refusal", vec![said(&refusal)], true);
+        let request = Request::Kill { node: "s1".into() };
+        let Err(ClientError::Refused { message, hint }) = client.ask(&request) else { panic!("refused") };
+        assert_eq!((message.as_str(), hint.as_deref()), ("no", Some("yes")));
+        assert_eq!(fake.end(), request);
+    }
+
+    #[test]
+    fn hanging_up_and_nonsense_are_told_apart() {
+        let (fake, client) = Fake::new("silence", Vec::new(), false);
+        assert!(matches!(client.ask(&Request::Down), Err(ClientError::Broken { .. })));
+        fake.end();
+        assert!(matches!(client.ask(&Request::Down), Err(ClientError::Connect { .. })));
+        let (fake, client) = Fake::new("nonsense", vec!["{}".into()], true);
+        assert!(matches!(client.status(), Err(ClientError::Unexpected { .. })));
+        fake.end();
+    }
+
+    #[test]
+    fn a_watch_finds_what_it_waits_for_and_notices_the_end() {
+        let (fake, client) = Fake::new("watch", records(3), false);
+        let (sender, kept) = std::sync::mpsc::channel();
+        let mut watch =
+            Watch::start(&client, move |record| sender.send(record.clone()).map_err(io::Error::other))
+                .unwrap();
+        let third = |history: &History| history.of("mn1").get(2).cloned();
+        assert_eq!(watch.wait(PATIENCE, third).unwrap(), Some(record(2)));
+        let end = watch.wait(PATIENCE, |_| None::<()>);
+        assert!(matches!(end, Err(WatchError::Ended)));
+        assert_eq!(kept.try_iter().collect::<Vec<_>>(), [record(0), record(1), record(2)]);
+        assert_eq!(fake.end(), Request::Subscribe);
+    }
+
+    #[test]
+    fn a_watch_can_be_interrupted_and_has_patience() {
+        let (fake, client) = Fake::new("interrupt", records(0), true);
+        let mut watch = Watch::start(&client, |_| Ok(())).unwrap();
+        assert_eq!(watch.wait(Duration::ZERO, |_| Some(7)).unwrap(), Some(7));
+        watch.interrupter().interrupt();
+        let end = watch.wait(PATIENCE, |_| None::<()>);
+        assert!(matches!(end, Err(WatchError::Interrupted)));
+        assert!(matches!(watch.wait(PATIENCE, |_| None::<()>), Err(WatchError::Ended)), "and stays so");
+        // Dropped, it hangs up.
+        drop(watch);
+        fake.end();
     }
 }

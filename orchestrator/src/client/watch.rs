@@ -5,6 +5,8 @@ use crate::report::History;
 use samp_model::Record;
 use std::fmt;
 use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,8 +21,11 @@ type Sink = dyn FnMut(&Record) -> io::Result<()>;
 pub struct Watch {
     incoming: Receiver<Incoming>,
     sender: SyncSender<Incoming>,
+    connection: UnixStream,
     sink: Box<Sink>,
     history: History,
+    /// That no more records come, and why, while nobody has been told.
+    end: Option<Option<WatchError>>,
 }
 
 /// Why a watch ended before what was waited for.
@@ -59,6 +64,7 @@ impl Watch {
         sink: impl FnMut(&Record) -> io::Result<()> + 'static,
     ) -> Result<Self, ClientError> {
         let records = client.records()?;
+        let connection = records.connection()?;
         let (sender, incoming) = sync_channel(QUEUE);
         let to_watch = sender.clone();
         thread::spawn(move || {
@@ -74,7 +80,14 @@ impl Watch {
             // Nobody may be listening any more, which is fine.
             let _ = to_watch.send(Incoming::Ended(WatchError::Ended));
         });
-        Ok(Self { incoming, sender, sink: Box::new(sink), history: History::default() })
+        Ok(Self {
+            incoming,
+            sender,
+            connection,
+            sink: Box::new(sink),
+            history: History::default(),
+            end: None,
+        })
     }
 
     /// What can end this watch from elsewhere.
@@ -88,8 +101,8 @@ impl Watch {
     }
 
     /// All that has happened; no more records are taken in.
-    pub fn into_history(self) -> History {
-        self.history
+    pub fn into_history(mut self) -> History {
+        std::mem::take(&mut self.history)
     }
 
     /// Takes in records until `done` finds what it looks for; none when `within` is over before.
@@ -106,13 +119,18 @@ impl Watch {
             if let Some(found) = done(&self.history) {
                 return Ok(Some(found));
             }
+            if let Some(reason) = &mut self.end {
+                return Err(reason.take().unwrap_or(WatchError::Ended));
+            }
             match self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(incoming) => self.take_in(incoming)?,
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
-                Err(RecvTimeoutError::Disconnected) => return Err(WatchError::Ended),
+                Err(RecvTimeoutError::Disconnected) => self.end = Some(None),
             }
             // Look once for all that has come meanwhile.
-            while let Ok(incoming) = self.incoming.try_recv() {
+            while self.end.is_none()
+                && let Ok(incoming) = self.incoming.try_recv()
+            {
                 self.take_in(incoming)?;
             }
         }
@@ -123,10 +141,18 @@ impl Watch {
             Incoming::Record(record) => {
                 (self.sink)(&record).map_err(WatchError::Sink)?;
                 self.history.push(*record);
-                Ok(())
             }
-            Incoming::Ended(error) => Err(error),
+            Incoming::Ended(reason) => self.end = Some(Some(reason)),
         }
+        Ok(())
+    }
+}
+
+impl Drop for Watch {
+    /// Hangs up, so that the thread that reads ends, too.
+    fn drop(&mut self) {
+        // It fails when the lab has hung up already.
+        let _ = self.connection.shutdown(Shutdown::Both);
     }
 }
 

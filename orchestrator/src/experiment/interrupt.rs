@@ -1,10 +1,12 @@
 //! Ctrl-C, SIGTERM and SIGHUP during a run.
 
 use crate::client::Interrupter;
+use nix::sys::signal::Signal;
+use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 /// Catches the signals that ask a process to end, for as long as the process lives.
 #[derive(Debug)]
@@ -31,8 +33,12 @@ impl Interrupt {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let entered = runtime.enter();
         let mut ends = signal(SignalKind::terminate())?;
-        let mut hangs_up = signal(SignalKind::hangup())?;
         let mut interrupts = signal(SignalKind::interrupt())?;
+        // Under nohup(1) the end of the terminal's session is not to be noticed.
+        let mut hangs_up = match is_ignored(Signal::SIGHUP)? {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         drop(entered);
         thread::spawn(move || {
             runtime.block_on(async {
@@ -40,7 +46,7 @@ impl Interrupt {
                     tokio::select! {
                         _ = interrupts.recv() => {}
                         _ = ends.recv() => {}
-                        _ = hangs_up.recv() => {}
+                        _ = received(&mut hangs_up) => {}
                     }
                     // The reaction stays the same until it is done, so that a run cannot begin meanwhile.
                     let reaction = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,5 +63,32 @@ impl Interrupt {
     /// From now on a signal ends the watch.
     pub fn pass_to(&self, interrupter: Interrupter) {
         *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) = Reaction::Interrupt(interrupter);
+    }
+}
+
+async fn received(signal: &mut Option<unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this process wants it to ignore a signal (proc_pid_status(5)).
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    Ok(ignored & (1 << (signal as u32 - 1)) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_known() {
+        // Rust programs ignore SIGPIPE from the start; nothing ignores SIGWINCH.
+        assert!(is_ignored(Signal::SIGPIPE).unwrap());
+        assert!(!is_ignored(Signal::SIGWINCH).unwrap());
     }
 }

@@ -5,7 +5,7 @@ use crate::plan::AgentPlan;
 use crate::runtime_dir::RuntimeDir;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use samp_model::agent::{FromAgent, ToAgent};
 use samp_model::control::AgentState;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,6 +84,8 @@ pub(super) enum TellError {
 pub(super) struct Death {
     pub(super) node: NodeId,
     pub(super) how: String,
+    /// What its log says last, when it ended by itself.
+    pub(super) last_words: Option<String>,
 }
 
 impl Agents {
@@ -152,9 +154,9 @@ impl Agents {
     pub(super) fn reap(&mut self) -> Vec<Death> {
         let mut deaths = Vec::new();
         loop {
-            let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("ended with exit code {code}")),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}")),
+            let (pid, how, by_itself) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("ended with exit code {code}"), true),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}"), false),
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return deaths,
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(error) => {
@@ -165,7 +167,8 @@ impl Agents {
             let found = self.agents.iter_mut().find(|(_, agent)| agent.process.pid == pid.as_raw());
             if let Some((&node, agent)) = found {
                 agent.state = AgentState::Dead;
-                deaths.push(Death { node, how });
+                let last_words = Some(&agent.log).filter(|_| by_itself).and_then(|log| last_words(log));
+                deaths.push(Death { node, how, last_words });
             }
         }
     }
@@ -200,11 +203,8 @@ fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
     match socket.try_send(&packet) {
         // Readiness is not known before the first look at it.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            nix::sys::socket::send(
-                std::os::fd::AsRawFd::as_raw_fd(socket),
-                &packet,
-                nix::sys::socket::MsgFlags::MSG_DONTWAIT | nix::sys::socket::MsgFlags::MSG_NOSIGNAL,
-            )?;
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            nix::sys::socket::send(socket.as_raw_fd(), &packet, flags)?;
             Ok(())
         }
         result => result.map(drop),
@@ -235,7 +235,7 @@ async fn listen(node: NodeId, socket: Arc<UnixDatagram>, said: mpsc::Sender<Said
 }
 
 /// The last line of a log that says something.
-pub(super) fn last_words(log: &Path) -> Option<String> {
+fn last_words(log: &Path) -> Option<String> {
     const TAIL: u64 = 4096;
     let mut file = fs::File::open(log).ok()?;
     let length = file.metadata().ok()?.len();

@@ -1,6 +1,6 @@
 //! Coming up: agents are ready, then the ring is stable, then the mobile nodes are registered. Driven by events alone.
 
-use super::agents::{Death, last_words};
+use super::agents::Death;
 use super::ring::{Place, Ring};
 use super::state::{Lab, chain};
 use samp_model::agent::FromAgent;
@@ -88,10 +88,10 @@ impl Startup {
     /// An agent that dies now spoils everything.
     pub(super) fn death(lab: &Lab, death: &Death) -> Failure {
         let mut message = format!("the agent of `{}` {}", lab.name_of(death.node), death.how);
-        let log = lab.agents.log(death.node);
-        if let Some(words) = log.and_then(last_words) {
+        if let Some(words) = &death.last_words {
             message = format!("{message}: {words}");
         }
+        let log = lab.agents.log(death.node);
         Failure { message, hint: log.map(|log| format!("its log is {}", log.display())) }
     }
 

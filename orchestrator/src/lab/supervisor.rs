@@ -282,11 +282,6 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
         }
         pipe.stage(stage, done, total)
     })?;
-    if let Some(line) = &network.line
-        && !line.realtime()
-    {
-        tracing::warn!("the delay line runs without real-time priority");
-    }
     Ok(Built { topology, plan, network, namespaces, executable, supervisor_pid, seconds })
 }
 

@@ -11,8 +11,8 @@ use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// Index of the first interface besides `lo`.
-const FIRST_INDEX: u32 = 2;
+/// Index of the first interface. Where tunnel modules are loaded, every new namespace has devices of theirs from 2 on.
+const FIRST_INDEX: u32 = 100;
 /// Bits of a host's own prefix.
 const HOST: u8 = 32;
 

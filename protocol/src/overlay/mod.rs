@@ -4,6 +4,8 @@
 //! list; *rectify* answers a notification by adopting the notifier when it is nearer, or when the present
 //! predecessor turns out dead. Rings of fewer than L + 1 members keep lists of all other members.
 
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 use crate::timers::Timers;
@@ -45,6 +47,8 @@ pub(crate) enum NextHop {
     Owner(Peer),
     /// This peer is nearer to its owner.
     Nearer(Peer),
+    /// This server is no member of the ring yet.
+    Unknown,
 }
 
 /// Why a peer was asked something: what its answer, or its silence, will mean.
@@ -177,7 +181,7 @@ impl Chord {
         // The nearest before the key: of two, the one that lies between the other and the key.
         match preceding.reduce(|best, peer| if peer.id.between(best.id, key) { peer } else { best }) {
             Some(&peer) => NextHop::Nearer(peer),
-            None => NextHop::Here,
+            None => NextHop::Unknown,
         }
     }
 

@@ -129,8 +129,9 @@ impl SampServer {
         // The Route to this server, if any, has done its work (RFC 3261 §16.4).
         self.pop_own_route(&mut request);
         match self.overlay_step(&mut request) {
-            None => self.register(now, &request, RegisterAt::Home),
-            Some(peer) => self.forward(request, peer.address),
+            Ok(None) => self.register(now, &request, RegisterAt::Home),
+            Ok(Some(peer)) => self.forward(request, peer.address),
+            Err(code) => self.reply(&request, code),
         }
     }
 
@@ -175,11 +176,11 @@ impl SampServer {
             return self.reply(&request, status::BAD_REQUEST);
         };
         match what {
-            OverlayRequest::Find { .. } => {
-                if let Some(peer) = self.overlay_step(&mut request) {
-                    return self.forward(request, peer.address);
-                }
-            }
+            OverlayRequest::Find { .. } => match self.overlay_step(&mut request) {
+                Ok(None) => {}
+                Ok(Some(peer)) => return self.forward(request, peer.address),
+                Err(code) => return self.reply(&request, code),
+            },
             OverlayRequest::Neighbours => {}
             OverlayRequest::Notify => self.chord.handle_notify(now, peer),
             OverlayRequest::Store(bindings) => self.store(now, bindings),
@@ -259,7 +260,10 @@ impl SampServer {
     }
 
     /// One step over the ring: the peer to send to, or none when this server is the owner.
-    fn overlay_step(&self, request: &mut Request) -> Option<Peer> {
+    ///
+    /// # Errors
+    /// The status to answer with, as this server is not on the ring.
+    fn overlay_step(&self, request: &mut Request) -> Result<Option<Peer>, u16> {
         let route = OverlayRoute::of(&request.headers).unwrap_or_else(|| {
             // A REGISTER names its domain in the Request-URI and the node in To (RFC 3261 §10.2).
             let about =
@@ -267,13 +271,14 @@ impl SampServer {
             OverlayRoute { key: identifier_of(&about.address_of_record()), owner: None }
         });
         let (peer, owner) = match self.chord.next_hop(route.key) {
-            _ if route.owner == Some(self.me.id) => return None,
-            NextHop::Here => return None,
+            _ if route.owner == Some(self.me.id) => return Ok(None),
+            NextHop::Here => return Ok(None),
+            NextHop::Unknown => return Err(status::UNAVAILABLE),
             NextHop::Owner(peer) => (peer, Some(peer.id)),
             NextHop::Nearer(peer) => (peer, None),
         };
         OverlayRoute { owner, ..route }.write(&mut request.headers);
-        Some(peer)
+        Ok(Some(peer))
     }
 
     fn pop_own_route(&self, request: &mut Request) {

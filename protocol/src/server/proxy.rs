@@ -39,7 +39,7 @@ impl SampServer {
     /// Follows the Request-URI as far as this server knows, and says where to send the request then.
     fn resolve(&mut self, now: Time, request: &mut Request) -> Result<SocketAddr, u16> {
         if let Host::Name(_) = request.uri.host {
-            if let Some(peer) = self.overlay_step(request) {
+            if let Some(peer) = self.overlay_step(request)? {
                 return Ok(peer.address);
             }
             OverlayRoute::erase(&mut request.headers);

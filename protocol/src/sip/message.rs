@@ -26,6 +26,8 @@ pub mod status {
     pub const SERVER_ERROR: u16 = 500;
     /// Not Implemented.
     pub const NOT_IMPLEMENTED: u16 = 501;
+    /// Service Unavailable: a server that is not on the ring yet.
+    pub const UNAVAILABLE: u16 = 503;
     /// Too Many Hops.
     pub const TOO_MANY_HOPS: u16 = 483;
 
@@ -42,6 +44,7 @@ pub mod status {
             REQUEST_PENDING => "Request Pending",
             SERVER_ERROR => "Server Internal Error",
             NOT_IMPLEMENTED => "Not Implemented",
+            UNAVAILABLE => "Service Unavailable",
             TOO_MANY_HOPS => "Too Many Hops",
             _ => "Unknown",
         }

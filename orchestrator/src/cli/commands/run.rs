@@ -76,9 +76,6 @@ pub(super) fn run(
     dir.write_json("provenance.json", &provenance)?;
     let finished = Finished { directory: dir.finish()?, summary };
     terminal.show(&finished, |finished| describe(finished, &provenance))?;
-    for reason in &finished.summary.invalid_because {
-        terminal.note(format!("the measurements are not valid: {reason}"));
-    }
     Ok(if finished.summary.valid { Exit::Success } else { Exit::InvalidMeasurement })
 }
 
@@ -131,5 +128,9 @@ fn describe(finished: &Finished, provenance: &Provenance) -> String {
     );
     // Writing to a String cannot fail.
     let _ = write_summary(&mut text, &finished.summary.summary);
-    text + &format!("\nresults: {}\n", finished.directory.display())
+    text += &format!("\nresults: {}\n", finished.directory.display());
+    for reason in &finished.summary.invalid_because {
+        text += &format!("INVALID: {reason}\n");
+    }
+    text
 }

@@ -3,6 +3,7 @@
 use super::super::{Emulation, Exit, Failure, Terminal};
 use super::resolve;
 use crate::client::Client;
+use crate::experiment::Interrupt;
 use crate::lab::supervisor::launch;
 use crate::plan::Machine;
 use crate::runtime_dir::RuntimeDir;
@@ -36,6 +37,8 @@ pub(super) fn up(
     let mut topology = topology::load(file).map_err(Failure::invalid)?;
     let (plan, machine) = resolve(&mut topology, emulation)?;
     let name = name.unwrap_or_else(|| topology.name.clone());
+    let _exits =
+        Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
     let (_, seconds) = bring_up(terminal, &topology, &machine, &name)?;
     let up = Up {
         lab: &name,
