@@ -2,7 +2,7 @@
 
 use crate::Record;
 use crate::record::HandoffNumber;
-use crate::settings::{MediaSettings, SampSettings};
+use crate::settings::{Family, MediaSettings, SampSettings};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,6 +38,8 @@ pub enum Role {
         address_of_record: String,
         /// Name of its radio interface.
         interface: String,
+        /// Which addresses it will have.
+        family: Family,
         /// Its media.
         media: MediaSettings,
     },
@@ -68,14 +70,19 @@ pub enum ToAgent {
 pub struct LinkUp {
     /// Which handoff; 0 is the first attachment.
     pub handoff: HandoffNumber,
-    /// The care-of address to use there.
-    pub address: IpAddr,
-    /// Length of the subnet's prefix, in bits.
-    pub prefix_len: u8,
-    /// The access router's address on that subnet.
-    pub gateway: IpAddr,
-    /// The access router's link-layer address on that subnet.
+    /// The addresses to use there: one a family, the primary first.
+    pub addresses: Vec<LinkAddress>,
+    /// The access router's link-layer address there.
     pub gateway_mac: [u8; 6],
+}
+
+/// An address on a new link, and the way out of its subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkAddress {
+    /// The care-of address.
+    pub address: IpAddr,
+    /// The access router's address on the same subnet.
+    pub gateway: IpAddr,
 }
 
 /// What an agent says to the supervisor.

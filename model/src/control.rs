@@ -4,8 +4,10 @@
 //! [`Request::Subscribe`] the supervisor goes on with one [`Record`](crate::Record) a line.
 
 use crate::settings::EmulationSettings;
+use crate::topology::{LinkQuality, NodeId};
 use crate::{Topology, record::HandoffNumber};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,23 @@ pub enum Request {
         /// The node.
         node: String,
     },
+    /// Stop a node's agent with SIGSTOP: it neither hears nor says anything until [`Request::Resume`].
+    Pause {
+        /// The node.
+        node: String,
+    },
+    /// Let a stopped agent go on, with SIGCONT.
+    Resume {
+        /// The node.
+        node: String,
+    },
+    /// Change a wired link; routes stay as they are.
+    Link {
+        /// Names of its ends; the first direction is from the first to the second.
+        ends: [String; 2],
+        /// How.
+        change: LinkChange,
+    },
     /// What `exec` needs to enter a node: the answer carries the file descriptors of its network namespace and of
     /// the lab's user, mount and PID namespaces (`SCM_RIGHTS`).
     Enter {
@@ -65,6 +84,8 @@ pub enum Response {
         /// The new call's Call-ID.
         call: String,
     },
+    /// To [`Request::Link`]: the link as it is now.
+    Link(LinkStatus),
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.
@@ -73,7 +94,55 @@ pub enum Response {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// What kind of failure it is.
+        #[serde(default)]
+        cause: Cause,
     },
+}
+
+/// What is to become of a wired link.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkChange {
+    /// Its interfaces go down; what is on the way is lost.
+    Down,
+    /// Its interfaces come up again, with the neighbours and routes that they had in the beginning.
+    Up,
+    /// It treats packets in this way from now on: from the first end to the second, and back.
+    Quality([QualityChange; 2]),
+}
+
+/// What changes in one direction of a link; none stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QualityChange {
+    /// Propagation delay.
+    pub one_way_delay: Option<Duration>,
+    /// Probability of loss, 0.0 to 1.0.
+    pub loss: Option<f64>,
+    /// Bits per second.
+    pub rate: Option<u64>,
+}
+
+impl QualityChange {
+    /// What a quality becomes.
+    pub fn applied_to(self, quality: LinkQuality) -> LinkQuality {
+        LinkQuality {
+            one_way_delay: self.one_way_delay.unwrap_or(quality.one_way_delay),
+            loss: self.loss.unwrap_or(quality.loss),
+            rate: self.rate.or(quality.rate),
+        }
+    }
+}
+
+/// A wired link as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Its ends, as in the topology.
+    pub ends: [NodeId; 2],
+    /// Whether its interfaces are up.
+    pub up: bool,
+    /// From the first end to the second, and back.
+    pub quality: [LinkQuality; 2],
 }
 
 /// A lab as it is.
@@ -87,8 +156,25 @@ pub struct LabStatus {
     pub emulation: EmulationSettings,
     /// The supervisor's process id, as the host sees it.
     pub supervisor_pid: i32,
+    /// Whether it has come up.
+    pub is_up: bool,
+    /// How many records there are.
+    pub records: u64,
     /// One entry a node, in the topology's order.
     pub nodes: Vec<NodeStatus>,
+    /// One entry a wired link, in the topology's order.
+    pub links: Vec<LinkStatus>,
+}
+
+impl LabStatus {
+    /// The topology with its links as they are now.
+    pub fn topology_now(&self) -> Topology {
+        let mut topology = self.topology.clone();
+        for (link, status) in topology.links.iter_mut().zip(&self.links) {
+            link.quality = status.quality;
+        }
+        topology
+    }
 }
 
 /// A node as it is.
@@ -100,6 +186,8 @@ pub struct NodeStatus {
     pub agent: Option<AgentState>,
     /// The agent's process id inside the lab's PID namespace.
     pub pid: Option<i32>,
+    /// The supervisor's descriptor of the node's network namespace: `/proc/SUPERVISOR/fd/THIS` leads there.
+    pub namespace_fd: i32,
     /// A mobile node's current access router.
     pub attached_to: Option<String>,
 }
@@ -112,6 +200,8 @@ pub enum AgentState {
     Starting,
     /// Ready.
     Running,
+    /// Stopped, until it is resumed.
+    Paused,
     /// Ended.
     Dead,
 }
@@ -140,7 +230,25 @@ pub enum Progress {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// What kind of failure it is.
+        #[serde(default)]
+        cause: Cause,
     },
+}
+
+/// Kinds of failure that who has to deal with it treats differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A privilege or a kernel feature is missing.
+    Missing,
+    /// It contradicts what is there already.
+    Conflict,
+    /// Memory, descriptors, disk or another resource ran out.
+    Exhausted,
+    /// Anything else.
+    #[default]
+    Other,
 }
 
 /// The stages of `up`, in order.

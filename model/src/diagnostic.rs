@@ -46,7 +46,7 @@ impl Diagnostic {
         let span = clamp(source, span);
         let line_start = source[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
         Self {
-            path: path.to_owned(),
+            path: printable(path),
             line: source[..span.start].matches('\n').count() + 1,
             column: source[line_start..span.start].chars().count() + 1,
             span,
@@ -61,7 +61,7 @@ impl Diagnostic {
     /// An error about a file as a whole.
     pub fn whole_file(path: &str, message: impl Into<String>) -> Self {
         Self {
-            path: path.to_owned(),
+            path: printable(path),
             line: 0,
             column: 0,
             span: 0..0,
@@ -98,23 +98,42 @@ impl Diagnostic {
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let title = Level::ERROR.primary_title(&self.message);
+        let origin = Origin::path(&self.path);
         let mut group = if self.line == 0 {
-            Group::with_title(title).element(Origin::path(&self.path))
-        } else {
-            let mark = AnnotationKind::Primary.span(self.span.clone());
+            Group::with_title(title).element(origin)
+        } else if let Some((lines, related)) = self.lines_to_show() {
+            let inside = |span: &Range<usize>| span.start - lines.start..span.end - lines.start;
+            let mark = AnnotationKind::Primary.span(inside(&self.span));
             let mark = if self.label.is_empty() { mark } else { mark.label(&self.label) };
-            let related = self
-                .related
-                .iter()
-                .map(|related| AnnotationKind::Context.span(related.span.clone()).label(&related.label));
-            title.element(
-                Snippet::source(&*self.source).path(&self.path).annotation(mark).annotations(related),
-            )
+            let related = related
+                .map(|related| AnnotationKind::Context.span(inside(&related.span)).label(&related.label));
+            let first = self.source[..lines.start].matches('\n').count() + 1;
+            let snippet = Snippet::source(&self.source[lines]).line_start(first).path(&self.path);
+            title.element(snippet.annotation(mark).annotations(related))
+        } else {
+            Group::with_title(title).element(origin.line(self.line).char_column(self.column))
         };
         if let Some(hint) = &self.hint {
             group = group.element(Level::HELP.message(hint));
         }
         renderer.render(&[group])
+    }
+
+    /// The lines from the first to the last that is marked, and the second place if it is not too far away; none where
+    /// a line is too long to be of use to a reader.
+    fn lines_to_show(&self) -> Option<(Range<usize>, Option<&Related>)> {
+        const LONGEST: usize = 16 << 10;
+        let lines = |first: usize, last: usize| {
+            let start = self.source[..first].rfind('\n').map_or(0, |newline| newline + 1);
+            let end = self.source[last..].find('\n').map_or(self.source.len(), |length| last + length + 1);
+            (end - start <= LONGEST).then_some(start..end)
+        };
+        let here = self.span.start;
+        let with_related = self.related.as_ref().and_then(|related| {
+            let there = related.span.start;
+            Some((lines(here.min(there), here.max(there))?, Some(related)))
+        });
+        with_related.or_else(|| Some((lines(here, here)?, None)))
     }
 }
 
@@ -164,11 +183,17 @@ fn clamp(source: &str, span: Range<usize>) -> Range<usize> {
     start..end.max(start)
 }
 
+/// Bytes in a name beyond which nobody has mistyped a shorter one; to compare such names costs time.
+const LONGEST_GUESS: usize = 64;
+
 /// The candidate that `typed` was probably meant to be, if any is near enough.
 pub(crate) fn did_you_mean<'a>(
     typed: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if typed.len() > LONGEST_GUESS {
+        return None;
+    }
     let limit = (typed.chars().count() / 3).max(1);
     candidates
         .into_iter()
@@ -180,6 +205,9 @@ pub(crate) fn did_you_mean<'a>(
 
 /// A hint for a name that nobody has: the one that was probably meant, or those that differ from it in numbers only.
 pub(crate) fn suggest_name<'a>(typed: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    if typed.len() > LONGEST_GUESS {
+        return None;
+    }
     let alike =
         |name: &&str| name.chars().filter(not_digit).eq(typed.chars().filter(not_digit)) && *name != typed;
     let mut numbered = names.clone().filter(alike);
@@ -196,6 +224,10 @@ fn not_digit(c: &char) -> bool {
 /// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b`, in whatever case; anything above
 /// `limit` may be reported as `limit + 1`.
 fn edit_distance(a: &str, b: &str, limit: usize) -> usize {
+    if a.len().abs_diff(b.len()) > 4 * limit {
+        // No character has more bytes.
+        return limit + 1;
+    }
     let letters = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<Vec<_>>();
     let (a, b) = (letters(a), letters(b));
     if a.len().abs_diff(b.len()) > limit {
@@ -215,6 +247,18 @@ fn edit_distance(a: &str, b: &str, limit: usize) -> usize {
         before = std::mem::replace(&mut last, row);
     }
     last[b.len()]
+}
+
+/// A path without what a terminal might obey: control characters and changes of the direction of writing.
+fn printable(path: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !path.contains(obeyed) {
+        return path.to_owned();
+    }
+    path.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// A user's text between backticks: short, and harmless to a terminal.

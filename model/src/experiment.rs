@@ -1,5 +1,9 @@
 //! The experiment: what happens in a lab, in which order, with every random choice made the same way each time.
 
+mod schema;
+
+pub(crate) use schema::schema;
+
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::paths::neighbouring_access_routers;
 use crate::random;
@@ -9,10 +13,22 @@ use crate::yaml::{Errors, Keyword, Source, Title, Value, Whole, Word, span, span
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Calls, handoffs and other things to do in an experiment at most.
+const MAX_ACTIONS: usize = 200_000;
+/// How long an experiment may last, without what calls and handoffs take.
+const MAX_TIME: Duration = Duration::from_secs(30 * SECONDS_PER_DAY);
+const SECONDS_PER_DAY: u64 = 86_400;
+/// How the names of topology files end.
+const TOPOLOGY_EXTENSIONS: [&str; 2] = ["yaml", "yml"];
+/// Calls in a step at most.
+const MAX_CALLS: u64 = 5_000;
+/// Random handoffs in a step at most.
+const MAX_HANDOFFS: u64 = 100_000;
 
 /// What happens in a lab.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +60,27 @@ pub enum Step {
     HangUpAll,
     /// Nothing is done for so long.
     Wait(Duration),
+}
+
+impl Step {
+    /// How many things it does.
+    fn actions(&self) -> usize {
+        match self {
+            Step::Call(Calls::Random(count)) | Step::Handoff { moves: Moves::Random(count), .. } => *count,
+            Step::Call(Calls::Pairs(pairs)) => pairs.len(),
+            Step::Handoff { moves: Moves::Listed(moves), .. } => moves.len(),
+            Step::HangUpAll | Step::Wait(_) => 1,
+        }
+    }
+
+    /// How long it waits.
+    fn lasts(&self) -> Duration {
+        match self {
+            Step::Handoff { interval, .. } => interval.saturating_mul(self.actions() as u32),
+            Step::Wait(duration) => *duration,
+            Step::Call(_) | Step::HangUpAll => Duration::ZERO,
+        }
+    }
 }
 
 /// Who calls whom.
@@ -111,6 +148,13 @@ pub fn parse(
 ) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
     let source = Source::new(path, text)?;
     resolve(&source, load_topology)
+}
+
+/// Whether a file is to be read as an experiment: only that has a timeline, or a topology. A file that cannot be read
+/// is none.
+pub fn is_experiment(path: &Path) -> bool {
+    let is_of_experiment = |line: &str| line.starts_with("timeline:") || line.starts_with("topology:");
+    Source::read(path).is_ok_and(|source| source.text().lines().any(is_of_experiment))
 }
 
 impl Experiment {
@@ -191,12 +235,12 @@ struct ExperimentFile {
     timeline: Spanned<Vec<Spanned<StepFile>>>,
 }
 
-/// Has exactly one of its fields.
+/// Has exactly one of its fields. The large ones are boxed, as a hostile file may have many steps.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepFile {
-    call: Option<CallFile>,
-    handoff: Option<HandoffFile>,
+    call: Option<Box<CallFile>>,
+    handoff: Option<Box<HandoffFile>>,
     hang_up: Option<Value<Word<All>>>,
     wait: Option<Value<Interval>>,
 }
@@ -205,7 +249,7 @@ struct StepFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CallFile {
-    count: Option<Value<Whole<1, 5_000>>>,
+    count: Option<Value<Whole<1, MAX_CALLS>>>,
     pairs: Option<Vec<Pair>>,
 }
 
@@ -213,7 +257,7 @@ struct CallFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HandoffFile {
-    count: Option<Value<Whole<1, 100_000>>>,
+    count: Option<Value<Whole<1, MAX_HANDOFFS>>>,
     moves: Option<Vec<Pair>>,
     interval: Value<Interval>,
 }
@@ -237,7 +281,16 @@ fn resolve(
     let name = errors.title(file.name.as_ref());
     let seed = file.seed.as_ref().and_then(|seed| errors.value(seed)).map(|seed| seed.0);
 
-    let path = Path::new(source.path()).parent().unwrap_or(Path::new("")).join(&file.topology.value);
+    let named = Path::new(&file.topology.value);
+    if !TOPOLOGY_EXTENSIONS.iter().any(|extension| named.extension().is_some_and(|own| own == *extension)) {
+        // Whatever else it is, its content is nobody's business: messages quote what they complain about.
+        let message = format!("{} is not a topology file", quote(&file.topology.value));
+        errors.report(span(&file.topology), message, |error| {
+            error.hint("`topology` is a path from the directory of this file, as `../topologies/line.yaml`")
+        });
+        return Err(errors.into_list());
+    }
+    let path = Path::new(source.path()).parent().unwrap_or(Path::new("")).join(named);
     let topology = match load_topology(&path, seed) {
         Ok(topology) => topology,
         Err(theirs) => {
@@ -259,13 +312,19 @@ fn resolve(
         }
     };
 
-    let mut resolver = Resolver { errors, topology: &topology, busy: BTreeSet::new(), busy_by_chance: 0 };
+    let mut resolver = Resolver {
+        errors,
+        topology: &topology,
+        names: topology.nodes().map(|(id, node)| (node.name.as_str(), id)).collect(),
+        busy: BTreeSet::new(),
+        busy_by_chance: 0,
+    };
     if file.timeline.value.is_empty() {
         resolver.errors.report(span(&file.timeline), "the timeline is empty", |error| {
             error.hint("add a step, as `- handoff: { count: 20, interval: 200ms }`")
         });
     }
-    let timeline = file.timeline.value.iter().filter_map(|step| resolver.step(step)).collect();
+    let timeline = resolver.timeline(&file.timeline.value);
     if !resolver.errors.is_empty() {
         return Err(resolver.errors.into_list());
     }
@@ -275,6 +334,8 @@ fn resolve(
 struct Resolver<'t> {
     errors: Errors,
     topology: &'t Topology,
+    /// Index of each name in the topology.
+    names: HashMap<&'t str, NodeId>,
     /// Mobile nodes that the file names for a call that is not over yet.
     busy: BTreeSet<NodeId>,
     /// How many others chance has put into calls, at most.
@@ -282,6 +343,33 @@ struct Resolver<'t> {
 }
 
 impl Resolver<'_> {
+    /// The steps; the first that is too much ends the work.
+    fn timeline(&mut self, steps: &[Spanned<StepFile>]) -> Vec<Step> {
+        let mut timeline = Vec::new();
+        let (mut actions, mut lasts) = (0, Duration::ZERO);
+        for file in steps {
+            let Some(step) = self.step(file) else { continue };
+            actions += step.actions();
+            lasts = lasts.saturating_add(step.lasts());
+            let message = if actions > MAX_ACTIONS {
+                format!("up to here there are {actions} things to do")
+            } else if lasts > MAX_TIME {
+                format!("up to here the timeline lasts {} days", lasts.as_secs() / SECONDS_PER_DAY)
+            } else {
+                timeline.push(step);
+                continue;
+            };
+            self.errors.report(span(file), message, |error| {
+                let days = MAX_TIME.as_secs() / SECONDS_PER_DAY;
+                error
+                    .label("too much")
+                    .hint(format!("at most {MAX_ACTIONS} in {days} days fit an experiment"))
+            });
+            break;
+        }
+        timeline
+    }
+
     fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
         let StepFile { call, handoff, hang_up, wait } = &step.value;
         let given = [call.is_some(), handoff.is_some(), hang_up.is_some(), wait.is_some()];
@@ -415,11 +503,15 @@ impl Resolver<'_> {
         fits: impl Fn(&NodeKind) -> bool,
     ) -> Option<NodeId> {
         let topology = self.topology;
-        let found = topology.nodes().find(|(_, node)| node.name == name.value);
+        let found = self.names.get(name.value.as_str()).map(|&id| (id, topology.node(id)));
         if let Some((id, node)) = found
             && fits(&node.kind)
         {
             return Some(id);
+        }
+        if self.errors.is_full() {
+            self.errors.report(span(name), "", |error| error);
+            return None;
         }
         let message = match found {
             Some(_) => format!("{} is no {what}", quote(&name.value)),

@@ -1,17 +1,19 @@
 //! The data that crosses crates or processes: topology, experiment, records, messages.
 //!
 //! Nothing here has behaviour beyond validation and pure functions of the data, and the only I/O is to read the
-//! two kinds of input file.
+//! two kinds of input file, and what they name.
 
 pub mod agent;
 pub mod control;
 pub mod diagnostic;
+pub mod examples;
 pub mod experiment;
 pub mod overlay_id;
 pub mod paths;
 pub mod random;
 pub mod record;
 pub mod ring;
+pub mod schema;
 pub mod settings;
 pub mod time;
 pub mod topology;

@@ -220,6 +220,24 @@ pub enum Event {
         /// The peer.
         id: OverlayId,
     },
+    /// A SIP message was sent. The servers' own talk about their ring is left out, here and below.
+    MessageSent {
+        /// Where to; the discovery group for a multicast.
+        peer: IpAddr,
+        /// Method or status, and sequence number: `INVITE 1`, `200 INVITE 1`.
+        summary: String,
+        /// Its Call-ID; registrations have one, too.
+        call: String,
+    },
+    /// A SIP message was received.
+    MessageReceived {
+        /// Whence.
+        peer: IpAddr,
+        /// As in [`Event::MessageSent`].
+        summary: String,
+        /// Its Call-ID.
+        call: String,
+    },
     /// Bindings that a server holds, after a change: as home or replica, and as anchor.
     BindingsChanged {
         /// As home server or replica.

@@ -1,7 +1,41 @@
 //! The knobs of the protocols, resolved: what a topology file may set under `samp:`, with every default filled in.
 
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+/// The group "all SIP servers", sip.mcast.net (RFC 3261 §10.2.6).
+pub const DISCOVERY_GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
+
+/// Which addresses the nodes have, and so over what they talk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IPv4 only.
+    #[default]
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+    /// Both. SIP and media use IPv6, the family that RFC 6724 prefers; programs may use either.
+    Dual,
+}
+
+impl Family {
+    /// The family of a node that has only this address, or of which nothing else matters.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    /// Whether nodes have IPv4 addresses.
+    pub fn has_ipv4(self) -> bool {
+        self != Self::Ipv6
+    }
+
+    /// Whether nodes have IPv6 addresses; these are the primary ones then.
+    pub fn has_ipv6(self) -> bool {
+        self != Self::Ipv4
+    }
+}
 
 /// How SAMP behaves; the defaults are `profile: recommended`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,8 +58,10 @@ pub struct SampSettings {
     pub anchor_timeout: Duration,
     /// Lifetime that a mobile node asks for its bindings.
     pub registration_lifetime: Duration,
-    /// Time to live of the multicast REGISTER: its scope in routers.
+    /// Time to live (IPv6: hop limit) of the multicast REGISTER: its scope in routers.
     pub multicast_ttl: u8,
+    /// The group "all SIP servers" in IPv6, where RFC 3261 assigns none.
+    pub discovery_group6: Ipv6Addr,
     /// SIP's T1 (RFC 3261 §17.1.1.1).
     pub t1: Duration,
     /// The overlay of the servers.
@@ -46,9 +82,18 @@ impl Default for SampSettings {
             anchor_timeout: Duration::from_secs(1),
             registration_lifetime: Duration::from_secs(600),
             multicast_ttl: 32,
+            // Transient, site-local scope (RFC 4291 §2.7).
+            discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),
             t1: Duration::from_millis(500),
             chord: ChordSettings::default(),
         }
+    }
+}
+
+impl SampSettings {
+    /// The group at which nodes with primary addresses of this family meet all SIP servers.
+    pub fn discovery_group(&self, family: Family) -> IpAddr {
+        if family.has_ipv6() { self.discovery_group6.into() } else { DISCOVERY_GROUP4.into() }
     }
 }
 

@@ -61,6 +61,11 @@ impl Percent {
 }
 
 impl Rate {
+    /// The slowest.
+    pub const MIN: u64 = 1_000;
+    /// The fastest.
+    pub const MAX: u64 = 100_000_000_000;
+
     /// In bits per second.
     pub const fn bits_per_second(self) -> u64 {
         self.0
@@ -104,7 +109,7 @@ impl FromStr for Rate {
     type Err = InvalidValue;
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let bits = parse(text, &RATE)?;
-        if !(1_000..=100_000_000_000).contains(&bits) {
+        if !(u128::from(Self::MIN)..=u128::from(Self::MAX)).contains(&bits) {
             return Err(out_of_range(text, &RATE, "a rate is at least 1kbit and at most 100gbit"));
         }
         Ok(Rate(bits as u64))

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_yaml::{Error, Location, MessageFormatter, Spanned, UserMessageFormatter, budget::BudgetBreach};
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::Path;
@@ -31,25 +31,35 @@ pub(crate) struct Source {
 impl Source {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_at_most(path, MAX_BYTES)
+    }
+
+    /// Reads a file of so many bytes at most.
+    pub(crate) fn read_at_most(path: &Path, limit: usize) -> Result<Self, Vec<Diagnostic>> {
         let name = path.display().to_string();
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|error| {
-                vec![Diagnostic::whole_file(&name, format!("cannot read this file: {error}"))]
-            })?;
-        if bytes.len() > MAX_BYTES {
-            return Err(too_large(&name));
+        let bytes = read_regular(path, limit).map_err(|error| {
+            vec![Diagnostic::whole_file(&name, format!("cannot read this file: {error}"))]
+        })?;
+        if bytes.len() > limit {
+            return Err(too_large(&name, limit));
         }
-        let text = String::from_utf8(bytes)
-            .map_err(|_| vec![Diagnostic::whole_file(&name, "this file is not UTF-8 text")])?;
-        Self::new(&name, &text)
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let text: Arc<str> = String::from_utf8_lossy(error.as_bytes()).into();
+            vec![Diagnostic::new(&name, &text, valid..valid, "this file is not UTF-8 text")]
+        })?;
+        Self::new_at_most(&name, &text, limit)
     }
 
     /// Takes a text for the content of `path`.
     pub(crate) fn new(path: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        if text.len() > MAX_BYTES {
-            return Err(too_large(path));
+        Self::new_at_most(path, text, MAX_BYTES)
+    }
+
+    /// Takes a text of so many bytes at most for the content of `path`.
+    pub(crate) fn new_at_most(path: &str, text: &str, limit: usize) -> Result<Self, Vec<Diagnostic>> {
+        if text.len() > limit {
+            return Err(too_large(path, limit));
         }
         // The parser's positions do not count a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -59,6 +69,25 @@ impl Source {
     /// The file's name in messages.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The place of a line and a column, both from 1, the column in characters; the end, if there is none such.
+    pub(crate) fn place(&self, line: usize, column: usize) -> usize {
+        let line_start = match line.checked_sub(2) {
+            None => 0,
+            Some(newlines) => {
+                self.text.match_indices('\n').nth(newlines).map_or(self.text.len(), |(index, _)| index + 1)
+            }
+        };
+        self.text[line_start..]
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or(self.text.len(), |(index, _)| line_start + index)
     }
 
     /// The text's one YAML document.
@@ -181,17 +210,7 @@ impl Source {
         if let (Some(start), Some(len)) = (location.span().byte_offset(), location.span().byte_len()) {
             return start as usize..(start + len) as usize;
         }
-        let line_start = match (location.line() as usize).checked_sub(2) {
-            None => 0,
-            Some(newlines) => {
-                self.text.match_indices('\n').nth(newlines).map_or(self.text.len(), |(index, _)| index + 1)
-            }
-        };
-        let column = (location.column() as usize).saturating_sub(1);
-        let start = self.text[line_start..]
-            .char_indices()
-            .nth(column)
-            .map_or(self.text.len(), |(index, _)| line_start + index);
+        let start = self.place(location.line() as usize, location.column() as usize);
         start..start
     }
 }
@@ -201,6 +220,7 @@ fn example(field: &str) -> Option<&'static str> {
     Some(match field {
         "between" => "[ar1, ar2]",
         "count" | "width" | "height" => "4",
+        "graphml" => "backbone.graphml",
         "interval" => "200ms",
         "kind" => "access_router",
         "link" | "server_link" => "{ one_way_delay: 2ms }",
@@ -211,8 +231,24 @@ fn example(field: &str) -> Option<&'static str> {
     })
 }
 
-fn too_large(path: &str) -> Vec<Diagnostic> {
-    vec![Diagnostic::whole_file(path, "this file is larger than 1 MiB").hint("is it the right file?")]
+/// Up to one byte more than `limit` of a file. What is no regular file is not even opened: to open a FIFO
+/// blocks, and to read a device has effects. Neither is what has no size, as the files of /proc: to read
+/// some of them blocks, too.
+fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    if metadata.len() > 0 {
+        std::fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn too_large(path: &str, limit: usize) -> Vec<Diagnostic> {
+    let message = format!("this file is larger than {} MiB", limit >> 20);
+    vec![Diagnostic::whole_file(path, message).hint("is it the right file?")]
 }
 
 /// Where a value is in the text, in bytes; for an alias, the alias.
@@ -337,7 +373,7 @@ pub(crate) struct Title(pub(crate) String);
 
 impl Title {
     /// Characters at most.
-    const LONGEST: usize = 32;
+    pub(crate) const LONGEST: usize = 32;
 }
 
 impl FromStr for Title {
@@ -367,6 +403,11 @@ impl Errors {
         Self { source, list: Vec::new(), more: 0 }
     }
 
+    /// Whether no more are shown, so that it is enough to count them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() == MAX_ERRORS
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -379,7 +420,7 @@ impl Errors {
         message: impl Into<String>,
         complete: impl FnOnce(Diagnostic) -> Diagnostic,
     ) {
-        if self.list.len() == MAX_ERRORS {
+        if self.is_full() {
             self.more += 1;
         } else {
             self.list.push(complete(self.source.diagnostic(span, message)));

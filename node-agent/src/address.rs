@@ -1,10 +1,10 @@
-//! A mobile node's address, default route and the gateway's neighbour entry on its radio interface.
+//! A mobile node's addresses, default routes and the gateway's neighbour entries on its radio interface.
 //!
-//! The care-of address comes as a host address and everything goes by way of the access router: two radios behind one
+//! A care-of address comes as a host address and everything goes by way of the access router: two radios behind one
 //! access router do not hear each other, as with the client isolation of a wireless LAN.
 
 use anyhow::Context;
-use samp_model::agent::LinkUp;
+use samp_model::agent::{LinkAddress, LinkUp};
 use samp_sys::netlink::{Batch, Netlink, Route};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,26 +21,29 @@ impl RadioAddress {
         Self { netlink, interface, configured: None }
     }
 
-    /// Replaces what is configured, in one batch: the old address first, so that there is never a second one.
+    /// Replaces what is configured, in one batch: the old addresses first, so that there are never both.
     ///
     /// # Errors
     /// The kernel refuses a part of it; the interface is then between addresses.
     pub(crate) fn configure(&mut self, link: &LinkUp) -> anyhow::Result<()> {
         let mut batch = Batch::default();
-        if let Some(old) = self.configured.take() {
-            batch.delete_route(&self.default_route(&old));
+        for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
+            batch.delete_route(&self.default_route(old));
             batch.delete_neighbour(self.interface, old.gateway);
             batch.delete_address(self.interface, old.address, host_len(old.address));
         }
-        batch.add_address(self.interface, link.address, host_len(link.address));
-        batch.add_neighbour(self.interface, link.gateway, link.gateway_mac);
-        batch.add_route(&self.default_route(link));
-        self.netlink.apply(batch).with_context(|| format!("cannot configure {}", link.address))?;
+        for new in &link.addresses {
+            batch.add_address(self.interface, new.address, host_len(new.address));
+            batch.add_neighbour(self.interface, new.gateway, link.gateway_mac);
+            batch.add_route(&self.default_route(new));
+        }
+        let applied = self.netlink.apply(batch);
+        applied.with_context(|| format!("cannot configure the addresses of handoff {}", link.handoff))?;
         self.configured = Some(link.clone());
         Ok(())
     }
 
-    fn default_route(&self, link: &LinkUp) -> Route {
+    fn default_route(&self, link: &LinkAddress) -> Route {
         let everything = match link.address {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),

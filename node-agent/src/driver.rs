@@ -9,6 +9,7 @@ use crate::udp::{Departure, UdpSocket};
 use anyhow::Context;
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
 use samp_model::{Event, Record, Time};
+use samp_protocol::sip::{Message, Method};
 use samp_protocol::{Input, Node, Output, RTP_PORT};
 use samp_sys::netlink::Netlink;
 use std::io;
@@ -64,13 +65,14 @@ impl Driver {
             .link_index(name)
             .with_context(|| format!("cannot look up interface {name}"))?
             .with_context(|| format!("there is no interface {name}"))?;
-        let sip = SipSocket::open(&config.role, interface).context("cannot open the SIP socket")?;
+        let sip =
+            SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
         let mobile = match &config.role {
             Role::SipServer { .. } => None,
-            Role::MobileNode { media, .. } => Some(Mobile {
+            Role::MobileNode { media, family, .. } => Some(Mobile {
                 radio: RadioAddress::new(netlink, interface),
                 media: Media::new(media.clone(), config.seed),
-                rtp: UdpSocket::bind(RTP_PORT).context("cannot open the RTP socket")?,
+                rtp: UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?,
             }),
         };
         let node = build(&config, now()).context("cannot make the node")?;
@@ -144,6 +146,10 @@ impl Driver {
             return Ok(());
         }
         let handoff = link.handoff;
+        // The protocol uses the primary address.
+        let Some(address) = link.addresses.first().map(|link| link.address) else {
+            anyhow::bail!("the link trigger of handoff {handoff} brings no address");
+        };
         self.feed(triggered, Input::LinkTrigger { handoff })?;
         // What came over the old link is counted before the new one begins.
         self.drain_rtp()?;
@@ -151,7 +157,7 @@ impl Driver {
             mobile.radio.configure(link)?;
             mobile.media.handle_address_change();
         }
-        self.feed(now(), Input::AddressConfigured { handoff, address: link.address })
+        self.feed(now(), Input::AddressConfigured { handoff, address })
     }
 
     fn handle_deadline(&mut self) -> anyhow::Result<()> {
@@ -170,6 +176,11 @@ impl Driver {
         for _ in 0..BURST {
             let received = self.sip.try_receive().context("cannot receive SIP messages")?;
             let Some((at, input)) = received else { return Ok(()) };
+            if let Input::Datagram { from, message, .. } = &input
+                && let Some((summary, call)) = described(message)
+            {
+                self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;
+            }
             self.feed(at, input)?;
         }
         // The runtime looks at the other descriptors only when it gets the thread back.
@@ -221,7 +232,12 @@ impl Driver {
             }
             self.record_media()?;
             let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
+            let left = self::now();
             self.sip.send(&transmit);
+            if let Some((summary, call)) = described(&transmit.message) {
+                let peer = transmit.destination.ip();
+                self.record(left, Event::MessageSent { peer, summary, call })?;
+            }
         }
     }
 
@@ -235,6 +251,23 @@ impl Driver {
     fn record(&mut self, at: Time, event: Event) -> anyhow::Result<()> {
         self.control.queue(&FromAgent::Record(Record { at, node: self.name.clone(), event }))
     }
+}
+
+/// What a message is, and its Call-ID; none for what servers say about their ring all the time.
+fn described(message: &Message) -> Option<(String, String)> {
+    let headers = match message {
+        Message::Request(request) => &request.headers,
+        Message::Response(response) => &response.headers,
+    };
+    if headers.cseq_method == Method::Overlay {
+        return None;
+    }
+    let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);
+    let summary = match message {
+        Message::Request(_) => request,
+        Message::Response(response) => format!("{} {request}", response.status),
+    };
+    Some((summary, headers.call_id.clone()))
 }
 
 fn now() -> Time {

@@ -13,6 +13,8 @@ mod timer;
 mod udp;
 mod watch;
 
+pub use privileges::leave_root;
+
 use anyhow::Context;
 use control::Control;
 use driver::Driver;
@@ -68,7 +70,12 @@ pub fn run_node(
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr);
+    // Where the disk is full, the log's own errors have nowhere to go either.
+    let format = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(io::stderr);
     // Fails when there is a subscriber already: then the process logs as its owner wants.
     let _ = format.try_init();
 }

@@ -1,6 +1,9 @@
 //! What an agent may still do once its sockets are open.
 
+use anyhow::Context;
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use samp_model::agent::Role;
 
 /// The capabilities that a node uses after its start: a mobile node changes its address at every handoff.
@@ -11,6 +14,33 @@ pub(crate) fn needed_by(role: &Role) -> &'static [Capability] {
     }
 }
 
+/// The user and group of an agent that could be root: `nobody` on every Linux, and mapped into most user namespaces.
+const NOBODY: u32 = 65534;
+
+/// Makes this process, if it is root, one of an ordinary user that has root's capabilities until its sockets are
+/// open ([`run`](crate::run) drops them). A user namespace without that user, as a lab's own when it runs without root,
+/// leaves the process as it is: its root is the user who started the lab.
+///
+/// # Errors
+/// None on the kernels that samp-lab runs on.
+pub fn leave_root() -> anyhow::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    match setresgid(group, group, group) {
+        Err(Errno::EINVAL) => return Ok(()),
+        result => result.context("cannot leave root's group")?,
+    }
+    setgroups(&[]).context("cannot leave root's groups")?;
+    nix::sys::prctl::set_keepcaps(true).context("cannot keep capabilities")?;
+    setresuid(user, user, user).context("cannot leave root's user")?;
+    // The change has emptied the effective set.
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    caps::set(None, CapSet::Effective, &permitted)?;
+    Ok(())
+}
+
 /// Takes all other capabilities from the calling thread; `execve` does not bring them back, not even for root.
 ///
 /// # Errors
@@ -18,6 +48,9 @@ pub(crate) fn needed_by(role: &Role) -> &'static [Capability] {
 pub(crate) fn drop_all_but(needed: &[Capability]) -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let kept: CapsHashSet = needed.iter().copied().filter(|needed| permitted.contains(needed)).collect();
+    if permitted.contains(&Capability::CAP_SETPCAP) {
+        caps::clear(None, CapSet::Bounding)?;
+    }
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)?;

@@ -3,9 +3,10 @@
 use crate::udp::{Departure, UdpSocket};
 use samp_model::Time;
 use samp_model::agent::Role;
-use samp_protocol::{DISCOVERY_GROUP, Input, Transmit, sip};
+use samp_model::settings::{Family, SampSettings};
+use samp_protocol::{Input, Transmit, sip};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 /// Where SIP is received (RFC 3261 §18.1.1).
 const SIP_PORT: u16 = 5060;
@@ -15,7 +16,7 @@ const SIP_PORT: u16 = 5060;
 pub(crate) struct SipSocket {
     socket: UdpSocket,
     /// Whence everything is sent; without it from the interface that the route takes.
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
     /// Index of the interface through which multicast is sent.
     interface: u32,
     unparsable: u64,
@@ -27,23 +28,17 @@ impl SipSocket {
     /// interface with index `interface`; a server joins the discovery group there.
     ///
     /// # Errors
-    /// The port is taken, the interface is missing, or a server's address is not IPv4.
-    pub(crate) fn open(role: &Role, interface: u32) -> io::Result<Self> {
-        let address = match role {
-            Role::SipServer { address, .. } => Some(address),
-            Role::MobileNode { .. } => None,
-        };
-        let socket = UdpSocket::bind(address.map_or(SIP_PORT, SocketAddr::port))?;
-        let source = match address.map(SocketAddr::ip) {
-            None => None,
-            Some(IpAddr::V4(source)) => Some(source),
-            Some(IpAddr::V6(_)) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 is supported"));
+    /// The port is taken, or the interface is missing.
+    pub(crate) fn open(role: &Role, samp: &SampSettings, interface: u32) -> io::Result<Self> {
+        let (socket, source) = match role {
+            Role::MobileNode { family, .. } => (UdpSocket::bind(*family, SIP_PORT)?, None),
+            Role::SipServer { address, .. } => {
+                let family = Family::of(address.ip());
+                let socket = UdpSocket::bind(family, address.port())?;
+                socket.join(samp.discovery_group(family), interface)?;
+                (socket, Some(address.ip()))
             }
         };
-        if source.is_some() {
-            socket.join(DISCOVERY_GROUP, interface)?;
-        }
         Ok(Self { socket, source, interface, unparsable: 0, unsendable: 0 })
     }
 

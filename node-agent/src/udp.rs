@@ -3,12 +3,13 @@
 use crate::watch::watch;
 use nix::cmsg_space;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use samp_model::Time;
+use samp_model::settings::Family;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,7 +19,7 @@ const DATAGRAM_MAX: usize = 65_535;
 /// What the kernel may queue for a node that is not running just now, in bytes; more than it allows is cut.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// An IPv4 socket bound to one port of every address, the ones to come included.
+/// A socket of one IP version, bound to one port of every address, the ones to come included.
 #[derive(Debug)]
 pub(crate) struct UdpSocket {
     socket: AsyncFd<Socket>,
@@ -42,39 +43,59 @@ pub(crate) struct Datagram<'a> {
 /// How a datagram leaves, where the routing table shall not decide.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Departure {
-    /// Source address.
-    pub source: Option<Ipv4Addr>,
+    /// Source address, of the destination's IP version.
+    pub source: Option<IpAddr>,
     /// Index of the interface.
     pub interface: Option<u32>,
-    /// Time to live, in routers.
+    /// Time to live or hop limit, in routers.
     pub ttl: Option<u8>,
 }
 
 impl UdpSocket {
-    /// Opens the socket in the calling thread's network namespace. Sent multicast is not looped back.
+    /// Opens the socket in the calling thread's network namespace, for the family's primary addresses. Sent multicast
+    /// is not looped back.
     ///
     /// # Errors
     /// The port is taken, or no descriptor is left.
-    pub(crate) fn bind(port: u16) -> io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-        socket.set_multicast_loop_v4(false)?;
-        socket.set_multicast_all_v4(false)?;
+    pub(crate) fn bind(family: Family, port: u16) -> io::Result<Self> {
+        let (domain, unspecified): (_, IpAddr) = if family.has_ipv6() {
+            (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
+        } else {
+            (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into())
+        };
+        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        if family.has_ipv6() {
+            socket.set_only_v6(true)?;
+            socket.set_multicast_loop_v6(false)?;
+            socket.set_multicast_all_v6(false)?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        } else {
+            socket.set_multicast_loop_v4(false)?;
+            socket.set_multicast_all_v4(false)?;
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+        socket.bind(&SocketAddr::new(unspecified, port).into())?;
         Ok(Self {
             socket: watch(socket, Interest::READABLE)?,
             buffer: vec![0; DATAGRAM_MAX],
-            control: cmsg_space!(libc::in_pktinfo),
+            // The longer of the two.
+            control: cmsg_space!(libc::in6_pktinfo),
         })
     }
 
     /// Hears `group` on the interface with this index.
     ///
     /// # Errors
-    /// There is no such interface.
-    pub(crate) fn join(&self, group: Ipv4Addr, interface: u32) -> io::Result<()> {
-        self.socket.get_ref().join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface))
+    /// There is no such interface, or the group is of the other IP version.
+    pub(crate) fn join(&self, group: IpAddr, interface: u32) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        match group {
+            IpAddr::V4(group) => {
+                socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(interface))
+            }
+            IpAddr::V6(group) => socket.join_multicast_v6(&group, interface),
+        }
     }
 
     /// Waits for a datagram.
@@ -99,25 +120,40 @@ impl UdpSocket {
     /// Sends a datagram.
     ///
     /// # Errors
-    /// `to` is not IPv4, or there is no route, no such source address, no room in the socket's queue.
+    /// `to` is of the other IP version, or there is no route, no such source address, no room in the socket's queue.
     pub(crate) fn send(&self, payload: &[u8], to: SocketAddr, departure: Departure) -> io::Result<()> {
-        let SocketAddr::V4(to) = to else {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "only IPv4 is supported"));
-        };
-        let info = libc::in_pktinfo {
-            ipi_ifindex: departure.interface.unwrap_or(0).try_into().unwrap_or(0),
-            ipi_spec_dst: in_addr(departure.source.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+        let Departure { source, interface, ttl } = departure;
+        let interface = interface.unwrap_or(0);
+        let info4 = libc::in_pktinfo {
+            ipi_ifindex: interface.try_into().unwrap_or(0),
+            ipi_spec_dst: in_addr(match source {
+                Some(IpAddr::V4(source)) => source,
+                _ => Ipv4Addr::UNSPECIFIED,
+            }),
             ipi_addr: in_addr(Ipv4Addr::UNSPECIFIED),
         };
-        let ttl = departure.ttl.map(libc::c_int::from);
+        let info6 = libc::in6_pktinfo {
+            ipi6_addr: in6_addr(match source {
+                Some(IpAddr::V6(source)) => source,
+                _ => Ipv6Addr::UNSPECIFIED,
+            }),
+            ipi6_ifindex: interface,
+        };
+        let ttl = ttl.map(libc::c_int::from);
         let mut control = Vec::with_capacity(2);
         if departure.source.is_some() || departure.interface.is_some() {
-            control.push(ControlMessage::Ipv4PacketInfo(&info));
+            control.push(match to {
+                SocketAddr::V4(_) => ControlMessage::Ipv4PacketInfo(&info4),
+                SocketAddr::V6(_) => ControlMessage::Ipv6PacketInfo(&info6),
+            });
         }
         if let Some(ttl) = &ttl {
-            control.push(ControlMessage::Ipv4Ttl(ttl));
+            control.push(match to {
+                SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(ttl),
+                SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(ttl),
+            });
         }
-        let to = SockaddrIn::from(to);
+        let to = SockaddrStorage::from(to);
         let fd = self.socket.get_ref().as_raw_fd();
         sendmsg(fd, &[IoSlice::new(payload)], &control, MsgFlags::MSG_DONTWAIT, Some(&to))?;
         Ok(())
@@ -125,28 +161,37 @@ impl UdpSocket {
 }
 
 /// Length, sender and destination address of the datagram now in `buffer`.
-fn receive(fd: RawFd, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, SocketAddrV4, Ipv4Addr)> {
+fn receive(fd: RawFd, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, SocketAddr, IpAddr)> {
     let mut slices = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<SockaddrIn>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
+    let received = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
     let to = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))),
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into())
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
         _ => None,
     });
-    let (Some(from), Some(to)) = (received.address, to) else {
+    // Without flow label and scope, which are no part of an address that nodes tell each other.
+    let from = received.address.and_then(|from| match (from.as_sockaddr_in(), from.as_sockaddr_in6()) {
+        (Some(from), _) => Some(SocketAddr::new(from.ip().into(), from.port())),
+        (_, Some(from)) => Some(SocketAddr::new(from.ip().into(), from.port())),
+        _ => None,
+    });
+    let (Some(from), Some(to)) = (from, to) else {
         return Err(io::Error::other("the kernel gave no addresses with a datagram"));
     };
-    Ok((received.bytes, from.into(), to))
+    Ok((received.bytes, from, to))
 }
 
 fn datagram(
-    received: io::Result<(usize, SocketAddrV4, Ipv4Addr)>,
+    received: io::Result<(usize, SocketAddr, IpAddr)>,
     buffer: &[u8],
 ) -> io::Result<Option<Datagram<'_>>> {
     match received {
         Ok((length, from, to)) => Ok(Some(Datagram {
             at: Time::from_nanos(samp_sys::clock::monotonic_nanos()),
-            from: from.into(),
-            to: to.into(),
+            from,
+            to,
             payload: &buffer[..length],
         })),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -156,4 +201,8 @@ fn datagram(
 
 fn in_addr(address: Ipv4Addr) -> libc::in_addr {
     libc::in_addr { s_addr: u32::from(address).to_be() }
+}
+
+fn in6_addr(address: Ipv6Addr) -> libc::in6_addr {
+    libc::in6_addr { s6_addr: address.octets() }
 }

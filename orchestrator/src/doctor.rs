@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use samp_emulation::{DelayLine, LineSpec};
-use samp_sys::multicast::MulticastRouter;
+use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
 use samp_sys::{netem, process};
@@ -152,8 +152,13 @@ fn veth() -> Result<String, Box<dyn Error>> {
 }
 
 fn multicast() -> Result<String, Box<dyn Error>> {
-    MulticastRouter::open_in(&Namespace::create()?)?;
-    Ok("IPv4".to_owned())
+    let namespace = Namespace::create()?;
+    MulticastRouter::open_in(&namespace, Version::Ipv4)?;
+    let ipv6 = MulticastRouter::open_in(&namespace, Version::Ipv6);
+    Ok(match ipv6 {
+        Ok(_) => "IPv4 and IPv6".to_owned(),
+        Err(error) => format!("IPv4; no IPv6 ({error}): write `family: ipv4`"),
+    })
 }
 
 fn packet_socket() -> Result<String, Box<dyn Error>> {

@@ -1,9 +1,11 @@
 //! The lab itself: plan, supervisor, control, command line, experiments, reports.
 
+mod cause;
 pub mod cli;
 pub mod client;
 pub mod doctor;
 pub mod experiment;
+pub mod graph;
 pub mod lab;
 pub mod plan;
 pub mod report;

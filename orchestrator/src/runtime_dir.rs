@@ -188,6 +188,14 @@ impl RuntimeDir {
             return Err(RuntimeDirError::Live(self.name().into()));
         }
         remove_tree(&self.path)?;
+        self.create().inspect_err(|_| {
+            // What cannot be removed either is replaced by the next lab of this name.
+            let _ = remove_tree(&self.path);
+            let _ = fs::remove_dir(self.base_path());
+        })
+    }
+
+    fn create(&self) -> Result<Claim, RuntimeDirError> {
         for dir in [self.path.clone(), self.logs()] {
             DirBuilder::new().mode(0o700).create(&dir).map_err(io_error("create", &dir))?;
         }

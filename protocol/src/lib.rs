@@ -17,13 +17,9 @@ pub use server::SampServer;
 
 use samp_model::Time;
 use samp_model::agent::{AgentConfig, Role};
-use std::net::Ipv4Addr;
 
 /// The UDP port at which every mobile node receives RTP.
 pub const RTP_PORT: u16 = 40_000;
-
-/// The group "all SIP servers", sip.mcast.net (RFC 3261 §10.2.6).
-pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
 
 /// The node that a configuration describes.
 ///

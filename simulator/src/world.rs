@@ -5,7 +5,7 @@ use samp_model::agent::{AgentConfig, Role};
 use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Record, Time, Topology};
 use samp_protocol::sip::{self, Message};
-use samp_protocol::{DISCOVERY_GROUP, Input, Node, Output};
+use samp_protocol::{Input, Node, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -68,6 +68,7 @@ impl World {
                 NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
                     address_of_record: address_of_record.clone(),
                     interface: String::new(),
+                    family: world.topology.family,
                     media: world.topology.media.clone(),
                 },
                 _ => Role::SipServer {
@@ -248,7 +249,7 @@ impl World {
             let message =
                 sip::parse(&transmit.message.to_bytes()).expect("what a node sends, a node can read");
             let group = transmit.destination.ip();
-            if group == IpAddr::from(DISCOVERY_GROUP) {
+            if group == self.topology.samp.discovery_group(self.topology.family) {
                 let servers = self.topology.sip_servers();
                 let members: Vec<_> = servers.filter_map(|id| self.topology.node(id).address()).collect();
                 for member in members {

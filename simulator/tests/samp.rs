@@ -2,6 +2,7 @@
 
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use samp_model::ring::RingView;
+use samp_model::settings::Family;
 use samp_model::{Event, NodeId, Record, Topology, topology};
 use samp_simulator::World;
 use std::collections::BTreeSet;
@@ -80,6 +81,31 @@ fn the_ring_forms_and_everybody_registers() {
         assert_eq!(answers, 4, "every server answers");
         assert!((1..=4).contains(&within_delta));
     }
+}
+
+#[test]
+fn every_family_works() {
+    let run = |family| {
+        let mut topology = grid_small();
+        topology.set_family(family).expect("room for a small grid");
+        let mut world = up(topology, 4);
+        let routers: Vec<_> = world.topology().access_routers().collect();
+        let [a, b, ..] = world.topology().mobile_nodes().collect::<Vec<_>>()[..] else { panic!("two nodes") };
+        assert_eq!(call(&mut world, a, b), CacheOutcome::Miss);
+        world.attach(b, routers[5]);
+        world.run_for(SECOND);
+        assert_eq!(call(&mut world, a, b), CacheOutcome::Tier1StaleTier2Hit);
+        let used = events(&world).filter_map(|event| match event {
+            Event::AddressConfigured { address, .. } => Some(*address),
+            Event::AnchorSelected { anchor, .. } => Some(*anchor),
+            _ => None,
+        });
+        used.collect::<Vec<_>>()
+    };
+    assert!(run(Family::Ipv4).iter().all(|address| address.is_ipv4()));
+    let ipv6 = run(Family::Ipv6);
+    assert!(ipv6.iter().all(|address| address.is_ipv6()));
+    assert_eq!(run(Family::Dual), ipv6, "in a dual lab SIP uses IPv6");
 }
 
 #[test]

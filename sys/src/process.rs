@@ -251,10 +251,8 @@ impl Spawn {
             }
         }
         let program = self.program.to_string_lossy();
-        let pid = Errno::result(pid).map_err(|errno| {
-            let text = format!("cannot start {program} in new namespaces: {}", errno.desc());
-            io::Error::new(io::Error::from(errno).kind(), text)
-        })?;
+        let pid = Errno::result(pid)
+            .map_err(|errno| attempted(format!("cannot start {program} in new namespaces"), errno.into()))?;
         // SAFETY: clone3 succeeded, so the kernel has opened the descriptor, and nothing else knows it.
         let child = Isolated { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } };
         drop(failure_writer);
@@ -264,8 +262,7 @@ impl Spawn {
             if let Err(error) = map_root(child.pid).and_then(|()| File::from(writer).write_all(&[0])) {
                 child.signal(Signal::SIGKILL)?;
                 child.wait()?;
-                let text = format!("cannot map root in the user namespace of {program}: {error}");
-                return Err(io::Error::new(error.kind(), text));
+                return Err(attempted(format!("cannot map root in the user namespace of {program}"), error));
             }
         }
 
@@ -275,7 +272,7 @@ impl Spawn {
         child.wait()?;
         let [stage, errno] = [*stage, *errno].map(i32::from_ne_bytes);
         let error = io::Error::from_raw_os_error(errno);
-        Err(io::Error::new(error.kind(), format!("cannot {} {program}: {error}", stage_text(stage))))
+        Err(attempted(format!("cannot {} {program}", stage_text(stage)), error))
     }
 
     /// The child's way from the clone to the program; returns only where it failed, with the error number.
@@ -350,6 +347,18 @@ fn map_root(pid: i32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
     fs::write(format!("/proc/{pid}/uid_map"), format!("0 {} 1", nix::unistd::geteuid()))?;
     fs::write(format!("/proc/{pid}/gid_map"), format!("0 {} 1", nix::unistd::getegid()))
+}
+
+/// An error of the system, which stays its source, with what was attempted.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempt}: {source}")]
+struct Attempted {
+    attempt: String,
+    source: io::Error,
+}
+
+fn attempted(attempt: String, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Attempted { attempt, source })
 }
 
 fn stage_text(stage: i32) -> &'static str {

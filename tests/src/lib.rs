@@ -1,7 +1,9 @@
 //! What the end-to-end tests share: labs with unique names, and the host as it was before them.
 
+pub mod fuzz;
 pub mod host;
 pub mod lab;
+pub mod measured;
 
 pub use host::Host;
 pub use lab::{Lab, samp_lab, topology};

@@ -1,10 +1,11 @@
 //! The topology file as it is written: its fields, their types, and nothing decided yet.
 
-use crate::settings::{AnchorSelect, AttachMode, LinkBackend};
+use crate::settings::{AnchorSelect, AttachMode, Family, LinkBackend};
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
 use serde_yaml::Spanned;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Nodes in a topology at most.
@@ -15,7 +16,9 @@ pub(super) const MAX_NODES: u64 = 10_000;
 pub(super) struct TopologyFile {
     pub(super) name: Option<Value<Title>>,
     pub(super) seed: Option<Value<Whole<0, { u64::MAX }>>>,
+    pub(super) family: Option<Value<Word<Family>>>,
     pub(super) grid: Option<Grid>,
+    pub(super) graph: Option<Graph>,
     pub(super) mobile_nodes: Option<MobileNodes>,
     pub(super) radio: Option<RadioLink>,
     #[serde(default)]
@@ -44,6 +47,27 @@ pub(super) struct Grid {
 pub(super) struct Domain {
     pub(super) width: Value<Whole<1, MAX_NODES>>,
     pub(super) height: Value<Whole<1, MAX_NODES>>,
+}
+
+/// Access routers and links as a GraphML file has them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Graph {
+    pub(super) graphml: Spanned<String>,
+    pub(super) largest_component: Option<Value<Word<bool>>>,
+    pub(super) distance_factor: Option<Value<Factor>>,
+    pub(super) minimum_delay: Option<Value<Delay>>,
+    pub(super) default_delay: Option<Value<Delay>>,
+    pub(super) link_speeds: Option<Value<Word<bool>>>,
+    pub(super) servers: Option<GraphServers>,
+}
+
+/// SIP servers `s1`, `s2`, … at the routers with the most links.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GraphServers {
+    pub(super) count: Value<Whole<1, MAX_NODES>>,
+    pub(super) link: Option<GridLink>,
 }
 
 /// Mobile nodes `mn1`, `mn2`, ….
@@ -90,7 +114,7 @@ pub(super) struct Quality<'f> {
     pub(super) rate: Option<&'f Value<Rate>>,
 }
 
-/// The same both ways.
+/// The same both ways: the links that are not written one by one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GridLink {
@@ -182,6 +206,7 @@ pub(super) struct Samp {
     pub(super) anchor_timeout: Option<Value<Interval>>,
     pub(super) registration_lifetime: Option<Value<Interval>>,
     pub(super) multicast_ttl: Option<Value<Whole<1, 255>>>,
+    pub(super) discovery_group6: Option<Value<Group6>>,
     pub(super) t1: Option<Value<Interval>>,
     pub(super) successors: Option<Value<Whole<1, 32>>>,
     pub(super) stabilize_period: Option<Value<Interval>>,
@@ -211,6 +236,12 @@ pub(super) struct Emulation {
     pub(super) attach: Option<Value<Word<AttachMode>>>,
 }
 
+impl Keyword for Family {
+    const WHAT: &'static str = "an address family";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6), ("dual", Self::Dual)];
+}
+
 impl Keyword for AnchorSelect {
     const WHAT: &'static str = "a way to select an anchor";
     const WORDS: &'static [(&'static str, Self)] = &[("random", Self::Random), ("fastest", Self::Fastest)];
@@ -228,12 +259,40 @@ impl Keyword for AttachMode {
         &[("auto", Self::Auto), ("switch", Self::Switch), ("move", Self::Move)];
 }
 
+/// An IPv6 multicast group that routers forward (RFC 4291 §2.7).
+#[derive(Clone, Copy)]
+pub(super) struct Group6(pub(super) Ipv6Addr);
+
+impl FromStr for Group6 {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        /// The scope of a link; smaller ones are below it, and 0 and 15 are reserved.
+        const LINK_LOCAL: u16 = 2;
+        const RESERVED: u16 = 15;
+        match text.parse::<Ipv6Addr>() {
+            Ok(group)
+                if group.is_multicast()
+                    && (LINK_LOCAL + 1..RESERVED).contains(&(group.segments()[0] & 0xf)) =>
+            {
+                Ok(Self(group))
+            }
+            _ => Err(InvalidValue {
+                message: format!(
+                    "{} is not an IPv6 multicast group beyond one link",
+                    crate::diagnostic::quote(text)
+                ),
+                hint: "write a transient group of site-local scope or larger, as ff15::5060".to_owned(),
+            }),
+        }
+    }
+}
+
 /// A coordinate or a distance.
 #[derive(Clone, Copy)]
 pub(super) struct Metres(pub(super) f64);
 
 impl Metres {
-    const MAX: f64 = 1e6;
+    pub(super) const MAX: f64 = 1e6;
 }
 
 impl FromStr for Metres {
@@ -244,6 +303,28 @@ impl FromStr for Metres {
             _ => Err(InvalidValue {
                 message: format!("{} is not a distance", crate::diagnostic::quote(text)),
                 hint: "write metres as a number from -1000000 to 1000000, without a unit".to_owned(),
+            }),
+        }
+    }
+}
+
+/// How many times a distance.
+#[derive(Clone, Copy)]
+pub(super) struct Factor(pub(super) f64);
+
+impl Factor {
+    pub(super) const MIN: f64 = 0.01;
+    pub(super) const MAX: f64 = 100.0;
+}
+
+impl FromStr for Factor {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.parse::<f64>() {
+            Ok(factor) if (Self::MIN..=Self::MAX).contains(&factor) => Ok(Self(factor)),
+            _ => Err(InvalidValue {
+                message: format!("{} is not a factor", crate::diagnostic::quote(text)),
+                hint: format!("write a number from {} to {}, as 1.5", Self::MIN, Self::MAX),
             }),
         }
     }

@@ -37,6 +37,9 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     if let Some(Whole(ttl)) = file.multicast_ttl.as_ref().and_then(|ttl| errors.value(ttl)) {
         settings.multicast_ttl = ttl as u8;
     }
+    if let Some(group) = file.discovery_group6.as_ref().and_then(|group| errors.value(group)) {
+        settings.discovery_group6 = group.0;
+    }
     if let Some(Whole(successors)) = file.successors.as_ref().and_then(|value| errors.value(value)) {
         settings.chord.successors = successors as usize;
     }

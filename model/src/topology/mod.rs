@@ -1,15 +1,24 @@
 //! A topology, resolved and valid: what the plan, the simulator and the report read.
 
+mod addressing;
 mod file;
+mod graph;
+mod graphml;
 mod knobs;
 mod resolve;
+mod schema;
+
+pub(crate) use schema::schema;
+
+pub use addressing::AddressSpaceError;
 
 use crate::diagnostic::Diagnostic;
-use crate::settings::{EmulationSettings, MediaSettings, SampSettings};
+use crate::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Reads a topology file.
@@ -26,16 +35,43 @@ pub fn load(path: &Path) -> Result<Topology, Vec<Diagnostic>> {
 /// As [`load`].
 pub fn load_seeded(path: &Path, seed: Option<u64>) -> Result<Topology, Vec<Diagnostic>> {
     let source = Source::read(path)?;
-    resolve::resolve(&source, seed)
+    resolve::resolve(&source, seed, &read_graph)
 }
 
 /// Takes a text for the content of the topology file `path`, whose name messages show and an unnamed topology bears.
+/// A GraphML file that it names is read.
 ///
 /// # Errors
 /// As [`load`].
 pub fn parse(path: &str, text: &str) -> Result<Topology, Vec<Diagnostic>> {
     let source = Source::new(path, text)?;
-    resolve::resolve(&source, None)
+    resolve::resolve(&source, None, &read_graph)
+}
+
+/// As [`parse`], with a text for the content of the GraphML file that it names.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_with_graph(path: &str, text: &str, graphml: &str) -> Result<Topology, Vec<Diagnostic>> {
+    let source = Source::new(path, text)?;
+    resolve::resolve(&source, None, &|path| {
+        Source::new_at_most(&path.display().to_string(), graphml, graphml::MAX_BYTES)
+    })
+}
+
+/// The GraphML file that a topology file names, if it names one: beside the topology file, the only one that says how
+/// the topology is.
+///
+/// # Errors
+/// The topology file cannot be read as one.
+pub fn graph_file(path: &Path) -> Result<Option<PathBuf>, Vec<Diagnostic>> {
+    let source = Source::read(path)?;
+    let file: file::TopologyFile = source.parse()?;
+    Ok(file.graph.map(|graph| graph::located(&source, Path::new(&graph.graphml.value))))
+}
+
+fn read_graph(path: &Path) -> Result<Source, Vec<Diagnostic>> {
+    Source::read_at_most(path, graphml::MAX_BYTES)
 }
 
 /// A network with everything decided but the backends.
@@ -45,6 +81,8 @@ pub struct Topology {
     pub name: String,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Which addresses the nodes have.
+    pub family: Family,
     /// Routers first, then SIP servers, then mobile nodes; a [`NodeId`] indexes it.
     pub nodes: Vec<Node>,
     /// The wired links.
@@ -77,15 +115,15 @@ pub struct Node {
 pub enum NodeKind {
     /// A router, with an access network if it is an access router.
     Router {
-        /// Its own address, on its loopback interface.
-        address: IpAddr,
+        /// Its own addresses, on its loopback interface: one a family, the primary first.
+        addresses: Vec<IpAddr>,
         /// The access network, for an access router.
         access: Option<AccessNetwork>,
     },
     /// A SIP server.
     SipServer {
-        /// Its own address, on its loopback interface.
-        address: IpAddr,
+        /// Its own addresses, on its loopback interface: one a family, the primary first.
+        addresses: Vec<IpAddr>,
     },
     /// A mobile node.
     MobileNode {
@@ -100,15 +138,22 @@ pub enum NodeKind {
     },
 }
 
-/// The subnet that an access router offers to mobile nodes.
+/// What an access router offers to mobile nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AccessNetwork {
-    /// The subnet's prefix; the access router is host 1.
+    /// One subnet a family, the primary first.
+    pub subnets: Vec<Subnet>,
+    /// Where it stands, in metres, for maps and mobility models.
+    pub position: Option<[f64; 2]>,
+}
+
+/// A subnet, in which the access router is host 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its prefix.
     pub prefix: IpAddr,
     /// Bits in the prefix.
     pub prefix_len: u8,
-    /// Where it stands, in metres, for maps and mobility models.
-    pub position: Option<[f64; 2]>,
 }
 
 /// A wired link between two nodes.
@@ -171,42 +216,71 @@ impl Topology {
         self.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::MobileNode { .. })).map(|(id, _)| id)
     }
 
-    /// The care-of address of a mobile node behind an access router.
+    /// The primary care-of address of a mobile node behind an access router.
     ///
     /// # Panics
     /// When the nodes are not of these kinds: a mistake of the caller's.
     pub fn care_of_address(&self, mobile_node: NodeId, access_router: NodeId) -> IpAddr {
+        self.care_of_addresses(mobile_node, access_router).next().expect("a network has a subnet")
+    }
+
+    /// All care-of addresses of a mobile node behind an access router: one a family, the primary first.
+    ///
+    /// # Panics
+    /// As [`care_of_address`](Self::care_of_address).
+    pub fn care_of_addresses(
+        &self,
+        mobile_node: NodeId,
+        access_router: NodeId,
+    ) -> impl Iterator<Item = IpAddr> {
         let NodeKind::MobileNode { host, .. } = self.node(mobile_node).kind else {
             panic!("{} is no mobile node", self.node(mobile_node).name)
         };
-        self.node(access_router).access().expect("an access router").host(host)
+        let access = self.node(access_router).access().expect("an access router");
+        access.subnets.iter().map(move |subnet| subnet.host(host))
+    }
+
+    /// Gives all nodes the addresses of another family.
+    ///
+    /// # Errors
+    /// There are too many access networks for it; nothing has changed.
+    pub fn set_family(&mut self, family: Family) -> Result<(), AddressSpaceError> {
+        addressing::assign(&mut self.nodes, family)?;
+        self.family = family;
+        Ok(())
     }
 
     /// The node that has this address, and for a care-of address also the access router that it belongs to.
     ///
     /// The address of an access router on its own subnet is the router's.
     pub fn locate(&self, address: IpAddr) -> Option<(NodeId, Option<NodeId>)> {
-        if let Some((id, _)) = self.nodes().find(|(_, node)| node.address() == Some(address)) {
+        if let Some((id, _)) = self.nodes().find(|(_, node)| node.addresses().contains(&address)) {
             return Some((id, None));
         }
         let access_router = self
             .access_routers()
             .find(|&id| self.node(id).access().is_some_and(|access| access.contains(address)))?;
-        if self.node(access_router).access().is_some_and(|access| access.gateway() == address) {
+        if self.node(access_router).access().is_some_and(|access| access.has_gateway(address)) {
             return Some((access_router, None));
         }
-        let mobile_node =
-            self.mobile_nodes().find(|&id| self.care_of_address(id, access_router) == address)?;
+        let mobile_node = self
+            .mobile_nodes()
+            .find(|&id| self.care_of_addresses(id, access_router).any(|care_of| care_of == address))?;
         Some((mobile_node, Some(access_router)))
     }
 }
 
 impl Node {
-    /// The fixed address of a router or server; mobile nodes have none.
+    /// The primary fixed address of a router or server; mobile nodes have none.
     pub fn address(&self) -> Option<IpAddr> {
-        match self.kind {
-            NodeKind::Router { address, .. } | NodeKind::SipServer { address } => Some(address),
-            NodeKind::MobileNode { .. } => None,
+        self.addresses().first().copied()
+    }
+
+    /// All fixed addresses of a router or server: one a family, the primary first.
+    pub fn addresses(&self) -> &[IpAddr] {
+        match &self.kind {
+            NodeKind::Router { addresses, .. } | NodeKind::SipServer { addresses } => addresses,
+            NodeKind::MobileNode { .. } => &[],
         }
     }
 
@@ -220,6 +294,24 @@ impl Node {
 }
 
 impl AccessNetwork {
+    /// Whether the address is in one of its subnets.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|subnet| subnet.contains(address))
+    }
+
+    /// Whether the address is the access router's own in one of its subnets.
+    pub fn has_gateway(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|subnet| subnet.gateway() == address)
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.prefix, self.prefix_len)
+    }
+}
+
+impl Subnet {
     /// The access router's own address on the subnet.
     pub fn gateway(&self) -> IpAddr {
         self.host(1)

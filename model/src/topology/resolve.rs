@@ -1,61 +1,78 @@
 //! From the file to the topology: names are bound, defaults filled in, addresses given out, mistakes reported.
 
+use super::addressing::{self, FIRST_HOST};
 use super::file::{
-    ExplicitNode, Grid, Kind, MAX_NODES, MobileNodes, Quality, RadioLink, Reverse, TopologyFile, WiredLink,
+    ExplicitNode, Graph, Grid, Kind, MAX_NODES, MobileNodes, Quality, RadioLink, Reverse, TopologyFile,
+    WiredLink,
 };
+use super::graph::{self, Network, ReadGraph};
 use super::{AccessNetwork, Link, LinkQuality, Node, NodeId, NodeKind, Radio, Topology, knobs};
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::random;
+use crate::settings::Family;
 use crate::units::{Delay, Percent, Rate};
 use crate::yaml::{Errors, Source, Whole, Word, span, span_of_all};
 use rand::RngExt;
 use serde_yaml::Spanned;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::time::Duration;
 
 /// Characters in a node's name at most: `NAME-acc` must fit an interface name.
-const LONGEST_NAME: usize = 11;
+pub(super) const LONGEST_NAME: usize = 11;
 /// Words that `start:` gives a meaning of their own.
-const RESERVED_NAMES: [&str; 2] = ["spread", "random"];
+pub(super) const RESERVED_NAMES: [&str; 2] = ["spread", "random"];
 /// Wired links of a router at most: the kernel routes multicast between 32 interfaces, and one is for access.
-const MAX_WIRED_LINKS: usize = 31;
+pub(super) const MAX_WIRED_LINKS: usize = 31;
 /// Radio link, both ways, where the file says nothing.
-const DEFAULT_RADIO: LinkQuality =
+pub(super) const DEFAULT_RADIO: LinkQuality =
     LinkQuality { one_way_delay: Duration::from_millis(1), loss: 0.0, rate: None };
+/// Link of a graph's SIP server, both ways, where the file says nothing.
+pub(super) const DEFAULT_SERVER_LINK: LinkQuality =
+    LinkQuality { one_way_delay: Duration::from_micros(500), loss: 0.0, rate: None };
 /// Metres between neighbours of a grid where the file says nothing.
-const DEFAULT_SPACING: f64 = 100.0;
-/// Routers and servers have the addresses after this one, in node order.
-const NODE_ADDRESSES: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 0);
-/// Access networks are cut from this prefix, in node order.
-const ACCESS_NETWORKS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
-/// Bits of an address below that prefix.
-const ACCESS_BITS: u32 = 24;
-/// Bits of a host number in an access network at least, so that small labs have /24 subnets.
-const MIN_HOST_BITS: u32 = 8;
-/// Host number of the first mobile node; the access router is 1.
-const FIRST_HOST: u32 = 2;
+pub(super) const DEFAULT_SPACING: f64 = 100.0;
 /// Domain of all addresses-of-record.
 const SIP_DOMAIN: &str = "samp.test";
 
 /// What the text `source` describes; `seed` replaces the file's own.
-pub(super) fn resolve(source: &Source, seed: Option<u64>) -> Result<Topology, Vec<Diagnostic>> {
+pub(super) fn resolve(
+    source: &Source,
+    seed: Option<u64>,
+    read_graph: ReadGraph<'_>,
+) -> Result<Topology, Vec<Diagnostic>> {
     let file: TopologyFile = source.parse()?;
     let mut resolver = Resolver {
         errors: Errors::new(source.clone()),
+        errors_of_graph: Vec::new(),
+        network: None,
+        generator: if file.graph.is_some() { "graph" } else { "grid" },
         nodes: Vec::new(),
         links: Vec::new(),
         ids: HashMap::new(),
     };
+    if let Some(graph) = &file.graph {
+        let theirs = &mut resolver.errors_of_graph;
+        resolver.network = graph::import(source, graph, read_graph, &mut resolver.errors, theirs);
+    }
     match resolver.topology(&file, seed) {
         Some(topology) if resolver.errors.is_empty() => Ok(topology),
-        _ => Err(resolver.errors.into_list()),
+        _ => {
+            let mut errors = resolver.errors.into_list();
+            errors.append(&mut resolver.errors_of_graph);
+            Err(errors)
+        }
     }
 }
 
 struct Resolver<'f> {
     errors: Errors,
+    /// What is wrong with the GraphML file.
+    errors_of_graph: Vec<Diagnostic>,
+    /// What the file's graph describes; none if it has no graph, or a bad one.
+    network: Option<Network>,
+    /// What made the nodes and links that the file does not name: grid or graph.
+    generator: &'static str,
     nodes: Vec<DraftNode<'f>>,
     links: Vec<DraftLink>,
     /// Index of each name in `nodes`.
@@ -98,7 +115,7 @@ enum Start<'f> {
 struct DraftLink {
     ends: [String; 2],
     quality: [LinkQuality; 2],
-    /// Where each end is named in the file; nowhere for the links of a grid.
+    /// Where each end is named in the file; nowhere for the links of a grid or a graph.
     named: Option<[Range<usize>; 2]>,
 }
 
@@ -107,6 +124,7 @@ impl<'f> Resolver<'f> {
         let name = self.errors.title(file.name.as_ref());
         let file_seed = self.errors.value_or(file.seed.as_ref(), Whole(1)).0;
         let seed = seed.unwrap_or(file_seed);
+        let family = self.errors.value_or(file.family.as_ref(), Word(Family::default())).0;
         let samp = knobs::samp(&mut self.errors, file.samp.as_ref());
         let media = knobs::media(&mut self.errors, file.media.as_ref());
         let emulation = knobs::emulation(&mut self.errors, file.emulation.as_ref());
@@ -117,6 +135,7 @@ impl<'f> Resolver<'f> {
         // Generated nodes come before explicit ones of the same kind; the sort is stable.
         // A name that is missing because the grid or a name is wrong is no second mistake.
         let mut all_named = file.grid.as_ref().is_none_or(|grid| self.grid(grid).is_some());
+        all_named &= file.graph.as_ref().is_none_or(|graph| self.graph(graph).is_some());
         if let Some(nodes) = &file.mobile_nodes {
             self.mobile_nodes(nodes, &radio);
         }
@@ -142,8 +161,8 @@ impl<'f> Resolver<'f> {
         }
         self.check_population()?;
         self.check_connected(&links)?;
-        let nodes = self.address(&starts?)?;
-        Some(Topology { name, seed, nodes, links, samp, media, emulation })
+        let nodes = self.address(&starts?, family)?;
+        Some(Topology { name, seed, family, nodes, links, samp, media, emulation })
     }
 
     /// That there are nodes, and not too many to begin with them.
@@ -154,6 +173,18 @@ impl<'f> Resolver<'f> {
             let (width, height) = (self.errors.value(&grid.width)?.0, self.errors.value(&grid.height)?.0);
             total += width * height;
             largest = span(&grid.width);
+            if let Some(graph) = &file.graph {
+                self.errors.report(
+                    span(&graph.graphml),
+                    "a topology has a grid or a graph, not both",
+                    |error| error.hint("remove one of the two; `nodes:` and `links:` add to either"),
+                );
+                return None;
+            }
+        }
+        if let Some(graph) = &file.graph {
+            total += self.network.as_ref()?.routers.len() as u64;
+            largest = span(&graph.graphml);
         }
         if let Some(nodes) = &file.mobile_nodes {
             total += self.errors.value(&nodes.count)?.0;
@@ -224,6 +255,41 @@ impl<'f> Resolver<'f> {
         Some(())
     }
 
+    /// The access routers and links of the graph, and the servers `s1`, `s2`, ….
+    fn graph(&mut self, graph: &Graph) -> Option<()> {
+        let network = self.network.take()?;
+        let at = span(&graph.graphml);
+        for router in &network.routers {
+            let kind = DraftKind::Router { access: true, position: router.position };
+            self.add(router.name.clone(), at.clone(), kind);
+        }
+        for link in &network.links {
+            let quality = LinkQuality { one_way_delay: link.one_way_delay, loss: 0.0, rate: link.rate };
+            self.link(link.ends.map(|end| network.routers[end].name.clone()), [quality; 2]);
+        }
+        if let Some(servers) = &graph.servers {
+            let quality = match &servers.link {
+                Some(link) => self.changes(link.quality()).applied_to(LinkQuality::default()),
+                None => DEFAULT_SERVER_LINK,
+            };
+            let places = network.busiest();
+            let count = self.errors.value(&servers.count)?.0 as usize;
+            if count > places.len() {
+                let message = format!("{count} SIP servers, and {} routers to put one at", places.len());
+                self.errors.report(span(&servers.count), message, |error| {
+                    error.hint("use fewer; more can be added under `nodes:` and `links:`")
+                });
+                return None;
+            }
+            for (number, router) in (1..=count).zip(places) {
+                self.add(format!("s{number}"), at.clone(), DraftKind::SipServer);
+                self.link([network.routers[router].name.clone(), format!("s{number}")], [quality; 2]);
+            }
+        }
+        self.network = Some(network);
+        Some(())
+    }
+
     /// The mobile nodes `mn1`, `mn2`, ….
     fn mobile_nodes(&mut self, nodes: &'f MobileNodes, radio: &Radio) {
         let Some(Whole(count)) = self.errors.value(&nodes.count) else { return };
@@ -264,7 +330,10 @@ impl<'f> Resolver<'f> {
             let message = format!("{} is defined twice", quote(&name.value));
             self.errors.report(at, message, |error| {
                 error
-                    .label("the grid or `mobile_nodes` already has a node of this name")
+                    .label(format!(
+                        "the {} or `mobile_nodes` already has a node of this name",
+                        self.generator
+                    ))
                     .hint("give this node another name")
             });
             return;
@@ -389,7 +458,9 @@ impl<'f> Resolver<'f> {
                             .label("linked again")
                             .related(first.clone(), "first linked here")
                             .hint("remove one; `reverse` sets what differs in the other direction"),
-                        None => error.label("linked by the grid").hint("remove this link"),
+                        None => {
+                            error.label(format!("linked by the {}", self.generator)).hint("remove this link")
+                        }
                     });
                     continue;
                 }
@@ -439,7 +510,7 @@ impl<'f> Resolver<'f> {
                         Some(first) => {
                             error.label("linked again").related(first.clone(), "first linked here")
                         }
-                        None => error.label("linked by the grid"),
+                        None => error.label(format!("linked by the {}", self.generator)),
                     }
                 });
             }
@@ -564,59 +635,45 @@ impl<'f> Resolver<'f> {
         let message =
             format!("there is no path from {} to {}", quote(&self.nodes[0].name), quote(&lost.name));
         self.errors.report(lost.at.clone(), message, |error| {
-            error.label("not connected to the rest").hint("add a link between the two parts under `links:`")
+            error.label("not connected to the rest").hint(match &self.network {
+                Some(Network { parts, largest, .. }) if *parts > 1 => format!(
+                    "the graph has {parts} parts; add `largest_component: true` beside `graphml` to keep the \
+                     largest, of {largest} nodes, or links between them under `links:`"
+                ),
+                _ => "add a link between the two parts under `links:`".to_owned(),
+            })
         });
         None
     }
 
     /// The nodes with their addresses.
-    fn address(&mut self, starts: &[NodeId]) -> Option<Vec<Node>> {
-        // Beside the mobile nodes a subnet has its own address, the access router and the broadcast address.
-        let hosts = starts.len() as u32 + FIRST_HOST + 1;
-        let host_bits = hosts.next_power_of_two().ilog2().max(MIN_HOST_BITS);
-        let access_routers = (0..self.nodes.len()).filter(|&id| self.is_access_router(id)).count();
-        if access_routers as u64 > 1 << (ACCESS_BITS - host_bits) {
-            let at = self.nodes[0].at.clone();
-            let message = format!(
-                "{access_routers} access networks for {} mobile nodes each do not fit {ACCESS_NETWORKS}/8",
-                starts.len()
-            );
-            self.errors
-                .report(at, message, |error| error.hint("use fewer access routers or fewer mobile nodes"));
+    fn address(&mut self, starts: &[NodeId], family: Family) -> Option<Vec<Node>> {
+        let first = self.nodes.first().map_or(0..0, |node| node.at.clone());
+        let mut starts = (FIRST_HOST..).zip(starts);
+        let nodes = std::mem::take(&mut self.nodes).into_iter().map(|DraftNode { name, kind, .. }| {
+            let kind = match kind {
+                DraftKind::Router { access, position } => NodeKind::Router {
+                    addresses: Vec::new(),
+                    access: access.then(|| AccessNetwork { subnets: Vec::new(), position }),
+                },
+                DraftKind::SipServer => NodeKind::SipServer { addresses: Vec::new() },
+                DraftKind::MobileNode { radio, .. } => {
+                    let (host, &start) = starts.next()?;
+                    let address_of_record = format!("sip:{name}@{SIP_DOMAIN}");
+                    NodeKind::MobileNode { address_of_record, start, host, radio }
+                }
+                DraftKind::Unknown => return None,
+            };
+            Some(Node { name, kind })
+        });
+        let mut nodes = nodes.collect::<Option<Vec<_>>>()?;
+        if let Err(full) = addressing::assign(&mut nodes, family) {
+            self.errors.report(first, full.to_string(), |error| {
+                error.hint("use fewer access routers or fewer mobile nodes")
+            });
             return None;
         }
-        let mut access_network = 0;
-        let mut starts = (FIRST_HOST..).zip(starts);
-        let mut fixed_addresses =
-            (u32::from(NODE_ADDRESSES) + 1..).map(|address| Ipv4Addr::from(address).into());
-        let nodes = std::mem::take(&mut self.nodes);
-        nodes
-            .into_iter()
-            .map(|DraftNode { name, kind, .. }| {
-                let kind = match kind {
-                    DraftKind::Router { access, position } => NodeKind::Router {
-                        address: fixed_addresses.next()?,
-                        access: access.then(|| {
-                            let prefix = u32::from(ACCESS_NETWORKS) + (access_network << host_bits);
-                            access_network += 1;
-                            AccessNetwork {
-                                prefix: Ipv4Addr::from(prefix).into(),
-                                prefix_len: (32 - host_bits) as u8,
-                                position,
-                            }
-                        }),
-                    },
-                    DraftKind::SipServer => NodeKind::SipServer { address: fixed_addresses.next()? },
-                    DraftKind::MobileNode { radio, .. } => {
-                        let (host, &start) = starts.next()?;
-                        let address_of_record = format!("sip:{name}@{SIP_DOMAIN}");
-                        NodeKind::MobileNode { address_of_record, start, host, radio }
-                    }
-                    DraftKind::Unknown => return None,
-                };
-                Some(Node { name, kind })
-            })
-            .collect()
+        Some(nodes)
     }
 
     /// Both directions of a radio link, up and down: what the file gives holds for both, and its `reverse` for down.

@@ -82,7 +82,7 @@ fn what_the_shipped_comments_offer_is_what_holds_anyway() {
         .filter_map(|line| line.strip_prefix("# "))
         .filter(|line| {
             line.starts_with("  ")
-                || ["samp:", "media:", "emulation:"].iter().any(|key| line.starts_with(key))
+                || ["family:", "samp:", "media:", "emulation:"].iter().any(|key| line.starts_with(key))
         })
         .map(|line| format!("{line}\n"))
         .collect();
@@ -118,7 +118,7 @@ fn addresses_and_names_are_deterministic() {
     let ar = topology.node(id("ar-1-2"));
     assert_eq!(ar.address(), Some("172.16.0.8".parse().unwrap()));
     let access = ar.access().unwrap();
-    assert_eq!((access.prefix, access.prefix_len), ("10.0.7.0".parse().unwrap(), 24));
+    assert_eq!(access.subnets, [Subnet { prefix: "10.0.7.0".parse().unwrap(), prefix_len: 24 }]);
     assert_eq!(access.position, Some([100.0, 200.0]));
     assert_eq!(topology.node(id("s4")).address(), Some("172.16.0.13".parse().unwrap()));
     assert_eq!(topology.care_of_address(id("mn4"), id("ar-1-2")), "10.0.7.5".parse::<IpAddr>().unwrap());
@@ -178,7 +178,10 @@ links:
     ));
     let id = |name| topology.find(name).unwrap();
     assert_eq!(id("far"), NodeId(9));
-    assert_eq!(topology.node(id("far")).access().unwrap().prefix, "10.0.9.0".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        topology.node(id("far")).access().unwrap().subnets[0].prefix,
+        "10.0.9.0".parse::<IpAddr>().unwrap()
+    );
     assert!(topology.node(id("r1")).access().is_none());
     assert!(matches!(
         topology.node(id("extra")).kind,
@@ -280,7 +283,7 @@ fn bad_structure() {
                 "nodes:",
                 "colour: red\nnodes:",
                 &[
-                    "1:1 unknown field `colour`, expected `name`, `seed`, `grid`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media` or `emulation` | unknown field | ",
+                    "1:1 unknown field `colour`, expected `name`, `seed`, `family`, `grid`, `graph`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media` or `emulation` | unknown field | ",
                 ],
             ),
             (
@@ -753,17 +756,15 @@ fn the_largest_topology_is_resolved() {
     let text = GRID.replace("width: 3", "width: 85").replace("height: 3", "height: 85");
     let topology = good(&text.replace("count: 4", "count: 500"));
     assert_eq!(topology.access_routers().count(), 7225);
-    assert_eq!(topology.nodes[7224].access().unwrap().prefix_len, 23);
-    assert_eq!(topology.nodes[7224].access().unwrap().prefix, "10.56.112.0".parse::<IpAddr>().unwrap());
+    let last = |topology: &Topology| topology.nodes[7224].access().unwrap().subnets.clone();
+    assert_eq!(last(&topology), [Subnet { prefix: "10.56.112.0".parse().unwrap(), prefix_len: 23 }]);
+    let topology = good(&format!("family: ipv6\n{}", text.replace("count: 4", "count: 500")));
+    assert_eq!(last(&topology), [Subnet { prefix: "fd53:414d:50:1c39::".parse().unwrap(), prefix_len: 64 }]);
 }
 
 #[test]
 fn subnets_hold_their_hosts() {
-    let subnet = |prefix: &str, prefix_len| AccessNetwork {
-        prefix: prefix.parse().unwrap(),
-        prefix_len,
-        position: None,
-    };
+    let subnet = |prefix: &str, prefix_len| Subnet { prefix: prefix.parse().unwrap(), prefix_len };
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
     for (prefix, len, host, address, inside) in [
         ("10.0.1.0", 24, 1, "10.0.1.1", true),
@@ -804,10 +805,71 @@ fn addresses_are_located() {
 }
 
 #[test]
+fn each_family_has_its_addresses_and_the_primary_comes_first() {
+    const V4: [&str; 5] = ["172.16.0.2", "172.16.0.3", "10.0.1.0/24", "10.0.1.1", "10.0.1.2"];
+    const V6: [&str; 5] = [
+        "fd53:414d:50::2",
+        "fd53:414d:50::3",
+        "fd53:414d:50:2::/64",
+        "fd53:414d:50:2::1",
+        "fd53:414d:50:2::2",
+    ];
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    for (word, expected) in [("ipv4", &[V4][..]), ("ipv6", &[V6]), ("dual", &[V6, V4])] {
+        let topology = good(&format!("family: {word}\n{GOOD}"));
+        let [ar2, s1, mn1] = [NodeId(1), NodeId(2), NodeId(3)];
+        let column =
+            |number: usize| -> Vec<IpAddr> { expected.iter().map(|texts| ip(texts[number])).collect() };
+        assert_eq!(topology.node(ar2).addresses(), column(0));
+        assert_eq!(topology.node(s1).addresses(), column(1));
+        assert_eq!(topology.node(s1).address(), Some(column(1)[0]));
+        assert_eq!(topology.node(mn1).address(), None);
+        let access = topology.node(ar2).access().unwrap();
+        let subnets = access.subnets.iter().map(Subnet::to_string);
+        assert_eq!(subnets.collect::<Vec<_>>(), expected.iter().map(|texts| texts[2]).collect::<Vec<_>>());
+        assert!(column(3).into_iter().all(|gateway| access.has_gateway(gateway)));
+        assert_eq!(topology.care_of_addresses(mn1, ar2).collect::<Vec<_>>(), column(4));
+        assert_eq!(topology.care_of_address(mn1, ar2), column(4)[0]);
+        for (addresses, place) in [
+            (column(0), (ar2, None)),
+            (column(1), (s1, None)),
+            (column(3), (ar2, None)),
+            (column(4), (mn1, Some(ar2))),
+        ] {
+            assert!(addresses.into_iter().all(|address| topology.locate(address) == Some(place)));
+        }
+
+        // The family can be changed afterwards, and that is the same as if the file had said it.
+        let mut changed = good(GOOD);
+        changed.set_family(topology.family).unwrap();
+        assert_eq!(changed, topology);
+    }
+    assert_eq!(good(GOOD).family, Family::Ipv4);
+    assert!(told(&format!("family: ipv5\n{GOOD}"))[0].contains("`ipv5`"));
+}
+
+#[test]
+fn the_discovery_group_is_one_that_routers_forward() {
+    let group = |text: &str| good(&format!("samp: {{ discovery_group6: \"{text}\" }}\n{GOOD}")).samp;
+    assert_eq!(SampSettings::default().discovery_group6.to_string(), "ff15::5060");
+    let samp = group("ff18::7");
+    let group6: IpAddr = "ff18::7".parse().unwrap();
+    assert_eq!(samp.discovery_group(Family::Ipv6), group6);
+    assert_eq!(samp.discovery_group(Family::Dual), group6);
+    assert_eq!(samp.discovery_group(Family::Ipv4), IpAddr::from([224, 0, 1, 75]));
+    for bad in ["fd00::1", "ff12::1", "ff0f::1", "ff00::1", "224.0.1.75", "x"] {
+        let message = told(&format!("samp: {{ discovery_group6: \"{bad}\" }}\n{GOOD}")).remove(0);
+        assert!(message.contains("not an IPv6 multicast group"), "{bad}: {message}");
+    }
+}
+
+#[test]
 fn a_topology_survives_the_control_socket() {
-    let topology = good(GRID);
-    let text = serde_json::to_string(&topology).unwrap();
-    assert_eq!(serde_json::from_str::<Topology>(&text).unwrap(), topology);
+    for family in ["ipv4", "ipv6", "dual"] {
+        let topology = good(&format!("family: {family}\n{GRID}"));
+        let text = serde_json::to_string(&topology).unwrap();
+        assert_eq!(serde_json::from_str::<Topology>(&text).unwrap(), topology);
+    }
 }
 
 proptest! {

@@ -3,10 +3,10 @@
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
-use samp_model::settings::{MediaSettings, SampSettings};
+use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Role, ToAgent};
+use samp_model::settings::{Family, MediaSettings, SampSettings};
 use samp_model::{Event, Record};
-use samp_sys::multicast::MulticastRouter;
+use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{Batch, Netlink, Route, VethEnd};
 use samp_sys::sysctl;
@@ -88,13 +88,14 @@ impl World {
             netlink.link_index(interface).expect("an answer").expect("an interface");
         }
 
-        let multicast = MulticastRouter::open_in(&router).expect("multicast routing");
+        let multicast = MulticastRouter::open_in(&router, Version::Ipv4).expect("multicast routing");
         multicast.add_interface(0, TO_SERVER).expect("the server's interface");
         for mobile in 0..2 {
             let vif = 1 + mobile as u16;
             multicast.add_interface(vif, access(mobile)).expect("an access interface");
             for place in 0..2 {
-                multicast.add_entry(care_of(mobile, place), GROUP, vif, &[0]).expect("an entry");
+                let source = care_of(mobile, place).into();
+                multicast.add_entry(source, GROUP.into(), vif, &[0]).expect("an entry");
             }
         }
         Self { server, mobiles, _multicast: multicast }
@@ -138,6 +139,7 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
         role: Role::MobileNode {
             address_of_record: format!("sip:mn{mobile}@samp.test"),
             interface: "radio0".into(),
+            family: Family::Ipv4,
             media: MediaSettings::default(),
         },
     }
@@ -157,9 +159,10 @@ pub(crate) fn server_config() -> AgentConfig {
 pub(crate) fn link_up(handoff: u32, mobile: usize, place: usize) -> ToAgent {
     ToAgent::LinkUp(LinkUp {
         handoff,
-        address: care_of(mobile, place).into(),
-        prefix_len: 24,
-        gateway: gateway(mobile, place).into(),
+        addresses: vec![LinkAddress {
+            address: care_of(mobile, place).into(),
+            gateway: gateway(mobile, place).into(),
+        }],
         gateway_mac: mac(access(mobile)),
     })
 }

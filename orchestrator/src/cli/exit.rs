@@ -1,5 +1,6 @@
 //! Exit codes: what a script can tell from how samp-lab ended.
 
+use samp_model::control::Cause;
 use std::process::ExitCode;
 
 /// How a command ends.
@@ -24,6 +25,17 @@ pub enum Exit {
     InvalidMeasurement = 7,
     /// Ctrl-C, SIGTERM or SIGHUP.
     Interrupted = 130,
+}
+
+impl From<Cause> for Exit {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Missing => Exit::Missing,
+            Cause::Conflict => Exit::Conflict,
+            Cause::Exhausted => Exit::Exhausted,
+            Cause::Other => Exit::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

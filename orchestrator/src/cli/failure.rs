@@ -1,6 +1,7 @@
 //! Errors as the user sees them: what is wrong, what to do about it, and the exit code.
 
 use super::exit::Exit;
+use crate::cause::cause_of;
 use crate::client::{ClientError, WatchError};
 use crate::experiment::{RunDirError, RunError};
 use crate::lab::supervisor::LaunchError;
@@ -25,12 +26,16 @@ pub struct Failure {
     /// What is wrong where in the input.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
+    /// What is different from what there is, a line for each thing: `-` for what there is, `+` for what was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub difference: Vec<String>,
 }
 
 impl Failure {
     /// A failure that ends with this code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, diagnostics: Vec::new() }
+        let message = message.into();
+        Self { exit, message, hint: None, diagnostics: Vec::new(), difference: Vec::new() }
     }
 
     /// With advice.
@@ -61,7 +66,7 @@ impl Failure {
             [one] => one.message.clone(),
             many => format!("{} errors in the input", many.len()),
         };
-        Self { exit: Exit::InvalidInput, message, hint: None, diagnostics }
+        Self { diagnostics, ..Self::new(Exit::InvalidInput, message) }
     }
 }
 
@@ -70,8 +75,11 @@ impl From<ClientError> for Failure {
         let failure = Self::from_system(&error);
         match error {
             ClientError::Connect { .. } => failure.hint("`samp-lab ps` tells which labs run".to_owned()),
-            ClientError::Refused { hint, .. } => failure.hint(hint),
-            ClientError::Broken { .. } | ClientError::Unexpected { .. } => failure,
+            ClientError::Refused { hint, cause, .. } => Self { exit: cause.into(), ..failure }.hint(hint),
+            // A lab that does not answer in time is no lack of anything.
+            ClientError::Broken { .. } | ClientError::Unexpected { .. } => {
+                Self { exit: Exit::Failed, ..failure }
+            }
         }
     }
 }
@@ -110,7 +118,7 @@ impl From<RunDirError> for Failure {
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let exit = match error {
-            PlanError::NoNetem => Exit::Missing,
+            PlanError::NoNetem | PlanError::NoIpv6 => Exit::Missing,
             _ => Exit::InvalidInput,
         };
         let hint = error.hint();
@@ -155,25 +163,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// The exit code for an error, by the error number at the bottom of its causes.
 fn system_exit(error: &(dyn Error + 'static)) -> Exit {
-    let mut here = Some(error);
-    while let Some(error) = here {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return match io.kind() {
-                io::ErrorKind::PermissionDenied => Exit::Missing,
-                io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Exit::Exhausted
-                }
-                _ => match io.raw_os_error().map(nix::errno::Errno::from_raw) {
-                    Some(
-                        nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE | nix::errno::Errno::ENOBUFS,
-                    ) => Exit::Exhausted,
-                    _ => Exit::Failed,
-                },
-            };
-        }
-        here = error.source();
-    }
-    Exit::Failed
+    cause_of(error).into()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod typed;
 pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
-pub use self::typed::{Attach, Emulation, Format, Links};
+pub use self::typed::{Attach, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links};
 
 use self::typed::{Typed, TypedCommand};
 use crate::report::Style;
@@ -34,6 +34,26 @@ pub struct Invocation {
 pub enum Command {
     /// Check the machine.
     Doctor,
+    /// List the examples.
+    Examples,
+    /// Write an example.
+    Init {
+        /// Its name.
+        example: String,
+        /// Where to.
+        dir: PathBuf,
+        /// Whether files may be overwritten.
+        force: bool,
+    },
+    /// Print a schema.
+    Schema(FileKind),
+    /// Draw a topology or a lab.
+    Graph {
+        /// A file or a lab.
+        subject: Subject,
+        /// In which language.
+        output: Drawing,
+    },
     /// Check a file.
     Validate(PathBuf),
     /// Show what `up` would create.
@@ -46,6 +66,8 @@ pub enum Command {
         name: Option<String>,
         /// Backends.
         emulation: Emulation,
+        /// Whether another lab of that name has to give way.
+        recreate: bool,
     },
     /// List the labs.
     Ps,
@@ -64,12 +86,29 @@ pub enum Command {
     },
     /// End a lab, or remove what a dead one has left.
     Down(Which),
+    /// End all labs.
+    DownAll,
+    /// Print a shell's completion script.
+    Completions(clap_complete::Shell),
+    /// Print the manual page, or write all.
+    Man(Option<PathBuf>),
     /// Be the supervisor of the lab with this runtime directory.
     Supervisor(PathBuf),
     /// Be a node's agent.
     Agent,
     /// Find out what works inside fresh namespaces, for `doctor`.
     Probe,
+    /// Take the terminal and become a program, for `shell`.
+    Foreground(OsString),
+}
+
+/// What `graph` draws.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A file if there is one, else a lab of this name.
+    Either(String),
+    /// A lab.
+    Lab(Which),
 }
 
 /// What to do with a lab.
@@ -86,8 +125,24 @@ pub enum LabCommand {
         /// Its arguments.
         args: Vec<OsString>,
     },
+    /// Open a shell inside a node.
+    Shell(String),
     /// Print the log of a node or of the supervisor.
-    Logs(Option<String>),
+    Logs {
+        /// The node; none is the supervisor.
+        node: Option<String>,
+        /// Whether to go on.
+        follow: bool,
+    },
+    /// Print the records.
+    Events {
+        /// Whether to go on.
+        follow: bool,
+    },
+    /// Show the ring.
+    Ring,
+    /// Show the messages of a call or of a handoff.
+    Trace(String),
     /// Move a mobile node.
     Handoff {
         /// The mobile node.
@@ -106,6 +161,12 @@ pub enum LabCommand {
     HangUp(Option<String>),
     /// Kill a node's agent.
     Kill(String),
+    /// Stop a node's agent.
+    Pause(String),
+    /// Let a node's agent go on.
+    Resume(String),
+    /// Change or show links.
+    Link(Link),
 }
 
 /// Which lab is meant.
@@ -143,11 +204,20 @@ impl Invocation {
         let lab = |command| Command::Lab(which(None), command);
         let command = match command {
             TypedCommand::Doctor => Command::Doctor,
+            TypedCommand::Init { example: None, .. } => Command::Examples,
+            TypedCommand::Init { example: Some(example), dir, force } => {
+                Command::Init { example, dir, force }
+            }
+            TypedCommand::Schema { kind } => Command::Schema(kind),
+            TypedCommand::Graph { subject, output } => {
+                let subject = subject.map_or_else(|| Subject::Lab(which(None)), Subject::Either);
+                Command::Graph { subject, output }
+            }
             TypedCommand::Validate { file } => Command::Validate(file),
             TypedCommand::Plan { file, emulation }
             | TypedCommand::Up { file, emulation, dry_run: true, .. } => Command::Plan(file, emulation),
-            TypedCommand::Up { file, name, emulation, dry_run: false } => {
-                Command::Up { file, name: name.or(global.lab.clone()), emulation }
+            TypedCommand::Up { file, name, emulation, dry_run: false, recreate } => {
+                Command::Up { file, name: name.or(global.lab.clone()), emulation, recreate }
             }
             TypedCommand::Ps => Command::Ps,
             TypedCommand::Inspect { node } => lab(LabCommand::Inspect(node)),
@@ -156,20 +226,31 @@ impl Invocation {
                 let program = words.next().unwrap_or_default();
                 lab(LabCommand::Exec { node, program, args: words.collect() })
             }
-            TypedCommand::Logs { node } => lab(LabCommand::Logs(node)),
+            TypedCommand::Shell { node } => lab(LabCommand::Shell(node)),
+            TypedCommand::Logs { node, follow } => lab(LabCommand::Logs { node, follow }),
+            TypedCommand::Events { follow } => lab(LabCommand::Events { follow }),
+            TypedCommand::Ring => lab(LabCommand::Ring),
+            TypedCommand::Trace { subject } => lab(LabCommand::Trace(subject)),
             TypedCommand::Handoff { mobile_node, access_router } => {
                 lab(LabCommand::Handoff { mobile_node, access_router })
             }
             TypedCommand::Call { caller, callee } => lab(LabCommand::Call { caller, callee }),
             TypedCommand::Hangup { call } => lab(LabCommand::HangUp(call)),
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
+            TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
+            TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
+            TypedCommand::Link(link) => lab(LabCommand::Link(link)),
             TypedCommand::Run { experiment, out, keep, emulation } => {
                 Command::Run { file: experiment, out, keep, emulation }
             }
-            TypedCommand::Down { name } => Command::Down(which(name)),
+            TypedCommand::Down { all: true, .. } => Command::DownAll,
+            TypedCommand::Down { name, all: false } => Command::Down(which(name)),
+            TypedCommand::Completions { shell } => Command::Completions(shell),
+            TypedCommand::Man { dir } => Command::Man(dir),
             TypedCommand::Supervisor { dir } => Command::Supervisor(dir),
             TypedCommand::Agent => Command::Agent,
             TypedCommand::Probe => Command::Probe,
+            TypedCommand::Foreground { program } => Command::Foreground(program),
         };
         let verbosity = match (global.quiet, global.verbose) {
             (true, _) => Verbosity::Quiet,
@@ -264,13 +345,13 @@ mod tests {
 
     #[test]
     fn a_dry_run_is_a_plan() {
-        let emulation = Emulation { links: Some(Links::Netem), attach: None };
+        let emulation = Emulation { links: Some(Links::Netem), family: Some(Family::Dual), attach: None };
         let plan = Command::Plan("a.yaml".into(), emulation);
-        assert_eq!(command("up --dry-run --links netem a.yaml"), plan);
-        assert_eq!(command("plan a.yaml --links netem"), plan);
+        assert_eq!(command("up --dry-run --links netem --family dual a.yaml"), plan);
+        assert_eq!(command("plan a.yaml --family dual --links netem"), plan);
         assert_eq!(
-            command("up a.yaml --name x --links netem"),
-            Command::Up { file: "a.yaml".into(), name: Some("x".into()), emulation }
+            command("up a.yaml --name x --links netem --family dual"),
+            Command::Up { file: "a.yaml".into(), name: Some("x".into()), emulation, recreate: false }
         );
     }
 
@@ -316,7 +397,7 @@ mod tests {
         use samp_model::settings::{AttachMode, LinkBackend};
         let topology = EmulationSettings { links: LinkBackend::Netem, attach: AttachMode::Move };
         assert_eq!(Emulation::default().over(topology), topology);
-        let typed = Emulation { links: Some(Links::Auto), attach: Some(Attach::Switch) };
+        let typed = Emulation { links: Some(Links::Auto), attach: Some(Attach::Switch), family: None };
         assert_eq!(
             typed.over(topology),
             EmulationSettings { links: LinkBackend::Auto, attach: AttachMode::Switch }

@@ -79,7 +79,8 @@ impl Terminal {
             Verbosity::Verbose => LevelFilter::INFO,
             Verbosity::Debug => LevelFilter::DEBUG,
         };
-        let format = tracing_subscriber::fmt().with_max_level(level).with_ansi(self.color);
+        let format =
+            tracing_subscriber::fmt().with_max_level(level).with_ansi(self.color).log_internal_errors(false);
         // Fails when there is a log already, which is as good.
         let _ = format.with_writer(io::stderr).try_init();
     }
@@ -126,6 +127,14 @@ impl Terminal {
         } else {
             render_all(&failure.diagnostics, self.color) + "\n"
         };
+        for line in &failure.difference {
+            let (start, end) = match (self.color, line.starts_with('-')) {
+                (false, _) => ("", ""),
+                (true, true) => ("\x1b[31m", "\x1b[0m"),
+                (true, false) => ("\x1b[32m", "\x1b[0m"),
+            };
+            text += &format!("{start}{line}{end}\n");
+        }
         if let Some(advice) = &failure.hint {
             text += &format!("{hint}: {advice}\n");
         }

@@ -1,8 +1,10 @@
 //! The command line as it is typed.
 
+use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use samp_model::settings::{AttachMode, LinkBackend};
+use samp_model::settings::{self, AttachMode, LinkBackend};
+use samp_model::units::{Delay, Percent, Rate};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -14,10 +16,12 @@ const STYLES: Styles = Styles::styled()
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid file, 4 privilege or kernel feature missing, 5 conflict, \
-6 out of resources, 7 measurement invalid, 130 interrupted. `exec` passes its command's own code on.
+6 out of resources, 7 measurement invalid, 130 interrupted. `exec` and `shell` pass their command's own code on.
 
 Results go to standard output, progress and errors to standard error; with `--format json` an error is a JSON \
-object on standard output too.";
+object on standard output too.
+
+Every option can also be set in the environment, as SAMP_LAB_FORMAT=json; `--lab` is SAMP_LAB. NO_COLOR is respected.";
 
 /// Real mobile nodes on real links: build a lab from a file, hand off, measure.
 #[derive(Debug, Parser)]
@@ -33,13 +37,20 @@ pub(super) struct Typed {
 #[derive(Debug, Args)]
 pub(super) struct Global {
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", env = "SAMP_LAB_FORMAT")]
     pub(super) format: Format,
     /// Say more; twice for even more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, env = "SAMP_LAB_VERBOSE")]
     pub(super) verbose: u8,
     /// Say nothing but results and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        env = "SAMP_LAB_QUIET",
+        value_parser = FalseyValueParser::new()
+    )]
     pub(super) quiet: bool,
     /// The lab that is meant, when more than one runs
     #[arg(long, global = true, value_name = "NAME", env = "SAMP_LAB")]
@@ -52,7 +63,7 @@ pub enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs: one JSON document
+    /// For programs: one JSON document, or a line of JSON for each piece of news where there is no end
     Json,
 }
 
@@ -60,6 +71,23 @@ pub enum Format {
 pub(super) enum TypedCommand {
     /// Check whether labs can run on this machine, and what to do where they cannot
     Doctor,
+    /// Write an example, with all files that it needs; without a name, list the examples
+    Init {
+        /// The example
+        example: Option<String>,
+        /// Write into this directory
+        #[arg(long, value_name = "DIR", default_value = ".", env = "SAMP_LAB_DIR")]
+        dir: PathBuf,
+        /// Overwrite files that exist and differ
+        #[arg(long, env = "SAMP_LAB_FORCE", value_parser = FalseyValueParser::new())]
+        force: bool,
+    },
+    /// Print the JSON Schema of a kind of file
+    Schema {
+        /// The kind
+        #[arg(value_enum, default_value_t)]
+        kind: FileKind,
+    },
     /// Check a topology or experiment file
     Validate {
         /// The file
@@ -72,18 +100,32 @@ pub(super) enum TypedCommand {
         #[command(flatten)]
         emulation: Emulation,
     },
+    /// Draw a topology, or a lab as it is
+    Graph {
+        /// A topology file or a lab's name; none is the lab that `--lab` names or that runs
+        #[arg(value_name = "FILE|LAB")]
+        subject: Option<String>,
+        /// The language of the drawing
+        #[arg(long, value_enum, default_value_t, value_name = "LANGUAGE", env = "SAMP_LAB_OUTPUT")]
+        output: Drawing,
+    },
     /// Bring up a lab and return when every mobile node is registered
+    ///
+    /// When the lab runs already, nothing changes. When it was built from something else, the difference is shown.
     Up {
         /// The topology file
         file: PathBuf,
         /// The lab's name, instead of the topology's
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", env = "SAMP_LAB_NAME")]
         name: Option<String>,
         #[command(flatten)]
         emulation: Emulation,
         /// Create nothing, show the plan
-        #[arg(long)]
+        #[arg(long, env = "SAMP_LAB_DRY_RUN", value_parser = FalseyValueParser::new())]
         dry_run: bool,
+        /// End a lab of this name that was built from something else, and bring up this one instead
+        #[arg(long, env = "SAMP_LAB_RECREATE", value_parser = FalseyValueParser::new())]
+        recreate: bool,
     },
     /// List the labs that run
     Ps,
@@ -100,10 +142,32 @@ pub(super) enum TypedCommand {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// Open a shell inside a node
+    Shell {
+        /// The node
+        node: String,
+    },
     /// Print the log of a node's agent, or of the supervisor
     Logs {
         /// The node
         node: Option<String>,
+        /// Go on with what is added, until the lab ends
+        #[arg(short, long, env = "SAMP_LAB_FOLLOW", value_parser = FalseyValueParser::new())]
+        follow: bool,
+    },
+    /// Print all that has happened, as JSON lines: the lab as it is first, then every record
+    Events {
+        /// Go on with what happens, until the lab ends
+        #[arg(short, long, env = "SAMP_LAB_FOLLOW", value_parser = FalseyValueParser::new())]
+        follow: bool,
+    },
+    /// Show the servers' ring: who follows whom, and who holds how many bindings
+    Ring,
+    /// Show the messages of a call or of a handoff as a ladder diagram
+    Trace {
+        /// A call, as `call` named it, or a handoff, as mn1/3; a mobile node alone is its latest handoff
+        #[arg(value_name = "CALL|HANDOFF")]
+        subject: String,
     },
     /// Move a mobile node to another access router and show what took how long
     Handoff {
@@ -129,23 +193,52 @@ pub(super) enum TypedCommand {
         /// The node
         node: String,
     },
+    /// Stop a node's agent: it neither hears nor says anything, but keeps its state
+    Pause {
+        /// The node
+        node: String,
+    },
+    /// Let a node's agent go on
+    Resume {
+        /// The node
+        node: String,
+    },
+    /// Change a wired link, or show how links are
+    ///
+    /// `down` sets the interfaces at both ends down, so what is on the way is lost and the nodes notice; `up` sets
+    /// them up again. Routes never change: what would pass a link that is down is lost.
+    Link(Link),
     /// Run an experiment in a lab of its own and report
     Run {
         /// The experiment file
         experiment: PathBuf,
         /// Write the results here, a directory that does not exist yet, instead of into `runs`
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", env = "SAMP_LAB_OUT")]
         out: Option<PathBuf>,
         /// Leave the lab running
-        #[arg(long)]
+        #[arg(long, env = "SAMP_LAB_KEEP", value_parser = FalseyValueParser::new())]
         keep: bool,
         #[command(flatten)]
         emulation: Emulation,
     },
-    /// End a lab
+    /// End a lab, or remove what a crashed one has left
     Down {
         /// The lab
         name: Option<String>,
+        /// End all labs of this user
+        #[arg(long, conflicts_with = "name", env = "SAMP_LAB_ALL", value_parser = FalseyValueParser::new())]
+        all: bool,
+    },
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write it and those of all commands
+    Man {
+        /// Write the pages into this directory
+        dir: Option<PathBuf>,
     },
     #[command(name = "__supervisor", hide = true)]
     Supervisor { dir: PathBuf },
@@ -153,17 +246,93 @@ pub(super) enum TypedCommand {
     Agent,
     #[command(name = "__probe", hide = true)]
     Probe,
+    #[command(name = "__foreground", hide = true)]
+    Foreground { program: OsString },
 }
 
-/// Backends, instead of the topology's choice.
+/// The options of `link`, which make no sense for a link that goes down or comes up.
+const QUALITY: [&str; 6] = ["delay", "loss", "rate", "reverse_delay", "reverse_loss", "reverse_rate"];
+
+/// What is to become of a link.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub struct Link {
+    /// The link's ends, as ar1--ar2; none shows all links
+    #[arg(value_name = "A--B", value_parser = ends)]
+    pub link: Option<[String; 2]>,
+    /// Whether it goes down or comes up
+    #[arg(value_enum, requires = "link", conflicts_with_all = QUALITY)]
+    pub state: Option<LinkState>,
+    /// One-way delay in both directions, as 5ms
+    #[arg(long, value_name = "DELAY", requires = "link", env = "SAMP_LAB_DELAY")]
+    pub delay: Option<Delay>,
+    /// Loss in both directions, as 0.1%
+    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_LOSS")]
+    pub loss: Option<Percent>,
+    /// Rate in both directions, as 100mbit
+    #[arg(long, value_name = "RATE", requires = "link", env = "SAMP_LAB_RATE")]
+    pub rate: Option<Rate>,
+    /// One-way delay from B to A
+    #[arg(long, value_name = "DELAY", requires = "link", env = "SAMP_LAB_REVERSE_DELAY")]
+    pub reverse_delay: Option<Delay>,
+    /// Loss from B to A
+    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_REVERSE_LOSS")]
+    pub reverse_loss: Option<Percent>,
+    /// Rate from B to A
+    #[arg(long, value_name = "RATE", requires = "link", env = "SAMP_LAB_REVERSE_RATE")]
+    pub reverse_rate: Option<Rate>,
+}
+
+/// Whether a link works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinkState {
+    /// Nothing passes
+    Down,
+    /// It works again
+    Up,
+}
+
+/// A kind of input file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FileKind {
+    /// What a lab is built from
+    #[default]
+    Topology,
+    /// What happens in it
+    Experiment,
+}
+
+/// A language for drawings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Drawing {
+    /// Graphviz
+    #[default]
+    Dot,
+    /// Mermaid, which Markdown viewers draw
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// The two nodes in the name of a link.
+fn ends(text: &str) -> Result<[String; 2], String> {
+    match text.split_once("--") {
+        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok([a.to_owned(), b.to_owned()]),
+        _ => Err("write a link as its two ends, as ar1--ar2".to_owned()),
+    }
+}
+
+/// Backends and addresses, instead of the topology's choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct Emulation {
     /// Who makes the delay of wired links
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_enum, value_name = "BACKEND", env = "SAMP_LAB_LINKS")]
     pub links: Option<Links>,
     /// How handoffs are done
-    #[arg(long, value_enum, value_name = "MODE")]
+    #[arg(long, value_enum, value_name = "MODE", env = "SAMP_LAB_ATTACH")]
     pub attach: Option<Attach>,
+    /// Which addresses the nodes have
+    #[arg(long, value_enum, value_name = "FAMILY", env = "SAMP_LAB_FAMILY")]
+    pub family: Option<Family>,
 }
 
 /// Who makes the delay of wired links.
@@ -186,6 +355,27 @@ pub enum Attach {
     Switch,
     /// The interface itself moves
     Move,
+}
+
+/// Which addresses the nodes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4 only
+    Ipv4,
+    /// IPv6 only
+    Ipv6,
+    /// Both; SIP and media use IPv6
+    Dual,
+}
+
+impl From<Family> for settings::Family {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::Ipv4,
+            Family::Ipv6 => Self::Ipv6,
+            Family::Dual => Self::Dual,
+        }
+    }
 }
 
 impl From<Links> for LinkBackend {

@@ -6,7 +6,7 @@ pub use self::watch::{Interrupter, Watch, WatchError};
 
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Record;
-use samp_model::control::{LabStatus, Request, Response};
+use samp_model::control::{Cause, LabStatus, Request, Response};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -46,6 +46,8 @@ pub enum ClientError {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// What kind of failure it is.
+        cause: Cause,
     },
     /// The supervisor said something else than the protocol allows.
     #[error("lab `{lab}` gave an unexpected answer")]
@@ -144,7 +146,9 @@ impl Client {
             return Err(self.broken(io::ErrorKind::UnexpectedEof.into()));
         }
         match serde_json::from_slice(&line) {
-            Ok(Response::Error { message, hint }) => Err(ClientError::Refused { message, hint }),
+            Ok(Response::Error { message, hint, cause }) => {
+                Err(ClientError::Refused { message, hint, cause })
+            }
             Ok(response) => Ok(response),
             Err(_) => Err(self.unexpected()),
         }
@@ -246,11 +250,14 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_hint() {
-        let refusal = Response::Error { message: "no".into(), hint: Some("yes".into()) };
+        let refusal =
+            Response::Error { message: "no".into(), hint: Some("yes".into()), cause: Cause::Conflict };
         let (fake, client) = Fake::new("refusal", vec![said(&refusal)], true);
         let request = Request::Kill { node: "s1".into() };
-        let Err(ClientError::Refused { message, hint }) = client.ask(&request) else { panic!("refused") };
-        assert_eq!((message.as_str(), hint.as_deref()), ("no", Some("yes")));
+        let Err(ClientError::Refused { message, hint, cause }) = client.ask(&request) else {
+            panic!("refused")
+        };
+        assert_eq!((message.as_str(), hint.as_deref(), cause), ("no", Some("yes"), Cause::Conflict));
         assert_eq!(fake.end(), request);
     }
 

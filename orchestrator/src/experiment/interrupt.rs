@@ -2,6 +2,7 @@
 
 use crate::client::Interrupter;
 use nix::sys::signal::Signal;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +10,20 @@ use std::thread;
 use tokio::signal::unix::{self, SignalKind, signal};
 
 /// Catches the signals that ask a process to end, for as long as the process lives.
-#[derive(Debug)]
 pub struct Interrupt {
+    code: i32,
     reaction: Arc<Mutex<Reaction>>,
 }
 
-#[derive(Debug)]
 enum Reaction {
-    /// Ends the process with this code: a lab that is coming up notices and ends, too.
+    /// Ends the process with this code.
     Exit(i32),
+    /// Does this first.
+    ExitAfter(i32, Box<dyn FnOnce() + Send>),
     /// Ends what is waited for, so that the run can be ended in order.
     Interrupt(Interrupter),
+    /// None: what was to be done is done.
+    Nothing,
 }
 
 impl Interrupt {
@@ -49,20 +53,49 @@ impl Interrupt {
                         _ = received(&mut hangs_up) => {}
                     }
                     // The reaction stays the same until it is done, so that a run cannot begin meanwhile.
-                    let reaction = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut reaction = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     match &*reaction {
                         Reaction::Exit(code) => std::process::exit(*code),
                         Reaction::Interrupt(interrupter) => interrupter.interrupt(),
+                        Reaction::Nothing => {}
+                        Reaction::ExitAfter(..) => {
+                            if let Reaction::ExitAfter(code, first) =
+                                std::mem::replace(&mut *reaction, Reaction::Nothing)
+                            {
+                                first();
+                                std::process::exit(code);
+                            }
+                        }
                     }
                 }
             });
         });
-        Ok(Self { reaction })
+        Ok(Self { code, reaction })
+    }
+
+    /// From now on a signal does this before the process ends.
+    pub fn first(&self, deed: impl FnOnce() + Send + 'static) {
+        self.set(Reaction::ExitAfter(self.code, Box::new(deed)));
+    }
+
+    /// From now on a signal has no effect. When one is being reacted to, this does not return.
+    pub fn disarm(&self) {
+        self.set(Reaction::Nothing);
     }
 
     /// From now on a signal ends the watch.
     pub fn pass_to(&self, interrupter: Interrupter) {
-        *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) = Reaction::Interrupt(interrupter);
+        self.set(Reaction::Interrupt(interrupter));
+    }
+
+    fn set(&self, reaction: Reaction) {
+        *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) = reaction;
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupt")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a run's figures come from: program, machine, inputs, and how busy the machine was.
 
-use samp_model::settings::EmulationSettings;
+use samp_model::settings::{EmulationSettings, Family};
 use serde::{Serialize, Serializer};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub struct Provenance {
     pub seed: u64,
     /// Backends that ran; never `auto`.
     pub emulation: EmulationSettings,
+    /// Which addresses the nodes had.
+    pub family: Family,
     /// The files that were read.
     pub inputs: Vec<Input>,
     /// Before the lab came up.
@@ -69,7 +71,12 @@ impl Provenance {
     ///
     /// # Errors
     /// An input cannot be read any more, or the kernel's release cannot be found out.
-    pub fn begin(seed: u64, emulation: EmulationSettings, inputs: &[&Path]) -> io::Result<Self> {
+    pub fn begin(
+        seed: u64,
+        emulation: EmulationSettings,
+        family: Family,
+        inputs: &[&Path],
+    ) -> io::Result<Self> {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             revision: REVISION,
@@ -79,6 +86,7 @@ impl Provenance {
             cpus: std::thread::available_parallelism()?.get(),
             seed,
             emulation,
+            family,
             inputs: inputs.iter().map(|path| Input::read(path)).collect::<io::Result<_>>()?,
             before: Load::now(),
             after: None,

@@ -1,6 +1,7 @@
 //! The agents: one process a server or mobile node, in its namespace, at the end of a socket pair.
 
 use super::apply::Network;
+use crate::cause::cause_of;
 use crate::plan::AgentPlan;
 use crate::runtime_dir::RuntimeDir;
 use nix::errno::Errno;
@@ -8,13 +9,13 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use samp_model::agent::{FromAgent, ToAgent};
-use samp_model::control::AgentState;
+use samp_model::control::{AgentState, Cause};
 use samp_model::topology::NodeId;
 use samp_sys::process::{Isolated, spawn_in};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,19 +26,25 @@ use tokio::sync::mpsc;
 /// The hidden sub-command that an agent's process runs.
 pub const AGENT_COMMAND: &str = "__agent";
 
+/// Exit code of an agent that lacks memory, descriptors or the like.
+const EXHAUSTED: u8 = 6;
+
 /// The longest packet between supervisor and agent, in bytes.
 const PACKET_MAX: usize = 64 * 1024;
 
 /// Runs an agent whose control socket is its standard input, as the supervisor starts it; to be called by the
 /// sub-command [`AGENT_COMMAND`].
 pub fn run_agent() -> ExitCode {
-    let end = io::stdin().as_fd().try_clone_to_owned().map_err(anyhow::Error::from).and_then(samp_node::run);
-    match end {
+    let control = || Ok(io::stdin().as_fd().try_clone_to_owned()?);
+    match samp_node::leave_root().and_then(|()| control()).and_then(samp_node::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error is the node's log.
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
+            // Standard error is the node's log; where the disk is full, the exit code still tells.
+            let _ = writeln!(io::stderr(), "{error:#}");
+            match cause_of(error.as_ref()) {
+                Cause::Exhausted => ExitCode::from(EXHAUSTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -86,6 +93,8 @@ pub(super) struct Death {
     pub(super) how: String,
     /// What its log says last, when it ended by itself.
     pub(super) last_words: Option<String>,
+    /// What kind of failure it is.
+    pub(super) cause: Cause,
 }
 
 impl Agents {
@@ -150,13 +159,29 @@ impl Agents {
         Ok(())
     }
 
+    /// Stops an agent, or lets it go on.
+    pub(super) fn pause(&mut self, node: NodeId, pause: bool) -> Result<(), TellError> {
+        let agent = self.agents.get_mut(&node).ok_or(TellError::None)?;
+        let (signal, state) = match (agent.state, pause) {
+            (AgentState::Dead, _) => return Err(TellError::Dead),
+            (AgentState::Paused, true) | (AgentState::Starting | AgentState::Running, false) => return Ok(()),
+            (_, true) => (Signal::SIGSTOP, AgentState::Paused),
+            (_, false) => (Signal::SIGCONT, AgentState::Running),
+        };
+        agent.process.signal(signal).map_err(TellError::Socket)?;
+        agent.state = state;
+        Ok(())
+    }
+
     /// Reaps whoever has ended: agents, and as process 1 also strangers that `exec` left behind.
     pub(super) fn reap(&mut self) -> Vec<Death> {
         let mut deaths = Vec::new();
         loop {
-            let (pid, how, by_itself) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("ended with exit code {code}"), true),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}"), false),
+            let (pid, how, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    (pid, format!("ended with exit code {code}"), Some(code))
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}"), None),
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return deaths,
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(error) => {
@@ -167,8 +192,10 @@ impl Agents {
             let found = self.agents.iter_mut().find(|(_, agent)| agent.process.pid == pid.as_raw());
             if let Some((&node, agent)) = found {
                 agent.state = AgentState::Dead;
-                let last_words = Some(&agent.log).filter(|_| by_itself).and_then(|log| last_words(log));
-                deaths.push(Death { node, how, last_words });
+                let last_words = code.and_then(|_| last_words(&agent.log));
+                let exhausted = code == Some(EXHAUSTED.into());
+                let cause = if exhausted { Cause::Exhausted } else { Cause::Other };
+                deaths.push(Death { node, how, last_words, cause });
             }
         }
     }
@@ -200,15 +227,8 @@ fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
     if packet.len() > PACKET_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
     }
-    match socket.try_send(&packet) {
-        // Readiness is not known before the first look at it.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            nix::sys::socket::send(socket.as_raw_fd(), &packet, flags)?;
-            Ok(())
-        }
-        result => result.map(drop),
-    }
+    nix::sys::socket::send(socket.as_raw_fd(), &packet, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
 }
 
 /// Passes on what an agent says until it hangs up.

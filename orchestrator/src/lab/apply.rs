@@ -112,8 +112,7 @@ fn prepare(namespace: &Namespace, plan: &NamespacePlan) -> io::Result<Netlink> {
     for sysctl in &plan.sysctls {
         match samp_sys::sysctl::write(sysctl.path, sysctl.value) {
             // A kernel without IPv6 has nothing to switch off.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && sysctl.path.starts_with("net/ipv6/") => {
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && sysctl.is_ipv6_off() => {}
             result => result?,
         }
     }
@@ -150,7 +149,9 @@ fn create_links(
         apply_batch(plan, netlinks, number, batch)?;
         step()?;
     }
-    for number in 0..plan.namespaces.len() {
+    // The wire first: an interface whose peer is up passes packets at once when it comes up itself, the other way
+    // round when the kernel gets to it, which may be a second later. The delay line does not care.
+    for number in (0..plan.namespaces.len()).rev() {
         apply_batch(plan, netlinks, number, configuration(&plan.namespaces[number]))?;
         step()?;
     }
@@ -224,7 +225,7 @@ const NO_QUEUE: u32 = 1_000_000;
 const FRAME_BITS: u64 = 1514 * 8;
 
 /// netem's limit counts the packets in flight, too.
-fn netem_settings(plan: &NetemPlan) -> Netem {
+pub(super) fn netem_settings(plan: &NetemPlan) -> Netem {
     let quality = &plan.quality;
     let limit = quality.rate.map_or(NO_QUEUE, |rate| {
         let in_flight = quality.one_way_delay.as_secs_f64() * rate as f64 / FRAME_BITS as f64;

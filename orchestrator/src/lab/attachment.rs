@@ -10,16 +10,13 @@ use super::multicast::Multicast;
 use crate::plan::{MovingInterface, Plan};
 use samp_emulation::DelayLine;
 use samp_model::Time;
-use samp_model::agent::LinkUp;
+use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
 use samp_model::topology::{NodeId, Topology};
 use samp_sys::netlink::{self, Batch, Route};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// Bits of a care-of address's own prefix.
-const HOST: u8 = 32;
 
 /// Where the mobile nodes are.
 #[derive(Debug)]
@@ -38,14 +35,14 @@ struct MobileNode {
 }
 
 /// An attachment of one mobile node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     /// The access router.
     node: NodeId,
     /// Its position in [`Plan::access_routers`].
     router: usize,
-    /// The care-of address there.
-    address: IpAddr,
+    /// The care-of addresses there, the primary first.
+    addresses: Vec<IpAddr>,
 }
 
 /// What an attachment changes.
@@ -75,9 +72,9 @@ pub(super) struct Handoff {
 /// Why an attachment was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttachError {
-    #[error("`{0}` is no mobile node")]
+    #[error("`{0}` is not a mobile node")]
     NotMobile(String),
-    #[error("`{0}` is no access router")]
+    #[error("`{0}` is not an access router")]
     NoAccess(String),
     #[error("`{mobile_node}` is already attached to `{access_router}`")]
     AlreadyThere { mobile_node: String, access_router: String },
@@ -120,7 +117,7 @@ impl Air {
 
     /// The access router that a mobile node is attached to.
     pub(super) fn attached_to(&self, plan: &Plan, mobile_node: NodeId) -> Option<NodeId> {
-        self.mobile_nodes[plan.mobile_node(mobile_node)?].at.map(|place| place.node)
+        self.mobile_nodes[plan.mobile_node(mobile_node)?].at.as_ref().map(|place| place.node)
     }
 
     /// Attaches a mobile node to an access router.
@@ -140,41 +137,41 @@ impl Air {
         let router = plan.access_router(access_router);
         let router = router.ok_or_else(|| AttachError::NoAccess(name(access_router)))?;
         let state = &mut self.mobile_nodes[radio];
-        let old = state.at;
-        if old.is_some_and(|old| old.node == access_router) {
+        let old = state.at.clone();
+        if old.as_ref().is_some_and(|old| old.node == access_router) {
             let (mobile_node, access_router) = (name(mobile_node), name(access_router));
             return Err(AttachError::AlreadyThere { mobile_node, access_router });
         }
 
-        let address = topology.care_of_address(mobile_node, access_router);
-        let place = Place { node: access_router, router, address };
+        let addresses = topology.care_of_addresses(mobile_node, access_router).collect();
+        let place = Place { node: access_router, router, addresses };
         let made = match &plan.mobile_nodes[radio].moving {
-            None => ground.switch(radio, place),
-            Some(moving) => ground.carry(radio, moving, place, state),
+            None => ground.switch(radio, &place),
+            Some(moving) => ground.carry(radio, moving, &place, state),
         };
         let made = made.map_err(|source| {
             let (mobile_node, access_router) = (name(mobile_node), name(access_router));
             AttachError::Failed { mobile_node, access_router, source }
         })?;
 
-        state.at = Some(place);
-        let handoff = state.next;
-        state.next += 1;
-        if let IpAddr::V4(address) = address {
-            ground.multicast.add_source(address, router, made.vif);
-        }
-        let access = &plan.access_routers[router];
+        let subnets = &plan.access_routers[router].subnets;
+        let addresses = place.addresses.iter().zip(subnets);
         let link = LinkUp {
-            handoff,
-            address,
-            prefix_len: access.prefix_len,
-            gateway: access.gateway,
+            handoff: state.next,
+            addresses: addresses
+                .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
+                .collect(),
             gateway_mac: made.gateway_mac,
         };
+        if let Some(&primary) = place.addresses.first() {
+            ground.multicast.add_source(primary, router, made.vif);
+        }
+        state.at = Some(place);
+        state.next += 1;
         let called = Time::from_nanos(made.attached.as_nanos().saturating_sub(made.cost.as_nanos() as u64));
         Ok(Handoff {
             link,
-            detached: old.map(|old| (called, old.node)),
+            detached: old.as_ref().map(|old| (called, old.node)),
             attached: made.attached,
             cost: made.cost,
             frames_dropped: made.frames_dropped,
@@ -186,18 +183,20 @@ impl Air {
 impl Ground<'_> {
     /// Removes what routers still know of the old care-of address.
     pub(super) fn clean_up(&mut self, handoff: &Handoff) {
-        if let Some(old) = handoff.old {
+        if let Some(old) = &handoff.old {
             self.leave(old);
         }
     }
 
     /// Mode `switch`: one write to the attachment table, once the new access router knows the node.
-    fn switch(&mut self, radio: usize, new: Place) -> Result<Made, Cause> {
+    fn switch(&mut self, radio: usize, new: &Place) -> Result<Made, Cause> {
         let Network { netlinks, line, .. } = &mut *self.network;
         let line = line.as_ref().ok_or(Cause::NoAir)?;
         let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
         let mut batch = Batch::default();
-        batch.add_neighbour(access.index, new.address, self.plan.mobile_nodes[radio].mac.0);
+        for &address in &new.addresses {
+            batch.add_neighbour(access.index, address, self.plan.mobile_nodes[radio].mac.0);
+        }
         netlinks[new.node.0].apply(batch)?;
         let attachment = line.attach(radio, Some(new.router));
         Ok(Made {
@@ -214,7 +213,7 @@ impl Ground<'_> {
         &mut self,
         radio: usize,
         moving: &MovingInterface,
-        new: Place,
+        new: &Place,
         state: &mut MobileNode,
     ) -> Result<Made, Cause> {
         let detachment = line(self.network)?.detach(radio);
@@ -235,19 +234,21 @@ impl Ground<'_> {
         }
         // From here on a failure leaves the node unattached.
         if let Some(old) = state.at.take() {
-            self.leave(old);
+            self.leave(&old);
         }
 
         let mut batch = Batch::default();
         batch.set_up(moving.index);
-        batch.add_neighbour(moving.index, new.address, self.plan.mobile_nodes[radio].mac.0);
-        batch.replace_route(&Route {
-            destination: (new.address, HOST),
-            via: None,
-            index: moving.index,
-            source: Some(self.plan.access_routers[new.router].gateway),
-            onlink: false,
-        });
+        for (&address, subnet) in new.addresses.iter().zip(&self.plan.access_routers[new.router].subnets) {
+            batch.add_neighbour(moving.index, address, self.plan.mobile_nodes[radio].mac.0);
+            batch.replace_route(&Route {
+                destination: (address, if address.is_ipv4() { 32 } else { 128 }),
+                via: None,
+                index: moving.index,
+                source: Some(subnet.gateway()),
+                onlink: false,
+            });
+        }
         self.network.netlinks[new.node.0].apply(batch)?;
         let vif = match state.interface_at.1 {
             Some(vif) => vif,
@@ -267,15 +268,17 @@ impl Ground<'_> {
     }
 
     /// What hung on an interface that has moved away is gone with it; the rest goes here.
-    fn leave(&mut self, old: Place) {
-        if let IpAddr::V4(address) = old.address {
-            self.multicast.remove_source(self.plan, address);
+    fn leave(&mut self, old: &Place) {
+        if let Some(&primary) = old.addresses.first() {
+            self.multicast.remove_source(self.plan, primary);
         }
         let Some(access) = self.plan.access_routers[old.router].access else { return };
         let mut batch = Batch::default();
-        batch.delete_neighbour(access.index, old.address);
+        for &address in &old.addresses {
+            batch.delete_neighbour(access.index, address);
+        }
         if let Err(error) = self.network.netlinks[old.node.0].apply(batch) {
-            tracing::warn!(%error, address = %old.address, "cannot delete a neighbour entry");
+            tracing::warn!(%error, addresses = ?old.addresses, "cannot delete neighbour entries");
         }
     }
 }

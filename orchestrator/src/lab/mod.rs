@@ -16,8 +16,12 @@ pub mod supervisor;
 
 mod attachment;
 mod control;
+mod links;
 mod multicast;
 mod records;
 mod ring;
 mod startup;
 mod state;
+
+#[cfg(test)]
+mod tests;

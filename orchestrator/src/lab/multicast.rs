@@ -3,12 +3,12 @@
 //! The kernel asks when it meets a new source; the answer is the whole tree at once, so that it asks only once.
 
 use super::apply::Network;
-use crate::plan::{DISCOVERY_GROUP, MAX_VIFS, Plan, TreeEntry};
+use crate::plan::{MAX_VIFS, Plan, TreeEntry};
 use samp_model::topology::NodeId;
-use samp_sys::multicast::{Miss, MulticastRouter};
+use samp_sys::multicast::{Miss, MulticastRouter, Version};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 #[derive(Default)]
 pub(super) struct Multicast {
     routers: BTreeMap<NodeId, Router>,
-    sources: HashMap<Ipv4Addr, Source>,
+    sources: HashMap<IpAddr, Source>,
 }
 
 struct Router {
@@ -57,6 +57,7 @@ impl Multicast {
         missed: &mpsc::Sender<Missed>,
     ) -> Result<Self, MulticastError> {
         let mut multicast = Self::default();
+        let version = if plan.discovery_group.is_ipv4() { Version::Ipv4 } else { Version::Ipv6 };
         for (number, namespace) in plan.namespaces.iter().enumerate() {
             // Only routers' interfaces have numbers; a router without a link has nothing to forward.
             if namespace.interfaces.iter().all(|interface| interface.vif.is_none()) {
@@ -67,7 +68,7 @@ impl Multicast {
                 let router = namespace.name.clone();
                 move |source| MulticastError { attempt, router, source }
             };
-            let socket = MulticastRouter::open_in(network.namespace(node));
+            let socket = MulticastRouter::open_in(network.namespace(node), version);
             let socket = Arc::new(socket.map_err(failed("open multicast routing"))?);
             let mut vifs = [false; MAX_VIFS];
             for (vif, index) in namespace.interfaces.iter().filter_map(|i| Some((i.vif?, i.index))) {
@@ -106,16 +107,16 @@ impl Multicast {
     }
 
     /// A care-of address is in use from now on: behind the access router of this tree, at this interface.
-    pub(super) fn add_source(&mut self, address: Ipv4Addr, tree: usize, vif: u16) {
+    pub(super) fn add_source(&mut self, address: IpAddr, tree: usize, vif: u16) {
         self.sources.insert(address, Source { tree, vif, installed: false });
     }
 
     /// A care-of address is out of use: no router knows it any more, or it would be dropped where it comes next.
-    pub(super) fn remove_source(&mut self, plan: &Plan, address: Ipv4Addr) {
+    pub(super) fn remove_source(&mut self, plan: &Plan, address: IpAddr) {
         let Some(source) = self.sources.remove(&address).filter(|source| source.installed) else { return };
         for TreeEntry { router, .. } in &plan.multicast[source.tree].entries {
             let Some(found) = self.routers.get(router) else { continue };
-            if let Err(error) = found.socket.delete_entry(address, DISCOVERY_GROUP) {
+            if let Err(error) = found.socket.delete_entry(address, plan.discovery_group) {
                 tracing::warn!(router = router.0, %address, %error, "cannot delete a multicast entry");
             }
         }
@@ -123,7 +124,7 @@ impl Multicast {
 
     /// Answers a kernel's question. Who is not attached, or speaks to another group, is not forwarded.
     pub(super) fn answer(&mut self, plan: &Plan, (asker, miss): Missed) {
-        if miss.group != DISCOVERY_GROUP {
+        if miss.group != plan.discovery_group {
             return tracing::debug!(router = asker.0, ?miss, "nobody listens to this group");
         }
         let Some(source) = self.sources.get_mut(&miss.source) else {

@@ -60,6 +60,11 @@ impl RecordLog {
         self.written.send_replace(written);
     }
 
+    /// How many records there have been.
+    pub(super) fn written(&self) -> u64 {
+        *self.written.borrow()
+    }
+
     /// A reader that begins with the first record there ever was.
     pub(super) fn reader(&self) -> Result<Reader, Discarded> {
         if lock(&self.lines).first > 0 {

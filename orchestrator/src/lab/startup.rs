@@ -3,12 +3,14 @@
 use super::agents::Death;
 use super::ring::{Place, Ring};
 use super::state::{Lab, chain};
+use crate::cause::cause_of;
 use samp_model::agent::FromAgent;
-use samp_model::control::{Progress, Stage};
+use samp_model::control::{Cause, Progress, Stage};
 use samp_model::record::RegistrationScope;
 use samp_model::topology::NodeId;
 use samp_model::{Event, Record};
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,6 +41,22 @@ pub(super) struct Startup {
 pub(super) struct Failure {
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    pub(super) cause: Cause,
+}
+
+impl Failure {
+    /// That `attempt` failed; an empty one is told by the error itself.
+    pub(super) fn new(attempt: &str, error: &(dyn Error + 'static)) -> Self {
+        let text = chain(error);
+        let message = if attempt.is_empty() { text } else { format!("{attempt}: {text}") };
+        Self { message, hint: None, cause: cause_of(error) }
+    }
+}
+
+impl From<Failure> for Progress {
+    fn from(Failure { message, hint, cause }: Failure) -> Self {
+        Progress::Failed { message, hint, cause }
+    }
 }
 
 impl Startup {
@@ -92,7 +110,7 @@ impl Startup {
             message = format!("{message}: {words}");
         }
         let log = lab.agents.log(death.node);
-        Failure { message, hint: log.map(|log| format!("its log is {}", log.display())) }
+        Failure { message, hint: log.map(|log| format!("its log is {}", log.display())), cause: death.cause }
     }
 
     /// The deadline has passed.
@@ -115,7 +133,8 @@ impl Startup {
             self.total,
             names.join(", ")
         );
-        Failure { message, hint: Some(format!("their logs are in {}", lab.dir.logs().display())) }
+        let hint = format!("their logs are in {}", lab.dir.logs().display());
+        Failure { message, hint: Some(hint), cause: Cause::Other }
     }
 
     /// Goes on to whichever stage still has to wait.
@@ -166,6 +185,6 @@ fn attach_all(lab: &mut Lab) -> Result<(), Failure> {
     let starts: Vec<_> = lab.plan.mobile_nodes.iter().map(|node| (node.node, node.start)).collect();
     starts.into_iter().try_for_each(|(mobile_node, start)| match lab.attach(mobile_node, start) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure { message: chain(&error), hint: None }),
+        Err(error) => Err(Failure::new("", &error)),
     })
 }

@@ -4,12 +4,14 @@ use super::agents::{Agents, TellError};
 use super::apply::Network;
 use super::attachment::{Air, AttachError, Ground};
 use super::control::Answer;
+use super::links::{LinkError, Links};
 use super::multicast::Multicast;
 use super::records::RecordLog;
+use crate::cause::cause_of;
 use crate::plan::Plan;
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
-use samp_model::control::{LabStatus, NodeStatus, Request, Response};
+use samp_model::control::{Cause, LabStatus, LinkChange, LinkStatus, NodeStatus, Request, Response};
 use samp_model::record::HandoffNumber;
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
@@ -17,7 +19,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A lab and all that belongs to it.
 pub(super) struct Lab {
@@ -31,6 +33,7 @@ pub(super) struct Lab {
     pub(super) records: RecordLog,
     /// Caller and callee of every call there has been, by Call-ID.
     pub(super) calls: HashMap<String, [NodeId; 2]>,
+    pub(super) links: Links,
     /// The supervisor's process id, as the host sees it.
     pub(super) supervisor_pid: i32,
     pub(super) namespaces: LabNamespaces,
@@ -47,6 +50,7 @@ pub(super) struct LabNamespaces([File; 3]);
 pub(super) struct Refusal {
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    pub(super) cause: Cause,
 }
 
 impl LabNamespaces {
@@ -68,6 +72,7 @@ impl Lab {
             _ if !self.is_up => Err(Refusal {
                 message: format!("the lab `{}` is still coming up", self.dir.name()),
                 hint: Some("wait for `samp-lab up` to return".into()),
+                cause: Cause::Conflict,
             }),
             Request::Handoff { mobile_node, access_router } => {
                 self.handoff(mobile_node, access_router).map(|handoff| Response::Handoff { handoff }.into())
@@ -77,8 +82,15 @@ impl Lab {
             }
             Request::HangUp { call } => self.hang_up(call.as_deref()).map(|()| Response::Done.into()),
             Request::Kill { node } => self.kill(node).map(|()| Response::Done.into()),
+            Request::Pause { node } => self.pause(node, true).map(|()| Response::Done.into()),
+            Request::Resume { node } => self.pause(node, false).map(|()| Response::Done.into()),
+            Request::Link { ends, change } => {
+                self.change_link(ends, *change).map(|status| Response::Link(status).into())
+            }
         };
-        answer.unwrap_or_else(|Refusal { message, hint }| Response::Error { message, hint }.into())
+        answer.unwrap_or_else(|Refusal { message, hint, cause }| {
+            Response::Error { message, hint, cause }.into()
+        })
     }
 
     /// Attaches a mobile node to an access router and tells it; the records say when.
@@ -131,6 +143,7 @@ impl Lab {
                 name: node.name.clone(),
                 agent: agent.map(|(state, _)| state),
                 pid: agent.map(|(_, pid)| pid),
+                namespace_fd: self.network.namespace(id).as_fd().as_raw_fd(),
                 attached_to: self.air.attached_to(&self.plan, id).map(|router| self.name_of(router).into()),
             }
         });
@@ -139,24 +152,32 @@ impl Lab {
             topology: self.topology.clone(),
             emulation: self.plan.emulation,
             supervisor_pid: self.supervisor_pid,
+            is_up: self.is_up,
+            records: self.records.written(),
             nodes: nodes.collect(),
+            links: self.links.all().to_vec(),
         }
     }
 
     fn handoff(&mut self, mobile_node: &str, access_router: &str) -> Result<HandoffNumber, Refusal> {
         let mobile_node = self.mobile_node(mobile_node)?;
-        let router = self.find(access_router, "access router", |kind| {
+        let router = self.find(access_router, "an access router", |kind| {
             matches!(kind, NodeKind::Router { access: Some(_), .. })
         })?;
         self.check_alive(mobile_node)?;
         self.attach(mobile_node, router).map_err(|error| {
             let hint = match &error {
                 AttachError::AlreadyThere { .. } => Some(
-                    "`samp-lab ps` shows where every mobile node is; choose another access router".into(),
+                    "`samp-lab inspect` shows where every mobile node is; choose another access router"
+                        .into(),
                 ),
                 _ => None,
             };
-            Refusal { message: chain(&error), hint }
+            let cause = match &error {
+                AttachError::AlreadyThere { .. } => Cause::Conflict,
+                error => cause_of(error),
+            };
+            Refusal { message: chain(&error), hint, cause }
         })
     }
 
@@ -164,11 +185,12 @@ impl Lab {
         let [caller, callee] = [self.mobile_node(caller)?, self.mobile_node(callee)?];
         if caller == callee {
             let message = format!("`{}` cannot call itself", self.name_of(caller));
-            return Err(Refusal { message, hint: Some("name two different mobile nodes".into()) });
+            let hint = Some("name two different mobile nodes".into());
+            return Err(Refusal { message, hint, cause: Cause::Other });
         }
         self.check_alive(caller)?;
         let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
-            return Err(self.no_such("mobile node", self.name_of(callee), is_mobile_node));
+            return Err(self.no_such("a mobile node", self.name_of(callee), is_mobile_node));
         };
         let call = format!("call-{}.{}@{}", self.calls.len() + 1, self.name_of(caller), self.dir.name());
         let message = ToAgent::Call { callee: address_of_record.clone(), call: call.clone() };
@@ -185,35 +207,74 @@ impl Lab {
         };
         let Some(ends) = self.calls.get(call) else {
             let hint = "the Call-ID is what `samp-lab call` printed".into();
-            return Err(Refusal { message: format!("there is no call `{call}`"), hint: Some(hint) });
+            let message = format!("there is no call `{call}`");
+            return Err(Refusal { message, hint: Some(hint), cause: Cause::Other });
         };
         match ends.iter().find(|&&end| self.agents.is_alive(end)) {
             Some(&end) => self.tell(end, &message),
-            None => Err(Refusal { message: format!("both ends of call `{call}` are dead"), hint: None }),
+            None => {
+                let message = format!("both ends of call `{call}` are dead");
+                Err(Refusal { message, hint: None, cause: Cause::Other })
+            }
         }
     }
 
     fn kill(&mut self, node: &str) -> Result<(), Refusal> {
         let has_agent = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
-        let node = self.find(node, "node with an agent", has_agent)?;
+        let node = self.find(node, "a node with an agent", has_agent)?;
         self.agents.kill(node).map_err(|error| self.not_told(node, &error))
+    }
+
+    fn pause(&mut self, node: &str, pause: bool) -> Result<(), Refusal> {
+        let has_agent = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
+        let node = self.find(node, "a node with an agent", has_agent)?;
+        self.agents.pause(node, pause).map_err(|error| self.not_told(node, &error))
+    }
+
+    fn change_link(&mut self, names: &[String; 2], change: LinkChange) -> Result<LinkStatus, Refusal> {
+        let [a, b] = names;
+        let ends = [self.find(a, "a node", |_| true)?, self.find(b, "a node", |_| true)?];
+        let Some((number, is_reverse)) = self.links.between(ends) else {
+            let hint = "`samp-lab link` lists the wired links".into();
+            return Err(Refusal {
+                message: format!("there is no wired link between `{a}` and `{b}`"),
+                hint: Some(hint),
+                cause: Cause::Other,
+            });
+        };
+        let change = match change {
+            LinkChange::Quality([there, back]) if is_reverse => LinkChange::Quality([back, there]),
+            change => change,
+        };
+        self.links.change(&self.plan, &mut self.network, number, change).map_err(|error| {
+            let cause = match &error {
+                LinkError::Already(_) => Cause::Conflict,
+                error => cause_of(error),
+            };
+            Refusal {
+                message: format!("cannot change the link {a}--{b}: {}", chain(&error)),
+                hint: None,
+                cause,
+            }
+        })
     }
 
     /// The descriptors of the node's network namespace, and of the lab's user, mount and PID namespaces.
     fn enter(&self, node: &str) -> Result<Answer, Refusal> {
-        let node = self.find(node, "node", |_| true)?;
+        let node = self.find(node, "a node", |_| true)?;
         let LabNamespaces([user, mount, pid]) = &self.namespaces;
         let network = self.network.namespace(node).as_fd();
         let fds = [network, user.as_fd(), mount.as_fd(), pid.as_fd()].map(|fd| fd.try_clone_to_owned());
         let fds = fds.into_iter().collect::<io::Result<Vec<OwnedFd>>>().map_err(|error| Refusal {
             message: format!("cannot open the namespaces of `{}`: {error}", self.name_of(node)),
             hint: None,
+            cause: cause_of(&error),
         })?;
         Ok(Answer { response: Response::Done, fds })
     }
 
     fn mobile_node(&self, name: &str) -> Result<NodeId, Refusal> {
-        self.find(name, "mobile node", is_mobile_node)
+        self.find(name, "a mobile node", is_mobile_node)
     }
 
     fn find(&self, name: &str, what: &str, is_one: impl Fn(&NodeKind) -> bool) -> Result<NodeId, Refusal> {
@@ -225,26 +286,20 @@ impl Lab {
         /// Names that a hint lists at most.
         const LISTED: usize = 10;
         let message = match self.topology.find(name) {
-            Some(_) => format!("`{name}` is no {what}"),
+            Some(_) => format!("`{name}` is not {what}"),
             None => format!("there is no node `{name}`"),
         };
-        let mut names: Vec<&str> = self
-            .topology
-            .nodes
-            .iter()
-            .filter(|node| is_one(&node.kind))
-            .map(|node| node.name.as_str())
-            .collect();
+        let fitting = self.topology.nodes.iter().filter(|node| is_one(&node.kind));
+        let mut names: Vec<&str> = fitting.map(|node| node.name.as_str()).collect();
         if names.len() > LISTED {
             names.truncate(LISTED);
             names.push("…");
         }
         let hint = match names[..] {
-            [] => format!("this lab has no {what}"),
-            [only] => format!("this lab's only {what} is {only}"),
-            _ => format!("it must be a {what}: {}", names.join(", ")),
+            [] => "this lab has none".into(),
+            _ => format!("it must be {what}: {}", names.join(", ")),
         };
-        Refusal { message, hint: Some(hint.replace("a access", "an access")) }
+        Refusal { message, hint: Some(hint), cause: Cause::Other }
     }
 
     fn check_alive(&self, node: NodeId) -> Result<(), Refusal> {
@@ -257,7 +312,8 @@ impl Lab {
 
     fn not_told(&self, node: NodeId, error: &TellError) -> Refusal {
         let hint = self.agents.log(node).map(|log| format!("see its log: {}", log.display()));
-        Refusal { message: format!("`{}`: {}", self.name_of(node), chain(error)), hint }
+        let message = format!("`{}`: {}", self.name_of(node), chain(error));
+        Refusal { message, hint, cause: cause_of(error) }
     }
 }
 

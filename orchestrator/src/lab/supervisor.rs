@@ -4,6 +4,7 @@ use super::agents::{Agents, Said};
 use super::apply::Network;
 use super::attachment::Air;
 use super::control::{Command, Server};
+use super::links::Links;
 use super::multicast::{Missed, Multicast};
 use super::records::RecordLog;
 use super::startup::{Failure, Startup};
@@ -132,7 +133,17 @@ fn start(claim: &Claim, topology: &Topology, machine: &Machine) -> Result<Launch
 /// at standard input, the progress pipe at standard output. To be called by the sub-command [`SUPERVISOR_COMMAND`].
 pub fn run_supervisor(dir: &Path) -> ExitCode {
     let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .with_writer(io::stderr)
+        .init();
+    // It mounts file systems: never in the host's own namespace.
+    if std::process::id() != 1 {
+        tracing::error!("a supervisor is process 1 of its lab: only `samp-lab up` starts it");
+        return ExitCode::FAILURE;
+    }
     match supervise(&RuntimeDir::at(dir)) {
         Ok(()) => ExitCode::SUCCESS,
         // The directory stays, for its logs.
@@ -153,13 +164,13 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
         tracing::error!(hint = failure.hint, "{}", failure.message);
     };
     let (listener, progress) = take_inherited().map_err(|error| {
-        give_up(&Failure { message: format!("cannot use what the launcher gave: {error}"), hint: None });
+        give_up(&Failure::new("cannot use what the launcher gave", &error));
     })?;
     let mut pipe = ProgressPipe::new(progress);
     let report = |pipe: &mut ProgressPipe, failure: Failure| {
         give_up(&failure);
         // Whoever waited may be gone.
-        let _ = pipe.write(&Progress::Failed { message: failure.message, hint: failure.hint });
+        let _ = pipe.write(&failure.into());
     };
     let built = match build(dir, &mut pipe) {
         Ok(built) => built,
@@ -170,14 +181,14 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
         Err(error) => {
             let hint =
                 error.hint().or_else(|| Some(format!("the log is {}", dir.supervisor_log().display())));
-            report(&mut pipe, Failure { message: chain(&error), hint });
+            report(&mut pipe, Failure { hint, ..Failure::new("", &error) });
             return Err(());
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            report(&mut pipe, Failure { message: format!("cannot start the runtime: {error}"), hint: None });
+            report(&mut pipe, Failure::new("cannot start the runtime", &error));
             return Err(());
         }
     };
@@ -186,18 +197,18 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
         match run(dir, listener, built, &mut progress).await {
             Err(RunError::Startup(failure)) => {
                 give_up(&failure);
-                progress.send(&Progress::Failed { message: failure.message, hint: failure.hint }).await;
+                progress.send(&failure.into()).await;
                 Ok(Err(()))
             }
             Err(RunError::Io(error)) => {
-                progress.send(&Progress::Failed { message: error.to_string(), hint: None }).await;
+                progress.send(&Failure::new("the supervisor failed", &error).into()).await;
                 Err(error)
             }
             Ok(()) => Ok(Ok(())),
         }
     });
     end.unwrap_or_else(|error: io::Error| {
-        give_up(&Failure { message: format!("the supervisor failed: {error}"), hint: None });
+        give_up(&Failure::new("the supervisor failed", &error));
         Err(())
     })
 }
@@ -243,6 +254,9 @@ impl BuildError {
     fn hint(&self) -> Option<String> {
         match self {
             BuildError::Plan(error) => error.hint(),
+            BuildError::Prepare { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("this machine restricts what user namespaces may do: use sudo".into())
+            }
             _ => None,
         }
     }
@@ -331,7 +345,7 @@ async fn run(
     let (answered_sender, mut down_answered) = mpsc::channel::<()>(1);
 
     let began = tokio::time::Instant::now();
-    let failed = |error: &dyn Error| RunError::Startup(Failure { message: chain(error), hint: None });
+    let failed = |error: &(dyn Error + 'static)| RunError::Startup(Failure::new("", error));
     let multicast = Multicast::start(&built.plan, &built.network, &missed_sender).map_err(|e| failed(&e))?;
     let mut agents = Agents::default();
     for agent in &built.plan.agents {
@@ -339,6 +353,7 @@ async fn run(
             .start(agent, &built.network, &built.executable, dir, said_sender.clone())
             .map_err(|error| failed(&error))?;
     }
+    let links = Links::new(&built.topology);
     let mut lab = Lab {
         dir: dir.clone(),
         air: Air::new(&built.plan),
@@ -349,14 +364,14 @@ async fn run(
         multicast,
         records: RecordLog::new(),
         calls: HashMap::new(),
+        links,
         supervisor_pid: built.supervisor_pid,
         namespaces: built.namespaces,
         is_up: false,
     };
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let server =
-        Server { commands: command_sender, records: lab.records.clone(), down_answered: answered_sender };
+    let server = Server::new(command_sender, lab.records.clone(), answered_sender);
     tokio::spawn(server.run(listener));
 
     let mut startup = Startup::new(&lab, built.seconds, began);
@@ -370,6 +385,20 @@ async fn run(
             () = progress.abandoned(), if !lab.is_up => break,
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
+            Some(Command { request, reply }) = commands.recv() => {
+                let is_down = request == Request::Down;
+                if is_down {
+                    // Before the answer, so that the name is free for whoever has it.
+                    remove(dir);
+                }
+                // A client that does not wait for its answer misses it.
+                if reply.send(lab.answer(&request)).is_ok() && is_down {
+                    let _ = tokio::time::timeout(FAREWELL, down_answered.recv()).await;
+                }
+                if is_down {
+                    return Ok(());
+                }
+            }
             _ = child.recv() => {
                 for death in lab.agents.reap() {
                     let failure = Startup::death(&lab, &death);
@@ -387,20 +416,6 @@ async fn run(
                 if !lab.is_up {
                     let news = startup.hear(&mut lab, node, &message).map_err(RunError::Startup)?;
                     progress.send_all(news).await;
-                }
-            }
-            Some(Command { request, reply }) = commands.recv() => {
-                let is_down = request == Request::Down;
-                if is_down {
-                    // Before the answer, so that the name is free for whoever has it.
-                    remove(dir);
-                }
-                // A client that does not wait for its answer misses it.
-                if reply.send(lab.answer(&request)).is_ok() && is_down {
-                    let _ = tokio::time::timeout(FAREWELL, down_answered.recv()).await;
-                }
-                if is_down {
-                    return Ok(());
                 }
             }
             () = tokio::time::sleep_until(startup.deadline), if !lab.is_up => {

@@ -17,14 +17,15 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let agents = topology.nodes().filter_map(|(id, node)| {
         let role = match &node.kind {
             NodeKind::Router { .. } => return None,
-            NodeKind::SipServer { address } => Role::SipServer {
-                address: at_sip_port(*address),
+            NodeKind::SipServer { .. } => Role::SipServer {
+                address: at_sip_port(node.address()?),
                 join: join.filter(|_| Some(id) != first),
                 interface: wiring.namespaces[id.0].interfaces.first()?.name.clone(),
             },
             NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
                 address_of_record: address_of_record.clone(),
                 interface: RADIO.into(),
+                family: topology.family,
                 media: topology.media.clone(),
             },
         };

@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct Machine {
     /// Whether the kernel has sch_netem.
     pub netem: bool,
+    /// Whether the kernel has IPv6.
+    pub ipv6: bool,
     /// Whether labs run as root; else in a user namespace.
     pub root: bool,
     /// The kernel's release.
@@ -29,7 +31,8 @@ impl Machine {
         let root = geteuid().is_root();
         let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
         let netem = if root { samp_sys::netem::available()? } else { netem_is_installed(&kernel) };
-        Ok(Self { netem, root, kernel })
+        let ipv6 = Path::new("/proc/sys/net/ipv6/conf/default/forwarding").exists();
+        Ok(Self { netem, ipv6, root, kernel })
     }
 }
 

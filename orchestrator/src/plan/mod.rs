@@ -3,6 +3,7 @@
 //! Pure: the same topology on the same kind of machine gives the same plan, number by number.
 
 mod agents;
+mod aggregate;
 mod listing;
 mod machine;
 mod multicast;
@@ -13,10 +14,10 @@ pub use multicast::{MulticastTree, TreeEntry};
 
 use samp_model::agent::AgentConfig;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
-use samp_model::topology::{LinkQuality, NodeId, NodeKind, Topology};
+use samp_model::topology::{LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Name of a mobile node's radio interface.
 pub const RADIO: &str = "radio0";
@@ -24,8 +25,6 @@ pub const RADIO: &str = "radio0";
 pub const ACCESS: &str = "access0";
 /// Name of the namespace where the delay line lives.
 pub const WIRE: &str = "wire";
-/// The group at which SIP servers are discovered: sip.mcast.net (RFC 3261 §18.1.1).
-pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 75);
 /// Interfaces that one namespace can use for multicast routing at most (the kernel's MAXVIFS).
 pub const MAX_VIFS: usize = 32;
 /// The interface index of `lo` in every namespace.
@@ -40,12 +39,16 @@ pub struct Plan {
     pub namespaces: Vec<NamespacePlan>,
     /// The veth pairs.
     pub veths: Vec<Veth>,
+    /// The nodes' ends of each wired link, in the topology's order.
+    pub links: Vec<[VethEnd; 2]>,
     /// What the delay line carries.
     pub line: LinePlan,
     /// The mobile nodes' ends of the air, in the order of [`Topology::mobile_nodes`].
     pub mobile_nodes: Vec<MobileNodePlan>,
     /// The network's ends of the air, in the order of [`Topology::access_routers`].
     pub access_routers: Vec<AccessRouterPlan>,
+    /// The group at which SIP servers are discovered; its IP version is the one whose multicast is routed.
+    pub discovery_group: IpAddr,
     /// Along which routers the discovery group reaches all servers, one tree an access router.
     pub multicast: Vec<MulticastTree>,
     /// The agents.
@@ -76,6 +79,13 @@ pub struct Sysctl {
     pub path: &'static str,
     /// Value.
     pub value: &'static str,
+}
+
+impl Sysctl {
+    /// Whether it switches IPv6 off.
+    pub fn is_ipv6_off(&self) -> bool {
+        self.path.ends_with("/disable_ipv6") && self.value == "1"
+    }
 }
 
 /// One end of a veth pair.
@@ -133,7 +143,8 @@ pub struct Route {
     pub destination: IpAddr,
     /// Bits in the destination's prefix.
     pub prefix_len: u8,
-    /// The next hop, on the link.
+    /// The next hop, on the link: in IPv4 the neighbour's own address, in IPv6 its interface's link-local one, as the
+    /// kernel does not take a next hop that it has a route to by another interface.
     pub via: IpAddr,
     /// Out of which interface.
     pub index: u32,
@@ -228,10 +239,8 @@ pub struct MovingInterface {
 pub struct AccessRouterPlan {
     /// Which node.
     pub node: NodeId,
-    /// Its address in its access network.
-    pub gateway: IpAddr,
-    /// Bits in the access network's prefix.
-    pub prefix_len: u8,
+    /// The subnets of its access network, the primary first.
+    pub subnets: Vec<Subnet>,
     /// In attach mode `switch`: its interface towards the air.
     pub access: Option<AccessInterface>,
 }
@@ -266,6 +275,13 @@ impl Mac {
         let [a, b, c, d] = number.to_be_bytes();
         Mac([0x02, 0x5a, a, b, c, d])
     }
+
+    /// The link-local address that the kernel gives to an interface with this address (RFC 4862 §5.3, RFC 2464 §4).
+    fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let pair = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 0x02, b), pair(c, 0xff), pair(0xfe, d), pair(e, f))
+    }
 }
 
 impl fmt::Display for Mac {
@@ -293,14 +309,9 @@ pub enum PlanError {
     /// netem was asked for, and the kernel has none.
     #[error("the topology asks for netem links, but this kernel has no sch_netem")]
     NoNetem,
-    /// An address is not IPv4.
-    #[error("`{node}` has the address {address}, but labs are IPv4 for now")]
-    NotIpv4 {
-        /// Whose.
-        node: String,
-        /// The address.
-        address: IpAddr,
-    },
+    /// IPv6 was asked for, and the kernel has none.
+    #[error("the topology asks for IPv6, but this kernel has none")]
+    NoIpv6,
     /// A SIP server hangs on something else than one router.
     #[error("the SIP server `{0}` must have exactly one link, and that to a router")]
     ServerLinks(String),
@@ -334,7 +345,9 @@ impl PlanError {
                  write `links: auto` for the userspace delay line, or run under scripts/vm.sh"
                     .into(),
             ),
-            PlanError::NotIpv4 { .. } => Some("give it an IPv4 address, or none: one is chosen".into()),
+            PlanError::NoIpv6 => Some(
+                "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
+            ),
             PlanError::ServerLinks(_) => Some("link it to one router; routers do the forwarding".into()),
             PlanError::WiredMobileNode(_) => Some("mobile nodes have a radio link only: remove the wired one".into()),
             PlanError::TooManyInterfaces { .. } => Some("spread its links over several routers".into()),
@@ -349,6 +362,9 @@ impl Plan {
     /// # Errors
     /// The machine lacks something that the topology asks for, or the topology cannot be wired.
     pub fn new(topology: &Topology, machine: &Machine) -> Result<Plan, PlanError> {
+        if topology.family.has_ipv6() && !machine.ipv6 {
+            return Err(PlanError::NoIpv6);
+        }
         check(topology)?;
         let emulation = resolve(topology.emulation, machine)?;
         let wiring = wiring::Wiring::new(topology, emulation)?;
@@ -356,11 +372,13 @@ impl Plan {
         let agents = agents::agents(topology, &wiring);
         Ok(Plan {
             emulation,
+            links: wiring.link_ends(topology),
             namespaces: wiring.namespaces,
             veths: wiring.veths,
             line: wiring.line,
             mobile_nodes: wiring.mobile_nodes,
             access_routers: wiring.access_routers,
+            discovery_group: topology.samp.discovery_group(topology.family),
             multicast,
             agents,
         })
@@ -403,11 +421,6 @@ fn check(topology: &Topology) -> Result<(), PlanError> {
     let neighbours = samp_model::paths::neighbours(topology);
     for (id, node) in topology.nodes() {
         let name = || node.name.clone();
-        for address in node.address().into_iter().chain(node.access().map(|access| access.prefix)) {
-            if !address.is_ipv4() {
-                return Err(PlanError::NotIpv4 { node: name(), address });
-            }
-        }
         let neighbours = &neighbours[id.0];
         match &node.kind {
             NodeKind::Router { access, .. } => {

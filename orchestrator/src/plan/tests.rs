@@ -2,16 +2,17 @@
 
 use super::*;
 use samp_model::paths::PathTree;
-use samp_model::settings::{MediaSettings, SampSettings};
-use samp_model::topology::{AccessNetwork, Link, Node, Radio};
+use samp_model::settings::{Family, MediaSettings, SampSettings};
+use samp_model::topology::{AccessNetwork, Link, Node, Radio, Subnet};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 const NO_NETEM: bool = false;
 const NETEM: bool = true;
+const FAMILIES: [Family; 3] = [Family::Ipv4, Family::Ipv6, Family::Dual];
 
 fn machine(netem: bool) -> Machine {
-    Machine { netem, root: true, kernel: "6.1.0".into() }
+    Machine { netem, ipv6: true, root: true, kernel: "6.1.0".into() }
 }
 
 fn quality(milliseconds: u64) -> LinkQuality {
@@ -19,14 +20,12 @@ fn quality(milliseconds: u64) -> LinkQuality {
 }
 
 fn router(number: u8, access: bool) -> Node {
-    let access =
-        access.then(|| AccessNetwork { prefix: [10, 1, number, 0].into(), prefix_len: 24, position: None });
-    let address = [10, 0, 0, number].into();
-    Node { name: format!("r{number}"), kind: NodeKind::Router { address, access } }
+    let access = access.then(|| AccessNetwork { subnets: Vec::new(), position: None });
+    Node { name: format!("r{number}"), kind: NodeKind::Router { addresses: Vec::new(), access } }
 }
 
 fn server(number: u8) -> Node {
-    Node { name: format!("sip{number}"), kind: NodeKind::SipServer { address: [10, 0, 1, number].into() } }
+    Node { name: format!("sip{number}"), kind: NodeKind::SipServer { addresses: Vec::new() } }
 }
 
 fn mobile_node(number: u8, start: usize) -> Node {
@@ -44,15 +43,24 @@ fn link(a: usize, b: usize, milliseconds: u64) -> Link {
 }
 
 fn topology(nodes: Vec<Node>, links: Vec<Link>, attach: AttachMode, backend: LinkBackend) -> Topology {
-    Topology {
+    let mut topology = Topology {
         name: "test".into(),
         seed: 7,
+        family: Family::Ipv4,
         nodes,
         links,
         samp: SampSettings::default(),
         media: MediaSettings::default(),
         emulation: EmulationSettings { links: backend, attach },
-    }
+    };
+    topology.set_family(Family::Ipv4).unwrap();
+    topology
+}
+
+/// The same in another family.
+fn with_family(mut topology: Topology, family: Family) -> Topology {
+    topology.set_family(family).unwrap();
+    topology
 }
 
 /// mn1 at r1 — r2, sip1 at r2, mn2 at r2.
@@ -176,44 +184,101 @@ fn netem_links_are_one_pair_and_userspace_links_two() {
 
 #[test]
 fn routes_lead_every_router_to_every_destination_along_shortest_paths() {
-    for topology in [line(AttachMode::Switch, LinkBackend::Auto), triangle(LinkBackend::Auto)] {
-        let plan = plan(&topology, NO_NETEM);
-        for (target, node) in topology.nodes() {
-            let Some(address) = node.address() else { continue };
-            let tree = PathTree::towards(&topology, target);
-            for (here, router) in
-                topology.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Router { .. }))
-            {
-                let routes = &plan.namespaces[here.0].routes;
-                let found: Vec<_> = routes.iter().filter(|route| route.destination == address).collect();
+    for family in FAMILIES {
+        for topology in [line(AttachMode::Switch, LinkBackend::Auto), triangle(LinkBackend::Auto)] {
+            check_routes(&with_family(topology, family));
+        }
+    }
+}
+
+fn check_routes(topology: &Topology) {
+    let plan = plan(topology, NO_NETEM);
+    for (target, node) in topology.nodes() {
+        let tree = PathTree::towards(topology, target);
+        let own = node.addresses().iter().map(|&address| (address, if address.is_ipv4() { 32 } else { 128 }));
+        let subnets = node.access().into_iter().flat_map(|access| &access.subnets);
+        let destinations: Vec<_> =
+            own.chain(subnets.map(|subnet| (subnet.prefix, subnet.prefix_len))).collect();
+        for (here, router) in
+            topology.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Router { .. }))
+        {
+            let namespace = &plan.namespaces[here.0];
+            for &(destination, prefix_len) in &destinations {
                 if here == target {
-                    assert!(found.is_empty(), "{} has a route to itself", router.name);
                     continue;
                 }
-                let [route] = found[..] else {
-                    panic!("{} routes from {} to {address}", found.len(), router.name)
+                // The kernel's choice: the longest prefix that contains it.
+                let contains = |route: &&Route| {
+                    let prefix = Subnet { prefix: route.destination, prefix_len: route.prefix_len };
+                    prefix.prefix_len <= prefix_len && prefix.contains(destination)
                 };
-                let next = tree.next(here).unwrap().node;
-                assert_eq!(Some(route.via), topology.node(next).address());
-                assert_eq!(Some(route.source), router.address());
-                let neighbour =
-                    plan.namespaces[here.0].neighbours.iter().find(|n| n.address == route.via).unwrap();
-                assert_eq!(neighbour.index, route.index);
-                let peer = &plan.namespaces[next.0];
-                assert!(peer.interfaces.iter().any(|interface| interface.mac == neighbour.mac));
-                if let Some(access) = node.access() {
-                    assert!(
-                        routes
-                            .iter()
-                            .any(|r| (r.destination, r.prefix_len) == (access.prefix, 24)
-                                && r.via == route.via)
-                    );
+                let Some(route) = namespace.routes.iter().filter(contains).max_by_key(|r| r.prefix_len)
+                else {
+                    panic!("no route from {} to {destination}", router.name)
+                };
+                assert!(router.addresses().contains(&route.source));
+                assert_eq!(route.source.is_ipv4(), destination.is_ipv4());
+                let peer = tree.next(here).unwrap().node;
+                let neighbours = namespace.neighbours.iter();
+                let neighbour = neighbours.filter(|n| (n.index, n.address) == (route.index, route.via));
+                let [neighbour] = neighbour.collect::<Vec<_>>()[..] else { panic!("not one neighbour") };
+                assert!(plan.namespaces[peer.0].interfaces.iter().any(|i| i.mac == neighbour.mac));
+                match route.via {
+                    IpAddr::V4(_) => assert!(topology.node(peer).addresses().contains(&route.via)),
+                    IpAddr::V6(via) => assert_eq!(via, neighbour.mac.link_local()),
                 }
             }
         }
-        for server in topology.sip_servers() {
-            let [route] = plan.namespaces[server.0].routes[..] else { panic!("one default route") };
-            assert_eq!((route.prefix_len, Some(route.source)), (0, topology.node(server).address()));
+    }
+    for server in topology.sip_servers() {
+        let routes = &plan.namespaces[server.0].routes;
+        assert!(routes.iter().all(|route| route.prefix_len == 0 && route.destination.is_unspecified()));
+        let sources: HashSet<_> = routes.iter().map(|route| route.source).collect();
+        let own: HashSet<_> = topology.node(server).addresses().iter().copied().collect();
+        assert_eq!((routes.len(), sources), (own.len(), own), "one default route a family");
+    }
+}
+
+#[test]
+fn a_link_local_address_is_the_one_that_the_kernel_makes() {
+    assert_eq!(
+        Mac([0x02, 0x5a, 1, 2, 3, 4]).link_local(),
+        "fe80::5a:1ff:fe02:304".parse::<Ipv6Addr>().unwrap()
+    );
+}
+
+#[test]
+fn each_family_has_its_addresses_kernel_parameters_and_group() {
+    for family in FAMILIES {
+        for attach in [AttachMode::Switch, AttachMode::Move] {
+            let topology = with_family(line(attach, LinkBackend::Userspace), family);
+            let plan = plan(&topology, NO_NETEM);
+            let versions = usize::from(family.has_ipv4()) + usize::from(family.has_ipv6());
+            for (id, node) in topology.nodes() {
+                let NamespacePlan { addresses, sysctls, neighbours, .. } = &plan.namespaces[id.0];
+                let own: Vec<_> = addresses.iter().map(|a| a.address).collect();
+                assert!(node.addresses().iter().all(|address| own.contains(address)));
+                let gateways = if node.access().is_some() { versions } else { 0 };
+                assert_eq!(own.len(), node.addresses().len() + gateways);
+                let links = topology.links.iter().filter(|link| link.ends.contains(&id)).count();
+                assert_eq!(neighbours.len(), links * versions);
+                let set = |path: &str| sysctls.iter().find(|s| s.path == path).map(|s| s.value);
+                let forwards = matches!(node.kind, NodeKind::Router { .. }).then_some("1");
+                assert_eq!(set("net/ipv4/ip_forward"), forwards.filter(|_| family.has_ipv4()));
+                assert_eq!(set("net/ipv6/conf/all/forwarding"), forwards.filter(|_| family.has_ipv6()));
+                let off = if family.has_ipv6() { "0" } else { "1" };
+                assert_eq!(set("net/ipv6/conf/all/disable_ipv6"), Some(off));
+            }
+            assert_eq!(plan.namespaces[plan.wire()].sysctls[0].value, "1", "never in the wire");
+            assert_eq!(plan.discovery_group.is_ipv6(), family.has_ipv6());
+            for agent in &plan.agents {
+                match &agent.config.role {
+                    samp_model::agent::Role::SipServer { address, .. } => {
+                        assert_eq!(Some(address.ip()), topology.node(agent.node).address());
+                    }
+                    samp_model::agent::Role::MobileNode { family: told, .. } => assert_eq!(*told, family),
+                }
+            }
         }
     }
 }
@@ -266,7 +331,8 @@ fn in_move_mode_each_mobile_node_brings_its_access_interface() {
     }
     for access_router in &plan.access_routers {
         assert_eq!(access_router.access, None);
-        let gateway = Address { index: LOOPBACK, address: access_router.gateway, prefix_len: 32 };
+        let gateway = access_router.subnets[0].gateway();
+        let gateway = Address { index: LOOPBACK, address: gateway, prefix_len: 32 };
         assert!(plan.namespaces[access_router.node.0].addresses.contains(&gateway));
     }
 }
@@ -284,7 +350,7 @@ fn the_first_server_starts_the_ring_and_seeds_differ() {
             joins.insert(agent.config.name.clone(), *join);
         }
     }
-    let first = "10.0.1.1:5060".parse().unwrap();
+    let first = "172.16.0.4:5060".parse().unwrap();
     assert_eq!(joins, BTreeMap::from([("sip1".into(), None), ("sip2".into(), Some(first))]));
     assert_eq!(plan.agents.len(), 3);
 }
@@ -307,6 +373,9 @@ fn what_cannot_be_wired_is_refused_by_name() {
         refused(|t| t.links.extend((0..40).map(|_| link(0, 1, 1)))),
         PlanError::TooManyInterfaces { router: "r1".into(), interfaces: 42 }
     );
-    let error = refused(|t| t.nodes[2].kind = NodeKind::SipServer { address: "fd00::1".parse().unwrap() });
-    assert_eq!(error, PlanError::NotIpv4 { node: "sip1".into(), address: "fd00::1".parse().unwrap() });
+    let no_ipv6 = Machine { ipv6: false, ..machine(NO_NETEM) };
+    let error = Plan::new(&with_family(base(), Family::Dual), &no_ipv6).unwrap_err();
+    assert_eq!(error, PlanError::NoIpv6);
+    assert!(error.hint().unwrap().contains("family: ipv4"));
+    assert!(Plan::new(&base(), &no_ipv6).is_ok());
 }

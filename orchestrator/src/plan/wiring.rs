@@ -1,38 +1,57 @@
 //! Namespaces, interfaces, addresses, neighbours and routes.
 
+use super::aggregate::aggregate;
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
     MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, PlanError, RADIO, RadioEnd, Route, Sysctl,
     Veth, VethEnd, WIRE, seed_for,
 };
 use samp_model::paths::{PathTree, Step, neighbours};
-use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
+use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Index of the first interface. Where tunnel modules are loaded, every new namespace has devices of theirs from 2 on.
 const FIRST_INDEX: u32 = 100;
-/// Bits of a host's own prefix.
-const HOST: u8 = 32;
 
-/// IPv6 would send packets of its own (neighbour discovery, MLD) over the measured links.
+/// Where nobody uses it, IPv6 would only send packets of its own (neighbour discovery, MLD) over the measured links.
 const NO_IPV6: [Sysctl; 2] = [
     Sysctl { path: "net/ipv6/conf/all/disable_ipv6", value: "1" },
     Sysctl { path: "net/ipv6/conf/default/disable_ipv6", value: "1" },
 ];
-/// Source addresses of unnumbered links and of the discovery group pass no reverse-path check.
-const NO_REVERSE_PATH: [Sysctl; 2] = [
-    Sysctl { path: "net/ipv4/conf/all/rp_filter", value: "0" },
-    Sysctl { path: "net/ipv4/conf/default/rp_filter", value: "0" },
-];
-/// The kernel's default of 64 is shorter than the diameter of a big grid.
-const TTL: Sysctl = Sysctl { path: "net/ipv4/ip_default_ttl", value: "255" };
-/// Two mobile nodes behind one access router cannot hear each other: no redirects.
-const FORWARDING: [Sysctl; 3] = [
+/// Two mobile nodes behind one access router cannot hear each other: no redirects. First of all, as it resets others.
+const FORWARDING4: [Sysctl; 3] = [
     Sysctl { path: "net/ipv4/ip_forward", value: "1" },
     Sysctl { path: "net/ipv4/conf/all/send_redirects", value: "0" },
     Sysctl { path: "net/ipv4/conf/default/send_redirects", value: "0" },
+];
+const IPV4: [Sysctl; 3] = [
+    // Source addresses of unnumbered links and of the discovery group pass no reverse-path check.
+    Sysctl { path: "net/ipv4/conf/all/rp_filter", value: "0" },
+    Sysctl { path: "net/ipv4/conf/default/rp_filter", value: "0" },
+    // The kernel's default of 64 is shorter than the diameter of a big grid.
+    Sysctl { path: "net/ipv4/ip_default_ttl", value: "255" },
+];
+/// As for IPv4, but that routers send redirects cannot be switched off, only that nodes heed them, below.
+const FORWARDING6: [Sysctl; 1] = [Sysctl { path: "net/ipv6/conf/all/forwarding", value: "1" }];
+const IPV6: [Sysctl; 11] = [
+    // A host may start its namespaces without.
+    Sysctl { path: "net/ipv6/conf/all/disable_ipv6", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/disable_ipv6", value: "0" },
+    // Link-local addresses are made from the link-layer ones, which are the plan's; routes name them.
+    Sysctl { path: "net/ipv6/conf/default/addr_gen_mode", value: "0" },
+    // No second of waiting before an address may be used; the higher of the two counts.
+    Sysctl { path: "net/ipv6/conf/all/accept_dad", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/accept_dad", value: "0" },
+    // Addresses and routes are the supervisor's business.
+    Sysctl { path: "net/ipv6/conf/default/accept_ra", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/autoconf", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/router_solicitations", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/accept_redirects", value: "0" },
+    Sysctl { path: "net/ipv6/conf/default/hop_limit", value: "255" },
+    // Milliseconds until the kernel says a second time which groups it has joined; nobody needs to hear it.
+    Sysctl { path: "net/ipv6/conf/default/mldv2_unsolicited_report_interval", value: "86400000" },
 ];
 
 /// The wired and wireless half of a plan.
@@ -50,7 +69,11 @@ pub(super) struct Wiring {
 impl Wiring {
     pub(super) fn new(topology: &Topology, emulation: EmulationSettings) -> Result<Self, PlanError> {
         let mut wiring = Self {
-            namespaces: topology.nodes.iter().map(|node| namespace(&node.name, &node.kind)).collect(),
+            namespaces: topology
+                .nodes
+                .iter()
+                .map(|node| namespace(&node.name, &node.kind, topology.family))
+                .collect(),
             veths: Vec::new(),
             line: LinePlan { seed: seed_for(topology.seed, "delay line"), ..LinePlan::default() },
             mobile_nodes: Vec::new(),
@@ -82,15 +105,21 @@ impl Wiring {
         &self.namespaces[node.0].interfaces[self.links[link][end]]
     }
 
+    /// The nodes' ends of each wired link.
+    pub(super) fn link_ends(&self, topology: &Topology) -> Vec<[VethEnd; 2]> {
+        let links = topology.links.iter().zip(&self.links);
+        let end = |node: NodeId, interface| VethEnd { namespace: node.0, interface };
+        links.map(|(link, ends)| [end(link.ends[0], ends[0]), end(link.ends[1], ends[1])]).collect()
+    }
+
     fn wire(&self) -> usize {
         self.namespaces.len() - 1
     }
 
     fn own_addresses(&mut self, topology: &Topology) {
         for (id, node) in topology.nodes() {
-            let address =
-                node.address().map(|address| Address { index: LOOPBACK, address, prefix_len: HOST });
-            self.namespaces[id.0].addresses.extend(address);
+            let addresses = node.addresses().iter().map(|&address| own_address(address));
+            self.namespaces[id.0].addresses.extend(addresses);
         }
     }
 
@@ -119,11 +148,11 @@ impl Wiring {
                 }
             }
             for (here, there) in [(0, 1), (1, 0)] {
-                let Some(address) = topology.node(link.ends[there]).address() else { continue };
                 let mac = self.namespaces[link.ends[there].0].interfaces[ends[there]].mac;
                 let here_space = &mut self.namespaces[link.ends[here].0];
                 let index = here_space.interfaces[ends[here]].index;
-                here_space.neighbours.push(Neighbour { index, address, mac });
+                let next_hops = topology.node(link.ends[there]).addresses().iter().map(|&a| next_hop(a, mac));
+                here_space.neighbours.extend(next_hops.map(|address| Neighbour { index, address, mac }));
             }
             let at = |end: usize| VethEnd { namespace: link.ends[end].0, interface: ends[end] };
             if backend == LinkBackend::Netem {
@@ -144,18 +173,18 @@ impl Wiring {
             let interface = self.add_interface(node.0, ACCESS.into(), None);
             let vif = self.give_vif(node.0, interface);
             let Interface { index, mac, .. } = self.namespaces[node.0].interfaces[interface];
-            self.namespaces[node.0].addresses.push(Address {
+            let gateways = network.subnets.iter().map(|subnet| Address {
                 index,
-                address: network.gateway(),
-                prefix_len: network.prefix_len,
+                address: subnet.gateway(),
+                prefix_len: subnet.prefix_len,
             });
+            self.namespaces[node.0].addresses.extend(gateways);
             let end = VethEnd { namespace: node.0, interface };
             let at_wire = self.through_wire(end, format!("{}-air", topology.node(node).name));
             self.line.access.push(at_wire);
             self.access_routers.push(AccessRouterPlan {
                 node,
-                gateway: network.gateway(),
-                prefix_len: network.prefix_len,
+                subnets: network.subnets.clone(),
                 access: Some(AccessInterface { index, mac, vif }),
             });
         }
@@ -168,10 +197,10 @@ impl Wiring {
         self.radios(topology);
         for node in topology.access_routers() {
             let Some(network) = topology.node(node).access() else { continue };
-            let (gateway, prefix_len) = (network.gateway(), network.prefix_len);
-            let address = Address { index: LOOPBACK, address: gateway, prefix_len: HOST };
-            self.namespaces[node.0].addresses.push(address);
-            self.access_routers.push(AccessRouterPlan { node, gateway, prefix_len, access: None });
+            let gateways = network.subnets.iter().map(|subnet| own_address(subnet.gateway()));
+            self.namespaces[node.0].addresses.extend(gateways);
+            let subnets = network.subnets.clone();
+            self.access_routers.push(AccessRouterPlan { node, subnets, access: None });
         }
         let most =
             topology.access_routers().map(|node| self.namespaces[node.0].interfaces.len()).max().unwrap_or(0);
@@ -207,47 +236,51 @@ impl Wiring {
 
     /// Routers know the way to every router, server and access network; a server knows its router.
     fn routes(&mut self, topology: &Topology) -> Result<(), PlanError> {
-        for (id, node) in topology.nodes() {
-            let Some(address) = node.address() else { continue };
+        for (id, node) in topology.nodes().filter(|(_, node)| !node.addresses().is_empty()) {
             let tree = PathTree::towards(topology, id);
-            let mut destinations = vec![(address, HOST)];
-            destinations.extend(node.access().map(|access| (access.prefix, access.prefix_len)));
+            let mut destinations: Vec<_> =
+                node.addresses().iter().map(|&address| (address, host_len(address))).collect();
+            let subnets = node.access().into_iter().flat_map(|access| &access.subnets);
+            destinations.extend(subnets.map(|subnet| (subnet.prefix, subnet.prefix_len)));
             for (here, other) in topology.nodes() {
-                let Some(source) = other.address().filter(|_| here != id) else { continue };
+                if here == id || other.addresses().is_empty() {
+                    continue;
+                }
                 let step = tree.next(here).ok_or_else(|| PlanError::Unreachable {
                     from: other.name.clone(),
                     to: node.name.clone(),
                 })?;
                 if let NodeKind::Router { .. } = other.kind {
-                    for &(destination, prefix_len) in &destinations {
-                        let route = self.route(topology, here, step, source, destination, prefix_len);
-                        self.namespaces[here.0].routes.extend(route);
-                    }
+                    self.add_routes(topology, here, step, &destinations);
                 }
             }
         }
         let neighbours = neighbours(topology);
         for id in topology.sip_servers() {
-            let (step, source) = (neighbours[id.0].first().copied(), topology.node(id).address());
-            let (Some(step), Some(source)) = (step, source) else { continue };
-            let route = self.route(topology, id, step, source, IpAddr::from([0, 0, 0, 0]), 0);
-            self.namespaces[id.0].routes.extend(route);
+            let Some(&step) = neighbours[id.0].first() else { continue };
+            let addresses = topology.node(id).addresses();
+            let everywhere: Vec<_> = addresses.iter().map(|&own| (unspecified(own), 0)).collect();
+            self.add_routes(topology, id, step, &everywhere);
+        }
+        for namespace in &mut self.namespaces {
+            namespace.routes = aggregate(std::mem::take(&mut namespace.routes));
         }
         Ok(())
     }
 
-    fn route(
-        &self,
-        topology: &Topology,
-        here: NodeId,
-        step: Step,
-        source: IpAddr,
-        destination: IpAddr,
-        prefix_len: u8,
-    ) -> Option<Route> {
-        let via = topology.node(step.node).address()?;
+    /// Routes from `here` by this step, each for the IP version of its destination.
+    fn add_routes(&mut self, topology: &Topology, here: NodeId, step: Step, destinations: &[(IpAddr, u8)]) {
         let index = self.interface(topology, here, step.link).index;
-        Some(Route { destination, prefix_len, via, index, source })
+        let mac = self.interface(topology, step.node, step.link).mac;
+        let of_version = |node: NodeId, version: IpAddr| {
+            let mut addresses = topology.node(node).addresses().iter().copied();
+            addresses.find(|address| address.is_ipv4() == version.is_ipv4())
+        };
+        let routes = destinations.iter().filter_map(|&(destination, prefix_len)| {
+            let via = next_hop(of_version(step.node, destination)?, mac);
+            Some(Route { destination, prefix_len, via, index, source: of_version(here, destination)? })
+        });
+        self.namespaces[here.0].routes.extend(routes);
     }
 
     /// Adds the wire's half of a veth pair and returns its index there.
@@ -274,15 +307,19 @@ impl Wiring {
     }
 }
 
-fn namespace(name: &str, kind: &NodeKind) -> NamespacePlan {
+fn namespace(name: &str, kind: &NodeKind, family: Family) -> NamespacePlan {
     let mut sysctls = Vec::new();
-    if let NodeKind::Router { .. } = kind {
-        // First: it resets others.
-        sysctls.extend(FORWARDING);
+    let forwards = matches!(kind, NodeKind::Router { .. });
+    if family.has_ipv4() {
+        sysctls.extend(FORWARDING4.into_iter().filter(|_| forwards));
+        sysctls.extend(IPV4);
     }
-    sysctls.extend(NO_IPV6);
-    sysctls.extend(NO_REVERSE_PATH);
-    sysctls.push(TTL);
+    if family.has_ipv6() {
+        sysctls.extend(FORWARDING6.into_iter().filter(|_| forwards));
+        sysctls.extend(IPV6);
+    } else {
+        sysctls.extend(NO_IPV6);
+    }
     NamespacePlan {
         name: name.into(),
         sysctls,
@@ -291,6 +328,26 @@ fn namespace(name: &str, kind: &NodeKind) -> NamespacePlan {
         neighbours: Vec::new(),
         routes: Vec::new(),
     }
+}
+
+/// How a route names the neighbour with this address, whose interface on the link is `mac`.
+fn next_hop(address: IpAddr, mac: Mac) -> IpAddr {
+    if address.is_ipv4() { address } else { mac.link_local().into() }
+}
+
+/// An address that belongs to no link.
+fn own_address(address: IpAddr) -> Address {
+    Address { index: LOOPBACK, address, prefix_len: host_len(address) }
+}
+
+/// Bits of an address's own prefix.
+fn host_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Where the default route leads to, in the IP version of an address.
+fn unspecified(address: IpAddr) -> IpAddr {
+    if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// Small numbers of interfaces as the kernel counts them.

@@ -67,8 +67,11 @@ pub struct MediaTotals {
 }
 
 impl History {
-    /// Takes in one more record.
+    /// Takes in one more record. Single messages are not kept: no figure is made of them.
     pub fn push(&mut self, record: Record) {
+        if matches!(record.event, Event::MessageSent { .. } | Event::MessageReceived { .. }) {
+            return;
+        }
         self.note_call(&record);
         let records = self.nodes.entry(record.node.clone()).or_default();
         // Nearly always the newest of its node; equal instants keep the order of arrival.

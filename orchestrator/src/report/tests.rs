@@ -3,8 +3,8 @@
 use super::*;
 use samp_model::Event;
 use samp_model::record::{CacheOutcome, RegistrationScope};
-use samp_model::settings::{EmulationSettings, MediaSettings, SampSettings};
-use samp_model::topology::{AccessNetwork, Link, LinkQuality, Node, NodeKind, Radio};
+use samp_model::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
+use samp_model::topology::{AccessNetwork, Link, LinkQuality, Node, NodeKind, Radio, Subnet};
 use samp_model::{NodeId, Time};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -25,8 +25,11 @@ fn line() -> Topology {
     let router = |n: u8| Node {
         name: format!("ar{n}"),
         kind: NodeKind::Router {
-            address: ip(10, 255, 0, n),
-            access: Some(AccessNetwork { prefix: ip(10, n, 0, 0), prefix_len: 24, position: None }),
+            addresses: vec![ip(10, 255, 0, n)],
+            access: Some(AccessNetwork {
+                subnets: vec![Subnet { prefix: ip(10, n, 0, 0), prefix_len: 24 }],
+                position: None,
+            }),
         },
     };
     let mobile = |n: u32, start| Node {
@@ -38,11 +41,12 @@ fn line() -> Topology {
             radio: Radio { up: quality(1), down: quality(1) },
         },
     };
-    let sip1 = Node { name: "sip1".into(), kind: NodeKind::SipServer { address: SERVER } };
+    let sip1 = Node { name: "sip1".into(), kind: NodeKind::SipServer { addresses: vec![SERVER] } };
     let link = |a, b| Link { ends: [NodeId(a), NodeId(b)], quality: [quality(2); 2] };
     Topology {
         name: "line".into(),
         seed: 1,
+        family: Family::Ipv4,
         nodes: vec![router(1), router(2), sip1, mobile(1, 0), mobile(2, 0), mobile(3, 1)],
         links: vec![link(0, 1), link(1, 2)],
         samp: SampSettings::default(),

@@ -5,7 +5,7 @@ use crate::RTP_PORT;
 use crate::node::{MediaCommand, Output, Transmit};
 use crate::overlay::identifier_of;
 use crate::server::{CACHE, path_of};
-use crate::sip::{MediaDescription, Message, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::sip::{Headers, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
 use bytes::Bytes;
 use samp_model::record::{CacheOutcome, HandoffNumber};
@@ -25,21 +25,54 @@ pub(super) struct Call {
     peer: Uri,
     /// This node made the call, so it owns the Call-ID.
     is_caller: bool,
-    local_tag: String,
-    remote_tag: Option<String>,
+    pub(super) local_tag: String,
+    pub(super) remote_tag: Option<String>,
     local_cseq: u32,
-    remote_cseq: u32,
+    pub(super) remote_cseq: u32,
     /// The peer's Contact.
-    remote_target: Uri,
+    pub(super) remote_target: Uri,
     state: State,
     started: Time,
     tier1_was_stale: bool,
     /// The re-INVITE under way.
-    update: Option<ClientKey>,
+    pub(super) update: Option<ClientKey>,
     /// The last 200 to an INVITE of the peer's, until its ACK comes.
-    unacknowledged: Option<Unacknowledged>,
+    pub(super) unacknowledged: Option<Unacknowledged>,
     /// The last ACK sent, with its sequence number, for when the peer repeats its 200.
     ack: Option<(u32, Transmit)>,
+}
+
+impl Call {
+    /// A call that this node makes.
+    fn outgoing(now: Time, peer: Uri, local_tag: String) -> Self {
+        Self {
+            remote_target: peer.clone(),
+            peer,
+            is_caller: true,
+            local_tag,
+            remote_tag: None,
+            local_cseq: 0,
+            remote_cseq: 0,
+            state: State::Calling,
+            started: now,
+            tier1_was_stale: false,
+            update: None,
+            unacknowledged: None,
+            ack: None,
+        }
+    }
+
+    /// The call that this INVITE asks for.
+    pub(super) fn incoming(now: Time, invite: &Headers, remote_target: Uri, local_tag: String) -> Self {
+        Self {
+            is_caller: false,
+            remote_tag: invite.from.tag().map(str::to_owned),
+            remote_cseq: invite.cseq,
+            remote_target,
+            state: State::Established,
+            ..Self::outgoing(now, invite.from.uri.clone(), local_tag)
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +82,10 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Unacknowledged {
-    answer: Transmit,
-    interval: Duration,
-    sent_at: Time,
+pub(super) struct Unacknowledged {
+    pub(super) answer: Transmit,
+    pub(super) interval: Duration,
+    pub(super) sent_at: Time,
 }
 
 /// A request of a call that waits for its response.
@@ -78,21 +111,7 @@ impl MobileNode {
             return self.record(Event::CallFailed { call: id, status: status::BAD_REQUEST });
         };
         let cached = self.tier1.get(now, &peer.address_of_record());
-        let call = Call {
-            remote_target: peer.clone(),
-            is_caller: true,
-            local_tag: self.random.token("tag"),
-            remote_tag: None,
-            local_cseq: 0,
-            remote_cseq: 0,
-            state: State::Calling,
-            started: now,
-            tier1_was_stale: false,
-            update: None,
-            unacknowledged: None,
-            ack: None,
-            peer,
-        };
+        let call = Call::outgoing(now, peer, self.random.token("tag"));
         self.calls.insert(id.clone(), call);
         self.invite(now, &id, cached);
     }
@@ -174,129 +193,6 @@ impl MobileNode {
             request.body = own_media(own);
         }
         Some(request)
-    }
-
-    /// An INVITE from outside, of a new call or of one that there is.
-    pub(super) fn handle_invite(&mut self, now: Time, request: Request) {
-        let Some(own) = self.own_address() else { return };
-        let id = request.headers.call_id.clone();
-        let (Some(contact), Some(media)) =
-            (request.headers.contact_address().cloned(), MediaDescription::from_sdp(&request.body))
-        else {
-            return self.answer(now, &request, status::BAD_REQUEST);
-        };
-        let caller_tag = request.headers.from.tag().unwrap_or("").to_owned();
-        if request.headers.to.uri.address_of_record() != self.address_of_record.address_of_record() {
-            return self.answer(now, &request, status::NOT_FOUND);
-        }
-        match self.calls.get_mut(&id) {
-            Some(call) if call.remote_tag.as_deref() == Some(&caller_tag) => {
-                if request.headers.cseq <= call.remote_cseq {
-                    return self.answer(now, &request, status::SERVER_ERROR);
-                }
-                if call.update.is_some() {
-                    return self.answer(now, &request, status::REQUEST_PENDING);
-                }
-                call.remote_cseq = request.headers.cseq;
-                call.remote_target = contact.uri.clone();
-                self.media(MediaCommand::Retarget { call: id.clone(), remote: media.address });
-            }
-            None if request.headers.to.tag().is_none() => {
-                let caller = request.headers.from.uri.clone();
-                self.accept_call(
-                    now,
-                    &id,
-                    caller,
-                    caller_tag,
-                    request.headers.cseq,
-                    contact.uri.clone(),
-                    media,
-                );
-            }
-            _ => return self.answer(now, &request, status::NO_SUCH_CALL),
-        }
-        // What a peer says of its place is the best that tier 1 can know.
-        self.tier1.learn(now, &request.headers.from.uri.address_of_record(), contact.uri);
-        self.answer_invite(now, &id, &request, own);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn accept_call(
-        &mut self,
-        now: Time,
-        id: &str,
-        peer: Uri,
-        remote_tag: String,
-        remote_cseq: u32,
-        remote_target: Uri,
-        media: MediaDescription,
-    ) {
-        let caller = peer.address_of_record();
-        self.record(Event::CallAccepted { call: id.to_owned(), caller: caller.clone() });
-        let call = Call {
-            peer,
-            is_caller: false,
-            local_tag: self.random.token("tag"),
-            remote_tag: Some(remote_tag),
-            local_cseq: 0,
-            remote_cseq,
-            remote_target,
-            state: State::Established,
-            started: now,
-            tier1_was_stale: false,
-            update: None,
-            unacknowledged: None,
-            ack: None,
-        };
-        self.calls.insert(id.to_owned(), call);
-        self.start_media(id, &caller, media.address);
-    }
-
-    fn answer_invite(&mut self, now: Time, id: &str, request: &Request, own: SocketAddr) {
-        let contact = contact_header(self.contact(own));
-        let t1 = self.settings.t1;
-        let (Some(call), Some(key)) = (self.calls.get_mut(id), self.transactions.accept(request)) else {
-            return;
-        };
-        let mut response = request.response(status::OK, &call.local_tag);
-        response.headers.contact.push(contact);
-        response.headers.set("Content-Type", MediaDescription::CONTENT_TYPE);
-        response.body = own_media(own);
-        if let Some(destination) = request.top_via().and_then(Via::response_address) {
-            let answer = Transmit { destination, message: Message::Response(response.clone()), ttl: None };
-            call.unacknowledged = Some(Unacknowledged { answer, interval: t1, sent_at: now });
-            self.timers.set(Timer::RepeatAnswer(id.to_owned()), now + t1);
-        }
-        self.transactions.respond(now, &key, response);
-    }
-
-    /// No ACK yet: the 200 goes out again, for 64·T1 (RFC 3261 §13.3.1.4).
-    pub(super) fn repeat_answer(&mut self, now: Time, id: &str) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let Some(waiting) = &mut call.unacknowledged else { return };
-        if now - waiting.sent_at >= 64 * self.settings.t1 {
-            return self.hang_up(now, id);
-        }
-        waiting.interval = (2 * waiting.interval).min(Duration::from_secs(4));
-        self.timers.set(Timer::RepeatAnswer(id.to_owned()), now + waiting.interval);
-        self.transmits.push_back(waiting.answer.clone());
-    }
-
-    pub(super) fn handle_ack(&mut self, request: &Request) {
-        if let Some(call) = self.calls.get_mut(&request.headers.call_id) {
-            call.unacknowledged = None;
-            self.timers.stop(&Timer::RepeatAnswer(request.headers.call_id.clone()));
-        }
-    }
-
-    pub(super) fn handle_bye(&mut self, now: Time, request: &Request) {
-        let id = &request.headers.call_id;
-        let known =
-            self.calls.get(id).is_some_and(|call| call.remote_tag.as_deref() == request.headers.from.tag());
-        self.answer(now, request, if known { status::OK } else { status::NO_SUCH_CALL });
-        if known {
-            self.end_call(id);
-        }
     }
 
     /// The final response to a request of a call.
@@ -484,7 +380,7 @@ impl MobileNode {
         }
     }
 
-    fn start_media(&mut self, id: &str, peer: &str, remote: SocketAddr) {
+    pub(super) fn start_media(&mut self, id: &str, peer: &str, remote: SocketAddr) {
         let own = self.address_of_record.address_of_record();
         let (ssrc_send, ssrc_receive) = (ssrc(id, &own), ssrc(id, peer));
         self.media(MediaCommand::Start { call: id.to_owned(), remote, ssrc_send, ssrc_receive });
@@ -495,7 +391,7 @@ impl MobileNode {
         self.record(Event::CallFailed { call: id.to_owned(), status });
     }
 
-    fn end_call(&mut self, id: &str) {
+    pub(super) fn end_call(&mut self, id: &str) {
         self.forget_call(id);
         self.media(MediaCommand::Stop { call: id.to_owned() });
         self.record(Event::CallEnded { call: id.to_owned() });
@@ -510,7 +406,7 @@ impl MobileNode {
             .retain(|_, pending| pending.call != id || matches!(pending.kind, Kind::Bye { .. }));
     }
 
-    fn media(&mut self, command: MediaCommand) {
+    pub(super) fn media(&mut self, command: MediaCommand) {
         self.outputs.push_back(Output::Media(command));
     }
 }
@@ -526,7 +422,7 @@ fn cache_outcome(direct: bool, tier1_was_stale: bool, tier2: Option<&str>) -> Ca
     }
 }
 
-fn own_media(own: SocketAddr) -> Bytes {
+pub(super) fn own_media(own: SocketAddr) -> Bytes {
     Bytes::from(MediaDescription { address: SocketAddr::new(own.ip(), RTP_PORT) }.to_sdp())
 }
 

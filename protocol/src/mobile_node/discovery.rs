@@ -5,10 +5,9 @@
 
 use super::registration::{Anchor, Cause};
 use super::{MobileNode, SIP_PORT, Timer};
-use crate::DISCOVERY_GROUP;
 use crate::node::Transmit;
 use crate::sip::{Host, Message, Method, Response, Uri, status};
-use samp_model::settings::AnchorSelect;
+use samp_model::settings::{AnchorSelect, Family};
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,16 +34,19 @@ impl MobileNode {
 
     fn multicast_register(&mut self, now: Time, patience: Duration) {
         let Some(own) = self.own_address() else { return };
-        let group = Uri::new(None, Host::Name("sip.mcast.net".to_owned()));
+        let group = self.settings.discovery_group(Family::of(own.ip()));
+        // The name that RFC 3261 §10.2.6 assigns has an IPv4 address only.
+        let host = if group.is_ipv4() { Host::Name("sip.mcast.net".to_owned()) } else { Host::Ip(group) };
+        let uri = Uri::new(None, host);
         let home = self.address_of_record.clone();
         let call_id = self.random.token("call");
-        let request = self.request(Method::Register, group, home, &call_id, 1, own);
+        let request = self.request(Method::Register, uri, home, &call_id, 1, own);
         let branch = request.headers.via[0].branch().to_owned();
         self.discovery = Some(Discovery { branch, started: now, answers: Vec::new(), patience });
         self.timers.set(Timer::Delta, now + self.settings.delta);
         self.timers.set(Timer::DiscoveryDeadline, now + patience);
         self.transmits.push_back(Transmit {
-            destination: SocketAddr::new(DISCOVERY_GROUP.into(), SIP_PORT),
+            destination: SocketAddr::new(group, SIP_PORT),
             message: Message::Request(request),
             ttl: Some(self.settings.multicast_ttl),
         });

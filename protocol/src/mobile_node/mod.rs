@@ -6,6 +6,7 @@
 //!                                 └▶ re-INVITE to the correspondent node of each call
 //! ```
 
+mod answer;
 mod call;
 mod discovery;
 mod registration;

@@ -236,4 +236,32 @@ mod tests {
         assert_eq!(request.headers.via[0].response_address(), Some("172.16.0.9:5099".parse().unwrap()));
         assert_eq!(request.headers.via[1].response_address(), Some("10.0.1.2:5060".parse().unwrap()));
     }
+
+    #[test]
+    fn addresses_of_ipv6_survive_in_every_place() {
+        let text = INVITE
+            .replace("172.16.0.2:5060", "[fd53:414d:50::2]:5060")
+            .replace("mn2@10.1.0.3:5060", "mn2@[fd53:414d:50:2::3]:5060")
+            .replace("10.0.1.2:5060", "[fd53:414d:50:1::2]:5060");
+        let message = parse(text.as_bytes()).unwrap();
+        assert_eq!(parse(&message.to_bytes()).unwrap(), message);
+        let Message::Request(mut request) = message else { panic!("a request") };
+        let address = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+        assert_eq!(request.uri.socket_address(), Some(address("[fd53:414d:50:2::3]:5060")));
+        assert_eq!(
+            request.headers.contact_address().unwrap().uri.socket_address(),
+            Some(address("[fd53:414d:50:1::2]:5060"))
+        );
+        assert_eq!(request.servers_passed(), ["fd53:414d:50::2".parse::<std::net::IpAddr>().unwrap()]);
+        // What `received` says is read back from the wire, and also when others write it in brackets.
+        let source = address("[fd53:414d:50::9]:5099");
+        request.headers.via[0].note_source(source);
+        let bytes = Message::Request(request).to_bytes();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains(";received=fd53:414d:50::9"), "{text}");
+        for text in [text.clone(), text.replace("=fd53:414d:50::9", "=[fd53:414d:50::9]")] {
+            let Message::Request(request) = parse(text.as_bytes()).unwrap() else { panic!("a request") };
+            assert_eq!(request.headers.via[0].response_address(), Some(source));
+        }
+    }
 }

@@ -189,7 +189,9 @@ impl Via {
 
     /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4); none when sent-by is a name and nothing was noted.
     pub fn response_address(&self) -> Option<SocketAddr> {
-        let ip = match self.params.get("received").and_then(|text| text.parse().ok()) {
+        // Some write an IPv6 address here in brackets, which RFC 3261 §25.1 has not (RFC 5118 §4.5).
+        let received = self.params.get("received").map(|text| text.trim_matches(['[', ']']));
+        let ip = match received.and_then(|text| text.parse().ok()) {
             Some(ip) => ip,
             None => match self.host {
                 Host::Ip(ip) => ip,

@@ -1,7 +1,7 @@
 //! Links: born in place, moved, deleted; errors that name what failed.
 
 use crate::{Node, connect, mac};
-use samp_sys::netlink::{ApplyError, Batch, VethEnd};
+use samp_sys::netlink::{ApplyError, Batch, Route, VethEnd};
 use std::error::Error;
 use std::net::IpAddr;
 
@@ -89,13 +89,17 @@ fn an_error_names_the_request_and_has_the_kernels_words() {
     assert!(error.to_string().starts_with("cannot set interface 99 up"), "{error}");
     assert_eq!(errno(&error), nix::libc::ENODEV);
 
+    // A text that kernels have had since 4.12.
     let mut batch = Batch::default();
-    batch.add_address(1, IpAddr::from([10, 0, 0, 1]), 33);
-    let error = node.netlink.apply(batch).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot add address 10.0.0.1/33 to interface 1: ipv4: Invalid prefix length"
-    );
+    batch.add_route(&Route {
+        destination: (IpAddr::from([10, 9, 0, 0]), 16),
+        via: Some(IpAddr::from([10, 8, 0, 1])),
+        index: 1,
+        source: None,
+        onlink: false,
+    });
+    let error = node.netlink.apply(batch).unwrap_err().to_string();
+    assert!(error.contains("10.9.0.0/16") && error.ends_with("Nexthop has invalid gateway"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `exec`: a command inside a node, with its exit code.
+//! `exec` and `shell`: a command or a shell inside a node, with its exit code.
 
 use super::super::{Exit, Failure};
 use crate::client::Client;
@@ -7,13 +7,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::fstat;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, sethostname, tcsetpgrp};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
 /// Where programs are looked for when the environment does not say.
@@ -21,6 +21,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// What a shell returns for a command that it cannot find, and for one that it cannot execute.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
+/// The hidden sub-command that [`foreground`] is.
+const FOREGROUND_COMMAND: &str = "__foreground";
 
 /// Runs a command inside a node; its exit code, or 128 and the number of the signal that ended it.
 ///
@@ -31,29 +33,72 @@ pub(super) fn exec(
     program: &OsStr,
     args: &[OsString],
 ) -> Result<ExitCode, Failure> {
-    let namespaces = client.enter(node)?;
-    enter(&namespaces)
-        .map_err(|error| Failure::io(format_args!("enter the namespaces of {node}"), &error))?;
+    enter_node(client, node)?;
     let mut command = Command::new(program);
     command.args(args);
+    run(command)
+}
+
+/// Opens the user's shell inside a node; at a terminal, the shell gets it, with all its job control.
+pub(super) fn shell(client: &Client, node: &str) -> Result<ExitCode, Failure> {
+    let program = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    // /proc is another one inside.
+    let own = env::current_exe().map_err(|error| Failure::io("find this executable", &error))?;
+    let terminal = io::stdin();
+    enter_node(client, node)?;
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWUTS).and_then(|()| sethostname(node)) {
+        tracing::info!(%error, "the prompt shows the lab's hostname");
+    }
+    if !terminal.is_terminal() {
+        return run(Command::new(program));
+    }
+    let mut command = Command::new(own);
+    command.arg(FOREGROUND_COMMAND).arg(program).process_group(0);
+    let code = run(command);
+    // Whoever is in the background is stopped when it takes the terminal, unless it blocks the signal.
+    let back = block(&[Signal::SIGTTOU]).and_then(|_| Ok(tcsetpgrp(&terminal, getpgrp())?));
+    if let Err(error) = back {
+        tracing::info!(%error, "cannot take the terminal back");
+    }
+    code
+}
+
+/// Takes the terminal for this process's group, then becomes a program; the shell's half of [`shell`].
+pub(super) fn foreground(program: &OsStr) -> Result<ExitCode, Failure> {
+    let taken = block(&[Signal::SIGTTOU]).and_then(|signals| {
+        tcsetpgrp(io::stdin(), getpgrp())?;
+        Ok(signals.thread_unblock()?)
+    });
+    taken.map_err(|error| Failure::io("take the terminal", &error))?;
+    let error = Command::new(program).exec();
+    Ok(not_started(program, &error))
+}
+
+fn enter_node(client: &Client, node: &str) -> Result<(), Failure> {
+    let namespaces = client.enter(node)?;
+    enter(&namespaces).map_err(|error| Failure::io(format_args!("enter the namespaces of {node}"), &error))
+}
+
+fn run(mut command: Command) -> Result<ExitCode, Failure> {
     if env::var_os("PATH").is_none() {
         command.env("PATH", PATH);
     }
     // A terminal's signals go to the command, too; this process has to wait for its end.
     let signals = block_signals().map_err(|error| Failure::io("block signals", &error))?;
-    let code = match command.spawn() {
+    match command.spawn() {
         Ok(child) => {
             let status =
                 wait(child, &signals).map_err(|error| Failure::io("wait for the command", &error))?;
-            exit_code(status)
+            Ok(ExitCode::from(exit_code(status)))
         }
-        Err(error) => {
-            let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-            eprintln!("samp-lab: {}: {error}", program.to_string_lossy());
-            code
-        }
-    };
-    Ok(ExitCode::from(code))
+        Err(error) => Ok(not_started(command.get_program(), &error)),
+    }
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
+    let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+    eprintln!("samp-lab: {}: {error}", program.to_string_lossy());
+    ExitCode::from(code)
 }
 
 /// Enters the namespaces, given in the order of [`Request::Enter`](samp_model::control::Request::Enter).
@@ -97,10 +142,11 @@ fn is_own_user_namespace(user: &OwnedFd) -> io::Result<bool> {
 
 /// Holds back the signals that [`wait`] looks at. A command that is spawned later has none blocked.
 fn block_signals() -> io::Result<SigSet> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    block(&[Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP])
+}
+
+fn block(signals: &[Signal]) -> io::Result<SigSet> {
+    let signals: SigSet = signals.iter().copied().collect();
     signals.thread_block()?;
     Ok(signals)
 }

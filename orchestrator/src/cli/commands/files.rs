@@ -1,10 +1,13 @@
-//! `validate` and `plan`: what files say, without touching the machine.
+//! `init`, `schema`, `validate` and `plan`: files, without touching the machine.
 
-use super::super::{Emulation, Exit, Failure, Terminal};
+use super::super::terminal::print;
+use super::super::{Emulation, Exit, Failure, FileKind, Terminal};
 use super::resolve;
-use samp_model::{Topology, experiment, topology};
+use samp_model::examples::{EXAMPLES, Example};
+use samp_model::{Topology, examples, experiment, schema as schemas, topology};
 use serde::Serialize;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// What a valid file holds.
@@ -25,9 +28,94 @@ struct Valid<'a> {
     actions: Option<usize>,
 }
 
+/// Lists the examples.
+pub(super) fn examples(terminal: &Terminal) -> Result<Exit, Failure> {
+    #[derive(Serialize)]
+    struct Listed {
+        name: &'static str,
+        about: &'static str,
+        files: Vec<&'static str>,
+    }
+    let listed = |example: &Example| Listed {
+        name: example.name,
+        about: example.about,
+        files: example.files.iter().map(|file| file.path).collect(),
+    };
+    terminal.show(&EXAMPLES.iter().map(listed).collect::<Vec<_>>(), |examples| {
+        let longest = examples.iter().map(|example| example.name.len()).max().unwrap_or(0);
+        let lines = examples.iter().map(|example| format!("{:longest$}  {}\n", example.name, example.about));
+        lines.collect::<String>() + "\n`samp-lab init NAME` writes one\n"
+    })?;
+    Ok(Exit::Success)
+}
+
+/// Writes an example with all files that it needs.
+pub(super) fn init(terminal: &Terminal, name: &str, dir: &Path, force: bool) -> Result<Exit, Failure> {
+    let Some(example) = examples::find(name) else {
+        let names = EXAMPLES.iter().map(|example| example.name).collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(Exit::Usage, format!("there is no example `{name}`"))
+            .hint(format!("there are {names}")));
+    };
+    let mut missing = Vec::new();
+    for file in example.files {
+        let path = dir.join(file.path);
+        match fs::read(&path) {
+            Ok(content) if content == file.text.as_bytes() => {}
+            Ok(_) if !force => {
+                let message = format!("{} exists, and is not the example's", path.display());
+                return Err(Failure::new(Exit::Conflict, message)
+                    .hint("name another directory with `--dir`, or overwrite it with `--force`".to_owned()));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::io(format_args!("read {}", path.display()), &error));
+            }
+            _ => missing.push((path, file.text)),
+        }
+    }
+    for (path, text) in &missing {
+        write(path, text, force).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Failure::new(Exit::Conflict, format!("{} has just been created", path.display()))
+            }
+            _ => Failure::io(format_args!("write {}", path.display()), &error),
+        })?;
+    }
+    #[derive(Serialize)]
+    struct Written {
+        example: PathBuf,
+        written: Vec<PathBuf>,
+    }
+    let first = example.files.first().map(|file| dir.join(file.path)).unwrap_or_default();
+    let written = missing.into_iter().map(|(path, _)| path).collect();
+    terminal.show(&Written { example: first, written }, |done| {
+        let command = if done.example.starts_with(dir.join("experiments")) { "run" } else { "up" };
+        let lines = done.written.iter().map(|path| format!("wrote {}\n", path.display()));
+        lines.collect::<String>() + &format!("try it: samp-lab {command} {}\n", done.example.display())
+    })?;
+    Ok(Exit::Success)
+}
+
+fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let file = if force { File::create(path) } else { File::create_new(path) };
+    file?.write_all(text.as_bytes())
+}
+
+/// Prints a schema, which is JSON in any case.
+pub(super) fn schema(kind: FileKind) -> Result<Exit, Failure> {
+    let schema = match kind {
+        FileKind::Topology => schemas::topology(),
+        FileKind::Experiment => schemas::experiment(),
+    };
+    print(&format!("{schema:#}\n")).map_err(|error| Failure::io("write to standard output", &error))?;
+    Ok(Exit::Success)
+}
+
 /// Checks a topology or experiment file.
 pub(super) fn validate(terminal: &Terminal, file: &Path) -> Result<Exit, Failure> {
-    let valid = if is_experiment(file) {
+    let valid = if experiment::is_experiment(file) {
         let (experiment, topology) = experiment::load(file).map_err(Failure::invalid)?;
         let actions = experiment.schedule(&topology).len();
         Valid {
@@ -78,10 +166,4 @@ fn count<'a>(file: &'a Path, topology: &Topology) -> Valid<'a> {
         links: topology.links.len(),
         actions: None,
     }
-}
-
-/// Only an experiment has a timeline; a file that cannot be read is left to the topology's errors.
-fn is_experiment(file: &Path) -> bool {
-    let is_of_experiment = |line: &str| line.starts_with("timeline:") || line.starts_with("topology:");
-    fs::read_to_string(file).is_ok_and(|text| text.lines().any(is_of_experiment))
 }

@@ -1,17 +1,17 @@
-//! `ps`, `inspect`, `logs`, `hangup`, `kill` and `down`: labs that run.
+//! `ps`, `inspect` and `down`: labs that run.
 
 use super::super::{Exit, Failure, Terminal, Which};
 use super::{find, live};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::report::{table, word};
 use crate::runtime_dir::RuntimeDir;
+use nix::unistd::geteuid;
 use samp_model::control::{AgentState, LabStatus, NodeStatus, Request};
 use samp_model::settings::EmulationSettings;
 use samp_model::topology::{Node, NodeKind};
 use samp_model::{NodeId, Topology};
 use serde::Serialize;
 use std::fs;
-use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -41,10 +41,15 @@ struct NodeView<'a> {
     pid: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attached_to: Option<&'a str>,
+    /// The primary one.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
+    /// One a family, the primary first.
+    addresses: Vec<IpAddr>,
     neighbours: Vec<&'a str>,
     attached: Vec<&'a str>,
+    /// What enters the node's network without samp-lab; a command can be appended.
+    nsenter: String,
 }
 
 /// Lists the labs.
@@ -91,66 +96,91 @@ pub(super) fn inspect(terminal: &Terminal, client: &Client, node: Option<&str>) 
     Ok(Exit::Success)
 }
 
-/// Prints the log of a node's agent or of the supervisor.
-pub(super) fn logs(terminal: &Terminal, client: &Client, node: Option<&str>) -> Result<Exit, Failure> {
-    let path = match node {
-        Some(name) => {
-            let status = client.status()?;
-            let id = node_id(&status.topology, name)?;
-            if status.nodes[id.0].agent.is_none() {
-                let message = format!("{name} is a router and has no agent, so it has no log");
-                return Err(Failure::new(Exit::Usage, message));
-            }
-            client.dir().node_log(name)
-        }
-        None => client.dir().supervisor_log(),
-    };
-    let log = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        result => result.map_err(|error| Failure::io(format_args!("read {}", path.display()), &error))?,
-    };
-    let log = String::from_utf8_lossy(&log).into_owned();
-    #[derive(Serialize)]
-    struct Log<'a> {
-        node: Option<&'a str>,
-        lines: Vec<&'a str>,
-    }
-    terminal.show(&Log { node, lines: log.lines().collect() }, |_| log.clone())?;
-    Ok(Exit::Success)
-}
-
-/// Ends a call or all.
-pub(super) fn hang_up(terminal: &Terminal, client: &Client, call: Option<String>) -> Result<Exit, Failure> {
-    client.ask(&Request::HangUp { call })?;
-    done(terminal)
-}
-
-/// Kills a node's agent.
-pub(super) fn kill(terminal: &Terminal, client: &Client, node: String) -> Result<Exit, Failure> {
-    client.ask(&Request::Kill { node })?;
+/// Asks for something that is simply done.
+pub(super) fn tell(terminal: &Terminal, client: &Client, request: &Request) -> Result<Exit, Failure> {
+    client.ask(request)?;
     done(terminal)
 }
 
 /// Ends a lab, or removes what a dead one has left.
 pub(super) fn down(terminal: &Terminal, which: &Which) -> Result<Exit, Failure> {
-    if let Which::Named(name) = which {
-        let dir = RuntimeDir::of(name)?;
-        if !dir.is_live() && dir.path().exists() {
-            // Only what is claimed can be removed without the risk that a new lab has come up there.
-            dir.claim()?.dir.remove()?;
-            terminal.note(format!("lab {name} was dead; what it had left is removed"));
-            return done(terminal);
-        }
+    match which {
+        Which::Named(name) => match RuntimeDir::of(name)? {
+            dir if dir.path().exists() => down_one(terminal, &dir)?,
+            // Nothing there: this tells what is.
+            _ => drop(find(which)?),
+        },
+        Which::Only => match (&live()?[..], &RuntimeDir::list()?[..]) {
+            ([], [dead]) => down_one(terminal, dead)?,
+            _ => down_one(terminal, find(which)?.dir())?,
+        },
     }
-    let client = find(which)?;
-    end(&client)?;
-    terminal.note(format!("lab {} is down", client.dir().name()));
     done(terminal)
 }
 
-/// Ends a lab and waits until nothing of it is left.
-pub(super) fn end(client: &Client) -> Result<(), Failure> {
-    let pid = client.status()?.supervisor_pid;
+/// Ends all labs of this user.
+pub(super) fn down_all(terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut down = Vec::new();
+    let mut failed = None;
+    for dir in RuntimeDir::list()? {
+        match down_one(terminal, &dir) {
+            Ok(()) => down.push(dir.name().to_owned()),
+            // The others shall not stay because of this one.
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    if down.is_empty() {
+        terminal.note("no lab runs");
+    }
+    #[derive(Serialize)]
+    struct Down {
+        down: Vec<String>,
+    }
+    terminal.show(&Down { down }, |_| String::new())?;
+    Ok(Exit::Success)
+}
+
+fn down_one(terminal: &Terminal, dir: &RuntimeDir) -> Result<(), Failure> {
+    let client = Client::new(dir.clone());
+    if let Some(status) = running(&client)? {
+        end(&client, status.supervisor_pid)?;
+        terminal.note(format!("lab {} is down", dir.name()));
+    } else {
+        // Only what is claimed can be removed without the risk that a new lab has come up there.
+        dir.claim()?.dir.remove()?;
+        terminal.note(format!("lab {} was dead; what it had left is removed", dir.name()));
+    }
+    Ok(())
+}
+
+/// A lab as it is; none when there is none, or when it ends while it is asked.
+pub(super) fn running(client: &Client) -> Result<Option<LabStatus>, Failure> {
+    use std::io::ErrorKind;
+    match client.status() {
+        Ok(status) => Ok(Some(status)),
+        Err(ClientError::Connect { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            Ok(None)
+        }
+        // A supervisor that was killed holds its socket for some more milliseconds.
+        Err(ClientError::Broken { source, .. })
+            if matches!(
+                source.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends a lab and waits until nothing of it is left, not even its supervisor with this process id.
+pub(super) fn end(client: &Client, pid: i32) -> Result<(), Failure> {
     client.ask(&Request::Down)?;
     // Process 1 ends after all the others of its lab; what the host still sees then is a zombie at most.
     let deadline = Instant::now() + DOWN_DEADLINE;
@@ -181,7 +211,7 @@ fn done(terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn node_id(topology: &Topology, name: &str) -> Result<NodeId, Failure> {
+pub(super) fn node_id(topology: &Topology, name: &str) -> Result<NodeId, Failure> {
     topology.find(name).ok_or_else(|| {
         Failure::new(Exit::Failed, format!("the lab has no node `{name}`"))
             .hint("`samp-lab inspect` lists them".to_owned())
@@ -222,20 +252,22 @@ impl<'a> NodeView<'a> {
             agent: state.agent,
             pid: state.pid,
             attached_to: state.attached_to.as_deref(),
-            address: address(topology, id, state),
+            address: addresses(topology, id, state).first().copied(),
+            addresses: addresses(topology, id, state),
             neighbours: linked.collect(),
             attached: attached.map(|node| node.name.as_str()).collect(),
+            nsenter: nsenter(status, state),
         }
     }
 
     fn describe(&self) -> String {
         let mut text = format!("{}: {}\n", self.node.name, kind(self.node));
         let mut line = |name: &str, value: String| text += &format!("{name:16}{value}\n");
-        if let Some(address) = self.address {
-            line("address", address.to_string());
+        if !self.addresses.is_empty() {
+            line("address", join(&self.addresses));
         }
         if let Some(access) = self.node.access() {
-            line("access network", format!("{}/{}", access.prefix, access.prefix_len));
+            line("access network", join(&access.subnets));
         }
         if let NodeKind::MobileNode { address_of_record, .. } = &self.node.kind {
             line("home SIP URI", address_of_record.clone());
@@ -255,6 +287,7 @@ impl<'a> NodeView<'a> {
         if !self.attached.is_empty() {
             line("mobile nodes", self.attached.join(", "));
         }
+        line("to enter it", self.nsenter.clone());
         text
     }
 }
@@ -265,15 +298,19 @@ fn describe(status: &LabStatus) -> String {
         vec![
             node.name.clone(),
             kind(node).to_owned(),
-            address(topology, id, state).map_or("-".to_owned(), |address| address.to_string()),
+            match &addresses(topology, id, state)[..] {
+                [] => "-".to_owned(),
+                addresses => join(addresses),
+            },
             state.attached_to.clone().unwrap_or_else(|| "-".to_owned()),
             state.agent.as_ref().map_or("-".to_owned(), word),
         ]
     });
     format!(
-        "lab {} of topology {}: links {}, attach {}, supervisor {}\n\n{}",
+        "lab {} of topology {}: {}, links {}, attach {}, supervisor {}\n\n{}",
         status.name,
         topology.name,
+        word(&topology.family),
         word(&status.emulation.links),
         word(&status.emulation.attach),
         status.supervisor_pid,
@@ -281,10 +318,27 @@ fn describe(status: &LabStatus) -> String {
     )
 }
 
-/// A node's own address; a mobile node's is the care-of address that it has where it is attached.
-fn address(topology: &Topology, id: NodeId, state: &NodeStatus) -> Option<IpAddr> {
-    let care_of = || Some(topology.care_of_address(id, topology.find(state.attached_to.as_deref()?)?));
-    topology.node(id).address().or_else(care_of)
+/// The supervisor holds the namespace; without root, one has to be root of the lab's user namespace first.
+fn nsenter(status: &LabStatus, node: &NodeStatus) -> String {
+    let supervisor = status.supervisor_pid;
+    let user = match geteuid().is_root() {
+        true => String::new(),
+        false => format!("--user=/proc/{supervisor}/ns/user --preserve-credentials "),
+    };
+    format!("nsenter {user}--net=/proc/{supervisor}/fd/{}", node.namespace_fd)
+}
+
+/// A node's own addresses; a mobile node's are the care-of addresses that it has where it is attached.
+fn addresses(topology: &Topology, id: NodeId, state: &NodeStatus) -> Vec<IpAddr> {
+    match state.attached_to.as_deref().and_then(|router| topology.find(router)) {
+        Some(router) => topology.care_of_addresses(id, router).collect(),
+        None => topology.node(id).addresses().to_vec(),
+    }
+}
+
+/// In one line.
+pub(super) fn join(things: &[impl ToString]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn kind(node: &Node) -> &'static str {

@@ -1,11 +1,18 @@
 //! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
 
+mod difference;
 mod doctor;
 mod exec;
 mod files;
+mod follow;
+mod generate;
+mod graph;
 mod labs;
+mod link;
 mod observe;
+mod ring;
 mod run;
+mod trace;
 mod up;
 
 use super::exit::Exit;
@@ -17,12 +24,13 @@ use crate::lab;
 use crate::plan::{Machine, Plan};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Topology;
+use samp_model::control::Request;
 use std::process::ExitCode;
 
 /// Runs a command and tells how it ended.
 pub(super) fn run(Invocation { command, terminal }: Invocation) -> ExitCode {
     // Supervisor and agents have logs of their own.
-    if !matches!(command, Command::Supervisor(_) | Command::Agent | Command::Probe) {
+    if !matches!(command, Command::Supervisor(_) | Command::Agent | Command::Probe | Command::Foreground(_)) {
         terminal.start_log();
     }
     dispatch(&terminal, command).unwrap_or_else(|failure| {
@@ -34,18 +42,28 @@ pub(super) fn run(Invocation { command, terminal }: Invocation) -> ExitCode {
 fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> {
     let exit = match command {
         Command::Doctor => doctor::doctor(terminal)?,
+        Command::Examples => files::examples(terminal)?,
+        Command::Init { example, dir, force } => files::init(terminal, &example, &dir, force)?,
+        Command::Schema(kind) => files::schema(kind)?,
+        Command::Graph { subject, output } => graph::graph(terminal, &subject, output)?,
         Command::Validate(file) => files::validate(terminal, &file)?,
         Command::Plan(file, emulation) => files::plan(terminal, &file, emulation)?,
-        Command::Up { file, name, emulation } => up::up(terminal, &file, name, emulation)?,
+        Command::Up { file, name, emulation, recreate } => {
+            up::up(terminal, &file, name, emulation, recreate)?
+        }
         Command::Ps => labs::ps(terminal)?,
         Command::Run { file, out, keep, emulation } => {
             run::run(terminal, &file, out.as_deref(), keep, emulation)?
         }
         Command::Down(which) => labs::down(terminal, &which)?,
+        Command::DownAll => labs::down_all(terminal)?,
+        Command::Completions(shell) => generate::completions(terminal, shell)?,
+        Command::Man(dir) => generate::man(terminal, dir.as_deref())?,
         Command::Lab(which, command) => return in_lab(terminal, &find(&which)?, command),
         Command::Supervisor(dir) => return Ok(lab::supervisor::run_supervisor(&dir)),
         Command::Agent => return Ok(lab::agents::run_agent()),
         Command::Probe => return Ok(doctor::probe()),
+        Command::Foreground(program) => return exec::foreground(&program),
     };
     Ok(exit.into())
 }
@@ -54,13 +72,20 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
     let exit = match command {
         LabCommand::Inspect(node) => labs::inspect(terminal, client, node.as_deref())?,
         LabCommand::Exec { node, program, args } => return exec::exec(client, &node, &program, &args),
-        LabCommand::Logs(node) => labs::logs(terminal, client, node.as_deref())?,
+        LabCommand::Shell(node) => return exec::shell(client, &node),
+        LabCommand::Logs { node, follow } => follow::logs(terminal, client, node.as_deref(), follow)?,
+        LabCommand::Events { follow } => follow::events(client, follow)?,
+        LabCommand::Ring => ring::ring(terminal, client)?,
+        LabCommand::Trace(subject) => trace::trace(terminal, client, &subject)?,
         LabCommand::Handoff { mobile_node, access_router } => {
             observe::handoff(terminal, client, mobile_node, access_router)?
         }
         LabCommand::Call { caller, callee } => observe::call(terminal, client, caller, callee)?,
-        LabCommand::HangUp(call) => labs::hang_up(terminal, client, call)?,
-        LabCommand::Kill(node) => labs::kill(terminal, client, node)?,
+        LabCommand::HangUp(call) => labs::tell(terminal, client, &Request::HangUp { call })?,
+        LabCommand::Kill(node) => labs::tell(terminal, client, &Request::Kill { node })?,
+        LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
+        LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,
+        LabCommand::Link(link) => link::link(terminal, client, &link)?,
     };
     Ok(exit.into())
 }
@@ -90,9 +115,14 @@ fn find(which: &Which) -> Result<Client, Failure> {
     }
 }
 
-/// What the topology becomes on this machine, with the backends that were typed.
+/// What the topology becomes on this machine, with the backends and the family that were typed.
 fn resolve(topology: &mut Topology, emulation: Emulation) -> Result<(Plan, Machine), Failure> {
     topology.emulation = emulation.over(topology.emulation);
+    if let Some(family) = emulation.family {
+        topology
+            .set_family(family.into())
+            .map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
+    }
     let machine = Machine::probe().map_err(|error| {
         Failure::io("look at this machine", &error).hint("`samp-lab doctor` tells what is missing".to_owned())
     })?;

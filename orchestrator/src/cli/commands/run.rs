@@ -42,21 +42,24 @@ pub(super) fn run(
         Some(out) => RunDir::create(out)?,
         None => RunDir::fresh(Path::new(RUNS), &experiment.name, Timestamp::now())?,
     };
-    let mut provenance = Provenance::begin(experiment.seed, plan.emulation, &[file, &experiment.topology])
-        .map_err(|error| Failure::io("tell where the figures come from", &error))?;
+    let mut provenance =
+        Provenance::begin(experiment.seed, plan.emulation, topology.family, &[file, &experiment.topology])
+            .map_err(|error| Failure::io("tell where the figures come from", &error))?;
     dir.write_json("provenance.json", &provenance)?;
     let records = Rc::new(RefCell::new(dir.lines("records.jsonl")?));
 
     let interrupt =
         Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
     let name = lab_name(&experiment);
-    let (client, _) = up::bring_up(terminal, &topology, &machine, &name)?;
+    let (client, _) = up::bring_up(terminal, &topology, &machine, &name, &interrupt)?;
     let actions = experiment.schedule(&topology);
     let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
     provenance.after = Some(Load::now());
     if keep && measured.is_ok() {
         terminal.note(format!("lab {name} is still up; `samp-lab down {name}` ends it"));
-    } else if let Err(failure) = end(&client) {
+    } else if let Err(failure) =
+        client.status().map_err(Into::into).and_then(|lab| end(&client, lab.supervisor_pid))
+    {
         // What went wrong first is more interesting.
         terminal.note(format!("lab {name} did not end in order: {}", failure.message));
     }
@@ -120,7 +123,8 @@ fn lab_name(experiment: &Experiment) -> String {
 fn describe(finished: &Finished, provenance: &Provenance) -> String {
     let mut text = format!("experiment {}", finished.summary.experiment);
     text += &format!(
-        ": links {}, attach {}, seed {}, kernel {}\n\n",
+        ": {}, links {}, attach {}, seed {}, kernel {}\n\n",
+        word(&provenance.family),
         word(&provenance.emulation.links),
         word(&provenance.emulation.attach),
         provenance.seed,

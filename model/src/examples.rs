@@ -1,0 +1,126 @@
+//! The examples that come with samp-lab, within the binary, so that it can write them where there is no source tree.
+
+/// A file of the source tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path from the root of the tree, with `/`; other files name it by that place.
+    pub path: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// An example that works by itself, with all the files that it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// Its name: that of its file, without directory and extension.
+    pub name: &'static str,
+    /// What it is about, in a line.
+    pub about: &'static str,
+    /// The topology or experiment first, then what it names: another file of the example, and the schemas.
+    pub files: &'static [File],
+}
+
+macro_rules! file {
+    ($path:literal) => {
+        File { path: $path, text: include_str!(concat!("../../", $path)) }
+    };
+}
+
+const TOPOLOGY_SCHEMA: File = file!("schema/topology.json");
+const EXPERIMENT_SCHEMA: File = file!("schema/experiment.json");
+const LINE: File = file!("topologies/line.yaml");
+const GRID_SMALL: File = file!("topologies/grid-small.yaml");
+const CAMPUS: File = file!("topologies/campus.yaml");
+const BACKBONE: File = file!("topologies/backbone.yaml");
+const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
+const HANDOFF: File = file!("experiments/handoff.yaml");
+
+/// All files of all examples, each once.
+pub const FILES: &[File] =
+    &[LINE, GRID_SMALL, CAMPUS, BACKBONE, BACKBONE_GRAPH, HANDOFF, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA];
+
+/// The examples, the simplest first.
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        name: "line",
+        about: "two access routers, a SIP server, two mobile nodes",
+        files: &[LINE, TOPOLOGY_SCHEMA],
+    },
+    Example {
+        name: "grid-small",
+        about: "a grid of 16 access routers, four SIP servers, eight mobile nodes",
+        files: &[GRID_SMALL, TOPOLOGY_SCHEMA],
+    },
+    Example {
+        name: "campus",
+        about: "a network written by hand: four buildings around a core",
+        files: &[CAMPUS, TOPOLOGY_SCHEMA],
+    },
+    Example {
+        name: "backbone",
+        about: "a network from a GraphML file, with delays from coordinates",
+        files: &[BACKBONE, BACKBONE_GRAPH, TOPOLOGY_SCHEMA],
+    },
+    Example {
+        name: "handoff",
+        about: "an experiment: calls and handoffs on grid-small",
+        files: &[HANDOFF, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+];
+
+/// The example of this name.
+pub fn find(name: &str) -> Option<&'static Example> {
+    EXAMPLES.iter().find(|example| example.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{experiment, topology};
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn each_works_by_itself() {
+        for Example { name, about, files } in EXAMPLES {
+            assert_eq!(Path::new(files[0].path).file_stem().unwrap().to_str(), Some(*name), "{about}");
+            assert_eq!(find(name).unwrap().files, *files);
+            let root = std::env::temp_dir().join(format!("samp-example-{name}-{}", std::process::id()));
+            for file in *files {
+                assert!(FILES.contains(file), "{}", file.path);
+                let path = root.join(file.path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, file.text).unwrap();
+            }
+            let path = root.join(files[0].path);
+            let good = if files[0].path.starts_with("experiments/") {
+                experiment::load(&path).map(|_| ())
+            } else {
+                topology::load(&path).map(|_| ())
+            };
+            let schema = files[0].text.lines().next().unwrap().split_once("$schema=").unwrap().1;
+            let named = path.parent().unwrap().join(schema).exists();
+            fs::remove_dir_all(&root).unwrap();
+            assert_eq!(good, Ok(()), "{name}");
+            assert!(named, "{name}: {schema}");
+        }
+        assert!(find("nonsense").is_none());
+    }
+
+    #[test]
+    fn none_is_left_out() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut found = BTreeSet::new();
+        for directory in ["topologies", "experiments", "schema"] {
+            for entry in fs::read_dir(root.join(directory)).unwrap() {
+                found.insert(format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap()));
+            }
+        }
+        let known: BTreeSet<_> = FILES.iter().map(|file| file.path.to_owned()).collect();
+        assert_eq!(found, known);
+        let used: BTreeSet<_> =
+            EXAMPLES.iter().flat_map(|example| example.files).map(|file| file.path.to_owned()).collect();
+        assert_eq!(used, known);
+    }
+}

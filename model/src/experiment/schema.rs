@@ -1,0 +1,85 @@
+//! JSON Schema of experiment files.
+
+use super::{All, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
+use crate::schema::{document, list, object, pair, scalar, text};
+use crate::units::Interval;
+use crate::yaml::{Title, Whole, Word};
+use serde_json::{Value, json};
+
+/// The schema of the whole file.
+pub(crate) fn schema() -> Value {
+    let mut timeline = list("What happens, one step after the other.", step());
+    timeline["minItems"] = json!(1);
+    let extensions = TOPOLOGY_EXTENSIONS.join("|");
+    document(
+        "samp-lab experiment",
+        object(
+            "What happens in a lab.",
+            &["topology", "timeline"],
+            vec![
+                ("name", scalar::<Title>("Its name; without it, the file's.")),
+                (
+                    "topology",
+                    json!({
+                        "type": "string", "pattern": format!(r"\.({extensions})$"),
+                        "description": "The topology file, as a path from the directory of this file.",
+                    }),
+                ),
+                (
+                    "seed",
+                    scalar::<Whole<0, { u64::MAX }>>(
+                        "Who calls and who moves follows from it, and the topology's random choices; \
+                         without it, the topology's.",
+                    ),
+                ),
+                ("timeline", timeline),
+            ],
+        ),
+    )
+}
+
+fn step() -> Value {
+    let mut step = object(
+        "A step: exactly one thing.",
+        &[],
+        vec![
+            ("call", call()),
+            ("handoff", handoff()),
+            ("hang_up", scalar::<Word<All>>("End the calls.")),
+            ("wait", scalar::<Interval>("Do nothing for so long.")),
+        ],
+    );
+    step["minProperties"] = json!(1);
+    step["maxProperties"] = json!(1);
+    step
+}
+
+fn call() -> Value {
+    let caller_and_callee = pair("Caller and callee.", text("A mobile node."));
+    let mut call = object(
+        "Mobile nodes call each other, all at once: so many at random, or these.",
+        &[],
+        vec![
+            ("count", scalar::<Whole<1, MAX_CALLS>>("Calls among mobile nodes that are in none.")),
+            ("pairs", list("Who calls whom, as [mn1, mn2].", caller_and_callee)),
+        ],
+    );
+    call["minProperties"] = json!(1);
+    call["maxProperties"] = json!(1);
+    call
+}
+
+fn handoff() -> Value {
+    let who_and_where = pair("Mobile node and access router.", text("A mobile node, and an access router."));
+    let mut handoff = object(
+        "Mobile nodes move, one after the other: so many times at random to a neighbour, or as listed.",
+        &["interval"],
+        vec![
+            ("count", scalar::<Whole<1, MAX_HANDOFFS>>("Handoffs.")),
+            ("moves", list("Who moves where, as [mn1, ar2].", who_and_where)),
+            ("interval", scalar::<Interval>("Time from each to the next, and after the last.")),
+        ],
+    );
+    handoff["oneOf"] = json!([{ "required": ["count"] }, { "required": ["moves"] }]);
+    handoff
+}

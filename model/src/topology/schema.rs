@@ -1,0 +1,367 @@
+//! JSON Schema of topology files.
+
+use super::file::{Factor, Group6, Kind, MAX_NODES, Metres};
+use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
+use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
+use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
+use crate::settings::{
+    AnchorSelect, AttachMode, CacheSettings, EmulationSettings, Family, LinkBackend, MediaSettings,
+    SampSettings,
+};
+use crate::units::{Delay, Interval, Percent, Rate};
+use crate::yaml::{Keyword, Title, Whole, Word};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+impl Scalar for Metres {
+    fn schema() -> Value {
+        json!({ "type": "number", "minimum": -Self::MAX as i64, "maximum": Self::MAX as i64 })
+    }
+}
+
+impl Scalar for Group6 {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[fF][fF][0-9a-fA-F][3-9a-eA-E]:[0-9a-fA-F:]+$" })
+    }
+}
+
+impl Scalar for Factor {
+    fn schema() -> Value {
+        json!({ "type": "number", "minimum": Self::MIN, "maximum": Self::MAX as i64 })
+    }
+}
+
+/// The schema of the whole file.
+pub(crate) fn schema() -> Value {
+    let mut schema = object(
+        "A network of routers, SIP servers and mobile nodes.",
+        &[],
+        vec![
+            ("name", scalar::<Title>("The lab's default name; without it, the file's.")),
+            ("seed", scalar_or::<Whole<0, { u64::MAX }>>("Every random choice follows from it.", 1)),
+            ("family", scalar_or::<Word<Family>>("Which addresses the nodes have.", word(Family::default()))),
+            ("grid", grid()),
+            ("graph", graph()),
+            ("mobile_nodes", mobile_nodes()),
+            ("radio", radio("The radio link of every mobile node that does not say otherwise.")),
+            ("nodes", nodes()),
+            ("links", list("Wired links.", wired_link())),
+            ("samp", samp()),
+            ("media", media()),
+            ("emulation", emulation()),
+        ],
+    );
+    schema["not"] = json!({ "required": ["grid", "graph"] });
+    document("samp-lab topology", schema)
+}
+
+fn grid() -> Value {
+    object(
+        "Access routers ar-0-0, ar-1-0, … side by side, neighbours linked, a SIP server in the middle of each domain.",
+        &["width", "height", "link", "server_link"],
+        vec![
+            ("width", scalar::<Whole<1, MAX_NODES>>("Access routers in a row.")),
+            ("height", scalar::<Whole<1, MAX_NODES>>("Rows.")),
+            (
+                "spacing",
+                scalar_or::<Metres>("Metres between neighbours; more than 0.", DEFAULT_SPACING as u64),
+            ),
+            (
+                "domain",
+                object(
+                    "So many access routers share a SIP server; without it, all share one.",
+                    &["width", "height"],
+                    vec![
+                        ("width", scalar::<Whole<1, MAX_NODES>>("Access routers in a row.")),
+                        ("height", scalar::<Whole<1, MAX_NODES>>("Rows.")),
+                    ],
+                ),
+            ),
+            ("link", plain_link("Between neighbouring access routers, each way.")),
+            ("server_link", plain_link("Between a SIP server and its access router, each way.")),
+        ],
+    )
+}
+
+fn graph() -> Value {
+    object(
+        "Access routers and links as a GraphML file has them, for one of the Internet Topology Zoo.",
+        &["graphml"],
+        vec![
+            (
+                "graphml",
+                json!({
+                    "type": "string", "pattern": r"\.(graphml|xml)$",
+                    "description": "A path from the directory of this file. Every node becomes an access router, \
+                                    named from its label.",
+                }),
+            ),
+            (
+                "largest_component",
+                scalar_or::<Word<bool>>(
+                    "Of a graph in several parts, take the largest; else it is an error.",
+                    false,
+                ),
+            ),
+            (
+                "distance_factor",
+                scalar_or::<Factor>(
+                    "How many times longer than the great circle between its ends a link is; \
+                     delays are those of light in fibre, 200,000 km/s.",
+                    1,
+                ),
+            ),
+            (
+                "minimum_delay",
+                scalar_or::<Delay>("No link with coordinates is faster.", time(DEFAULT_MINIMUM_DELAY)),
+            ),
+            (
+                "default_delay",
+                scalar_or::<Delay>("Of links with an end that has no coordinates.", time(DEFAULT_DELAY)),
+            ),
+            (
+                "link_speeds",
+                scalar_or::<Word<bool>>("Links have the rate that `LinkSpeedRaw` gives in bit/s.", false),
+            ),
+            (
+                "servers",
+                object(
+                    "SIP servers s1, s2, …, one each at the routers with the most links.",
+                    &["count"],
+                    vec![
+                        ("count", scalar::<Whole<1, MAX_NODES>>("How many.")),
+                        ("link", {
+                            let mut link = plain_link("Between a SIP server and its router, each way.");
+                            let delay = time(DEFAULT_SERVER_LINK.one_way_delay);
+                            link["default"] = json!({ "one_way_delay": delay });
+                            link
+                        }),
+                    ],
+                ),
+            ),
+        ],
+    )
+}
+
+fn mobile_nodes() -> Value {
+    let mut start = text(
+        "Where they begin: evenly `spread` over the access routers, at `random`, or all at the one of this name.",
+    );
+    start["default"] = json!("spread");
+    object(
+        "Mobile nodes mn1, mn2, ….",
+        &["count"],
+        vec![("count", scalar::<Whole<1, MAX_NODES>>("How many.")), ("start", start)],
+    )
+}
+
+fn nodes() -> Value {
+    let mut node = object(
+        "A node.",
+        &["kind"],
+        vec![
+            ("kind", scalar::<Word<Kind>>("What it is.")),
+            (
+                "position",
+                pair("Where an access router stands, x and y in metres.", scalar::<Metres>("Metres.")),
+            ),
+            ("start", text("The access router where a mobile node begins.")),
+            ("radio", radio("A mobile node's radio link, as far as it differs from that of all.")),
+        ],
+    );
+    let kind_is = |kind: &str| json!({ "properties": { "kind": { "const": kind } }, "required": ["kind"] });
+    node["allOf"] = json!([
+        {
+            "if": kind_is(word(Kind::MobileNode)),
+            "then": { "required": ["start"] },
+            "else": { "properties": { "start": false, "radio": false } },
+        },
+        { "if": kind_is(word(Kind::AccessRouter)), "else": { "properties": { "position": false } } },
+    ]);
+    json!({
+        "type": ["object", "null"],
+        "description": "Nodes by their names: at most 11 of a-z, 0-9 and `-`, a letter first.",
+        "propertyNames": { "not": { "enum": RESERVED_NAMES } },
+        "patternProperties": { format!("^[a-z][a-z0-9-]{{0,{}}}$", LONGEST_NAME - 1): node },
+        "additionalProperties": false,
+    })
+}
+
+fn word<T: Keyword + PartialEq>(value: T) -> &'static str {
+    T::WORDS.iter().find(|(_, own)| *own == value).map_or("", |&(word, _)| word)
+}
+
+fn wired_link() -> Value {
+    let mut fields = vec![("between", pair("The names of its two ends.", text("A router or SIP server.")))];
+    fields.extend(quality());
+    fields.push(("reverse", object("What differs from the second end to the first.", &[], quality())));
+    object("A link.", &["between", "one_way_delay"], fields)
+}
+
+fn plain_link(description: &str) -> Value {
+    object(description, &["one_way_delay"], quality())
+}
+
+fn radio(description: &str) -> Value {
+    let mut fields = quality();
+    fields[0].1["default"] = json!(time(DEFAULT_RADIO.one_way_delay));
+    let reverse = "What differs from the access router to the mobile node.";
+    fields.push(("reverse", object(reverse, &[], quality())));
+    object(description, &[], fields)
+}
+
+fn quality() -> Vec<(&'static str, Value)> {
+    vec![
+        ("one_way_delay", scalar::<Delay>("How long a packet takes, one way.")),
+        ("loss", scalar::<Percent>("How many packets are lost.")),
+        ("rate", scalar::<Rate>("Bits per second; without it, as fast as the machine.")),
+    ]
+}
+
+fn samp() -> Value {
+    let SampSettings {
+        delta,
+        discovery_deadline: _,
+        anchor_select,
+        hierarchical_registration,
+        tier1,
+        tier2,
+        stale_deadline,
+        anchor_timeout,
+        registration_lifetime,
+        multicast_ttl,
+        discovery_group6,
+        t1,
+        chord,
+    } = SampSettings::default();
+    object(
+        "SAMP's knobs.",
+        &[],
+        vec![
+            (
+                "delta",
+                scalar_or::<Interval>("Servers that answer within it may become the anchor.", time(delta)),
+            ),
+            (
+                "discovery_deadline",
+                scalar::<Interval>(
+                    "How long a discovery waits when nobody answered within `delta`; without it, 4 × `delta`.",
+                ),
+            ),
+            (
+                "anchor_select",
+                scalar_or::<Word<AnchorSelect>>("How an anchor is picked among them.", word(anchor_select)),
+            ),
+            (
+                "hierarchical_registration",
+                scalar_or::<Word<bool>>(
+                    "Whether a move within the anchor's reach updates the anchor only.",
+                    hierarchical_registration,
+                ),
+            ),
+            ("tier1", cache("The caller's cache of addresses.", &tier1)),
+            ("tier2", cache("The anchor's cache of callees' anchors.", &tier2)),
+            (
+                "stale_deadline",
+                scalar_or::<Interval>(
+                    "How long an INVITE sent on a tier-1 hit may stay unanswered.",
+                    time(stale_deadline),
+                ),
+            ),
+            (
+                "anchor_timeout",
+                scalar_or::<Interval>(
+                    "An anchor or correspondent node silent for so long is looked for elsewhere.",
+                    time(anchor_timeout),
+                ),
+            ),
+            (
+                "registration_lifetime",
+                scalar_or::<Interval>("Lifetime of bindings, in whole seconds.", time(registration_lifetime)),
+            ),
+            (
+                "multicast_ttl",
+                scalar_or::<Whole<1, 255>>("Scope of the multicast REGISTER, in routers.", multicast_ttl),
+            ),
+            (
+                "discovery_group6",
+                scalar_or::<Group6>(
+                    "The multicast group of all SIP servers in IPv6.",
+                    discovery_group6.to_string(),
+                ),
+            ),
+            ("t1", scalar_or::<Interval>("SIP's T1 (RFC 3261 §17.1.1.1).", time(t1))),
+            (
+                "successors",
+                scalar_or::<Whole<1, 32>>("Length of the Chord ring's successor lists.", chord.successors),
+            ),
+            (
+                "stabilize_period",
+                scalar_or::<Interval>(
+                    "Time between two stabilisations of the ring.",
+                    time(chord.stabilize_period),
+                ),
+            ),
+            (
+                "peer_timeout",
+                scalar_or::<Interval>(
+                    "A server that has not answered another for so long is taken for dead.",
+                    time(chord.peer_timeout),
+                ),
+            ),
+            (
+                "replicas",
+                scalar_or::<Whole<1, 33>>(
+                    "Servers that hold a binding; at most `successors` + 1.",
+                    chord.replicas,
+                ),
+            ),
+        ],
+    )
+}
+
+fn cache(description: &str, CacheSettings { enabled, lifetime, size }: &CacheSettings) -> Value {
+    object(
+        description,
+        &[],
+        vec![
+            ("enabled", scalar_or::<Word<bool>>("Whether it is used.", *enabled)),
+            ("lifetime", scalar_or::<Interval>("How long an entry is believed.", time(*lifetime))),
+            ("size", scalar_or::<Whole<1, 1_000_000>>("Entries at most; the oldest goes first.", *size)),
+        ],
+    )
+}
+
+fn media() -> Value {
+    let MediaSettings { packet_interval, payload_bytes } = MediaSettings::default();
+    object(
+        "The RTP streams of a call.",
+        &[],
+        vec![
+            ("packet_interval", scalar_or::<Interval>("Time between two packets.", time(packet_interval))),
+            ("payload_bytes", scalar_or::<Whole<1, 1400>>("Payload bytes in a packet.", payload_bytes)),
+        ],
+    )
+}
+
+fn emulation() -> Value {
+    let EmulationSettings { links, attach } = EmulationSettings::default();
+    object(
+        "How the lab is made.",
+        &[],
+        vec![
+            ("links", scalar_or::<Word<LinkBackend>>("Who makes the delay of wired links.", word(links))),
+            ("attach", scalar_or::<Word<AttachMode>>("How handoffs are done.", word(attach))),
+        ],
+    )
+}
+
+/// As the files write it.
+fn time(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    match (micros % 1_000_000, micros % 1_000) {
+        (0, _) => format!("{}s", micros / 1_000_000),
+        (_, 0) => format!("{}ms", micros / 1_000),
+        _ => format!("{micros}us"),
+    }
+}

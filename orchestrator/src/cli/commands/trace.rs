@@ -1,0 +1,66 @@
+//! `trace`: the messages of a call or of a handoff, from the lab's records.
+
+use super::super::{Exit, Failure, Terminal};
+use crate::client::Client;
+use crate::report::{Ladder, Traced};
+use samp_model::control::LabStatus;
+use samp_model::{Event, Record};
+
+/// Shows a ladder diagram.
+pub(super) fn trace(terminal: &Terminal, client: &Client, subject: &str) -> Result<Exit, Failure> {
+    let status = client.status()?;
+    let records = records(client, &status)?;
+    let traced = understand(subject, &status, &records)?;
+    let Some(ladder) = Ladder::assemble(&status.topology, &records, &traced) else {
+        return Err(Failure::new(Exit::Failed, format!("there is nothing about `{subject}` in the records"))
+            .hint(what_there_is(&records)));
+    };
+    terminal.show(&ladder, |ladder| ladder.draw(terminal.style))?;
+    Ok(Exit::Success)
+}
+
+/// All records so far.
+pub(super) fn records(client: &Client, status: &LabStatus) -> Result<Vec<Record>, Failure> {
+    let count = usize::try_from(status.records).unwrap_or(usize::MAX);
+    // Nothing more may happen for a long time.
+    let records = if count == 0 { Ok(Vec::new()) } else { client.records()?.take(count).collect() };
+    Ok(records?)
+}
+
+/// A handoff is a mobile node and a number, or its name alone; everything else is a call.
+fn understand(subject: &str, status: &LabStatus, records: &[Record]) -> Result<Traced, Failure> {
+    let (node, number) = match subject.split_once('/') {
+        Some((node, number)) => (node, Some(number)),
+        None => (subject, None),
+    };
+    if status.topology.find(node).is_none() {
+        return Ok(Traced::Call(subject.to_owned()));
+    }
+    let number = match number {
+        Some(number) => number.parse().ok(),
+        None => records.iter().rev().find_map(|record| match record.event {
+            Event::Attached { handoff, .. } if record.node == node => Some(handoff),
+            _ => None,
+        }),
+    };
+    let Some(number) = number else {
+        return Err(Failure::new(Exit::Usage, format!("`{subject}` is neither a call nor a handoff"))
+            .hint("write a handoff as mn1/3, or mn1 for its latest one".to_owned()));
+    };
+    Ok(Traced::Handoff { node: node.to_owned(), number })
+}
+
+fn what_there_is(records: &[Record]) -> String {
+    /// Names that a hint lists at most.
+    const LISTED: usize = 5;
+    let latest = records.iter().rev().filter_map(|record| match &record.event {
+        Event::CallStarted { call, .. } => Some(call.clone()),
+        Event::Detached { handoff, .. } => Some(format!("{}/{handoff}", record.node)),
+        _ => None,
+    });
+    let latest: Vec<_> = latest.take(LISTED).collect();
+    match &latest[..] {
+        [] => "there has been neither a call nor a handoff yet".to_owned(),
+        latest => format!("the latest are {}", latest.join(", ")),
+    }
+}
