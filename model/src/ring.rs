@@ -3,52 +3,53 @@
 use crate::{Event, OverlayId, Record};
 use std::collections::BTreeMap;
 
-/// What each server last said of its place: predecessor and successor list, by its identifier.
+/// What each server last said of its place on the ring, by the server's name.
 #[derive(Clone, Debug, Default)]
 pub struct RingView {
-    places: BTreeMap<OverlayId, (Option<OverlayId>, Vec<OverlayId>)>,
-    by_name: BTreeMap<String, OverlayId>,
+    places: BTreeMap<String, Place>,
+}
+
+/// A server's own view.
+#[derive(Clone, Debug)]
+struct Place {
+    id: OverlayId,
+    predecessor: Option<OverlayId>,
+    successors: Vec<OverlayId>,
 }
 
 impl RingView {
     /// Takes in a record; says whether it was about the ring.
     pub fn note(&mut self, record: &Record) -> bool {
         let Event::RingChanged { id, predecessor, successors } = &record.event else { return false };
-        self.places.insert(*id, (*predecessor, successors.clone()));
-        self.by_name.insert(record.node.clone(), *id);
+        let place = Place { id: *id, predecessor: *predecessor, successors: successors.clone() };
+        self.places.insert(record.node.clone(), place);
         true
     }
 
-    /// Leaves a server that has ended out of what follows.
-    pub fn remove(&mut self, node: &str) {
-        if let Some(id) = self.by_name.remove(node) {
-            self.places.remove(&id);
+    /// Those of `servers` that are not at their place: with their predecessor and the `length` next successors, or all
+    /// others where there are fewer.
+    ///
+    /// A lone server is always at its place. As long as a server has said nothing, nobody's place is known, and those
+    /// are named.
+    pub fn out_of_place<'a>(&self, servers: &[&'a str], length: usize) -> Vec<&'a str> {
+        if servers.len() < 2 {
+            return Vec::new();
         }
-    }
-
-    /// Servers that have said something.
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Whether no server has said anything.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// True when the servers form one ring in the order of their identifiers, everyone knows its predecessor, and
-    /// everyone lists its `length` next successors, or all others where there are fewer.
-    pub fn is_ideal(&self, length: usize) -> bool {
-        let ids: Vec<_> = self.places.keys().copied().collect();
-        let count = ids.len();
-        if count < 2 {
-            return true;
+        let silent: Vec<_> =
+            servers.iter().copied().filter(|&name| !self.places.contains_key(name)).collect();
+        if !silent.is_empty() {
+            return silent;
         }
-        ids.iter().enumerate().all(|(index, id)| {
-            let (predecessor, successors) = &self.places[id];
-            let expected = (1..=length.min(count - 1)).map(|step| ids[(index + step) % count]);
-            *predecessor == Some(ids[(index + count - 1) % count]) && successors.iter().copied().eq(expected)
-        })
+        let mut order: Vec<_> = servers.iter().map(|&name| (name, &self.places[name])).collect();
+        order.sort_by_key(|(_, place)| place.id);
+        let id = |position: usize| order[position % order.len()].1.id;
+        let length = length.min(order.len() - 1);
+        let misplaced = order.iter().enumerate().filter(|(position, (_, place))| {
+            let successors = (1..=length).map(|step| id(position + step));
+            place.predecessor != Some(id(position + order.len() - 1))
+                || !successors.eq(place.successors.iter().copied())
+        });
+        misplaced.map(|(_, &(name, _))| name).collect()
     }
 }
 
@@ -57,34 +58,48 @@ mod tests {
     use super::*;
     use crate::Time;
 
-    fn id(first: u8) -> OverlayId {
-        let mut bytes = [0; 20];
-        bytes[0] = first;
-        OverlayId(bytes)
-    }
-
-    fn record(own: u8, predecessor: Option<u8>, successors: &[u8]) -> Record {
+    fn note(ring: &mut RingView, name: &str, own: u8, predecessor: Option<u8>, successors: &[u8]) {
+        let id = |number| OverlayId([number; 20]);
         let event = Event::RingChanged {
             id: id(own),
             predecessor: predecessor.map(id),
             successors: successors.iter().copied().map(id).collect(),
         };
-        Record { at: Time::ZERO, node: format!("s{own}"), event }
+        assert!(ring.note(&Record { at: Time::ZERO, node: name.to_owned(), event }));
+    }
+
+    /// Four servers whose order on the ring is not their order by name.
+    fn ring() -> RingView {
+        let mut ring = RingView::default();
+        note(&mut ring, "s1", 30, Some(20), &[40, 10]);
+        note(&mut ring, "s2", 10, Some(40), &[20, 30]);
+        note(&mut ring, "s3", 40, Some(30), &[10, 20]);
+        note(&mut ring, "s4", 20, Some(10), &[30, 40]);
+        ring
+    }
+
+    const ALL: [&str; 4] = ["s1", "s2", "s3", "s4"];
+
+    #[test]
+    fn an_ideal_ring_has_everybody_at_its_place() {
+        assert_eq!(ring().out_of_place(&ALL, 2), [""; 0]);
+        assert_eq!(ring().out_of_place(&ALL, 4).len(), 4, "their lists are too short");
+        assert_eq!(RingView::default().out_of_place(&["s1"], 4), [""; 0], "a lone server");
     }
 
     #[test]
-    fn an_ideal_ring_is_told_from_one_that_is_not() {
-        let mut ring = RingView::default();
-        ring.note(&record(1, Some(3), &[2, 3]));
-        ring.note(&record(2, Some(1), &[3, 1]));
-        ring.note(&record(3, None, &[1, 2]));
-        assert!(!ring.is_ideal(4), "3 knows no predecessor");
-        ring.note(&record(3, Some(2), &[1, 2]));
-        assert!(ring.is_ideal(4));
-        ring.note(&record(1, Some(3), &[2]));
-        assert!(!ring.is_ideal(4), "1 has too short a list");
-        assert!(!ring.is_ideal(1), "the others have too long ones");
-        ring.remove("s1");
-        assert!(!ring.is_ideal(4), "1 is still listed");
+    fn whoever_is_wrong_is_named() {
+        for (predecessor, successors) in [(None, [40, 10]), (Some(10), [40, 10]), (Some(20), [10, 40])] {
+            let mut ring = ring();
+            note(&mut ring, "s1", 30, predecessor, &successors);
+            assert_eq!(ring.out_of_place(&ALL, 2), ["s1"]);
+        }
+    }
+
+    #[test]
+    fn a_silent_server_is_named_and_a_dead_one_is_missed() {
+        assert_eq!(ring().out_of_place(&["s1", "s2", "s3", "s4", "s5"], 2), ["s5"]);
+        // Without s4, s1 has the wrong predecessor and the lists of s2 and s3 name a dead server.
+        assert_eq!(ring().out_of_place(&["s1", "s2", "s3"], 2), ["s2", "s1", "s3"]);
     }
 }

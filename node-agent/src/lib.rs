@@ -8,12 +8,14 @@ mod control;
 mod driver;
 mod media;
 mod privileges;
+mod runtime;
 mod sip_socket;
 mod timer;
 mod udp;
 mod watch;
 
 pub use privileges::leave_root;
+pub use runtime::start_runtime;
 
 use anyhow::Context;
 use control::Control;
@@ -52,10 +54,7 @@ pub fn run_node(
     build: impl FnOnce(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
 ) -> anyhow::Result<()> {
     log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = start_runtime().context("cannot start the runtime")?;
     runtime.block_on(async {
         let mut control = Control::new(control).context("cannot use the control socket")?;
         let Some(config) = control.configuration().await? else { return Ok(()) };

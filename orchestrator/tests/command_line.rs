@@ -151,6 +151,14 @@ fn a_lab_that_does_not_run_is_an_error_with_its_name() {
         &["logs"],
         &["hangup"],
         &["kill", "s1"],
+        &["pause", "s1"],
+        &["resume", "s1"],
+        &["shell", "mn1"],
+        &["events"],
+        &["ring"],
+        &["trace", "mn1"],
+        &["link"],
+        &["graph"],
         &["down"],
     ] {
         let lab = ["--lab", "no-such-lab"];
@@ -173,4 +181,93 @@ fn who_stops_reading_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((code(&output), stderr(&output)), (0, String::new()));
+}
+
+#[test]
+fn examples_are_listed_and_written_and_never_overwritten() {
+    let listed = json(&samp_lab(&["init", "--format", "json"]));
+    let names: Vec<_> = listed.as_array().expect("a list").iter().map(|example| &example["name"]).collect();
+    assert!(names.len() > 1 && stdout(&samp_lab(&["init"])).contains("grid-small"));
+    assert_eq!(code(&samp_lab(&["init", "no-such-example"])), 2);
+    for name in names {
+        let name = name.as_str().expect("a name");
+        let dir = scratch(name);
+        let path = dir.to_str().expect("UTF-8");
+        let written = json(&samp_lab(&["init", name, "--dir", path, "--format", "json"]));
+        let main = written["example"].as_str().expect("a path");
+        assert_eq!(code(&samp_lab(&["validate", main])), 0, "{name} works by itself");
+        // Again: there is nothing to do.
+        let again = json(&samp_lab(&["init", name, "--dir", path, "--format", "json"]));
+        assert_eq!(again["written"], serde_json::json!([]));
+
+        fs::write(main, "mine").expect("an edited file");
+        let refused = samp_lab(&["init", name, "--dir", path]);
+        assert_eq!((code(&refused), stdout(&refused)), (5, String::new()));
+        assert!(stderr(&refused).contains(main) && stderr(&refused).contains("--force"));
+        assert_eq!(fs::read_to_string(main).expect("it is there"), "mine");
+        assert_eq!(code(&samp_lab(&["init", name, "--dir", path, "--force"])), 0);
+        assert_eq!(code(&samp_lab(&["validate", main])), 0);
+        fs::remove_dir_all(dir).expect("the scratch directory");
+    }
+}
+
+#[test]
+fn schemas_are_those_of_the_source_tree() {
+    for kind in ["topology", "experiment"] {
+        let printed = json(&samp_lab(&["schema", kind]));
+        let path = format!("{}/../schema/{kind}.json", env!("CARGO_MANIFEST_DIR"));
+        let kept: Value = serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON");
+        assert_eq!(printed, kept);
+    }
+    assert_eq!(stdout(&samp_lab(&["schema"])), stdout(&samp_lab(&["schema", "topology"])));
+}
+
+#[test]
+fn completions_and_manual_pages_hide_what_only_samp_lab_calls() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = samp_lab(&["completions", shell]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).contains("handoff") && !stdout(&output).contains("__supervisor"), "{shell}");
+    }
+    assert!(json(&samp_lab(&["completions", "bash", "--format", "json"]))["script"].is_string());
+    assert_eq!(code(&samp_lab(&["completions", "cmd"])), 2);
+
+    let page = stdout(&samp_lab(&["man"]));
+    assert!(page.contains(".TH samp-lab 1") && page.contains("handoff") && !page.contains("__supervisor"));
+    let dir = scratch("man");
+    let output = samp_lab(&["man", dir.to_str().expect("UTF-8"), "--format", "json"]);
+    let written = json(&output)["written"].as_array().expect("a list").len();
+    assert!(dir.join("samp-lab.1").exists() && dir.join("samp-lab-handoff.1").exists());
+    assert_eq!(fs::read_dir(&dir).expect("a directory").count(), written);
+    fs::remove_dir_all(dir).expect("the scratch directory");
+}
+
+#[test]
+fn topologies_can_be_drawn_in_every_language() {
+    for (language, begins) in [("dot", "graph \"line\""), ("mermaid", "graph TD"), ("svg", "<svg ")] {
+        let output = samp_lab(&["graph", "topologies/line.yaml", "--output", language]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).starts_with(begins) && stdout(&output).contains("mn1"));
+    }
+    assert_eq!(code(&samp_lab(&["graph", "/nonexistent/lab.yaml"])), 3);
+}
+
+#[test]
+fn every_option_has_its_variable() {
+    let help = stdout(&samp_lab(&["help"]));
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<_> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"trace"), "{help}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let help = stdout(&samp_lab(&[command, "--help"]));
+        let options = help.split("\nOptions:\n").nth(1).expect("options").split("\n      --").skip(1);
+        let own = options.filter(|option| !option.starts_with("help"));
+        for option in own {
+            let option = option.split("\n  -").next().unwrap_or(option);
+            assert!(option.contains("[env: SAMP_LAB"), "{command}: --{option}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::network::Network;
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::ring::RingView;
 use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Record, Time, Topology};
 use samp_protocol::sip::{self, Message};
@@ -26,6 +27,7 @@ pub struct World {
     timeouts: BTreeSet<(Time, NodeId)>,
     /// Who has which address now.
     owners: BTreeMap<IpAddr, NodeId>,
+    ring: RingView,
     records: Vec<Record>,
 }
 
@@ -55,6 +57,7 @@ impl World {
             actors: BTreeMap::new(),
             timeouts: BTreeSet::new(),
             owners: BTreeMap::new(),
+            ring: RingView::default(),
             records: Vec::new(),
             topology,
         };
@@ -193,6 +196,23 @@ impl World {
         }
     }
 
+    /// Lets time pass, for `limit` at most, until the servers that have not crashed form an ideal ring. Says whether
+    /// they do.
+    pub fn run_until_ring_is_ideal(&mut self, limit: Duration) -> bool {
+        let end = self.now + limit;
+        while !self.ring_is_ideal() {
+            let Some(next) = self.next_instant().filter(|&next| next <= end) else { return false };
+            self.step(next);
+        }
+        true
+    }
+
+    fn ring_is_ideal(&self) -> bool {
+        let servers = self.topology.sip_servers().filter(|id| self.actors.contains_key(id));
+        let names: Vec<_> = servers.map(|id| self.topology.node(id).name.as_str()).collect();
+        self.ring.out_of_place(&names, self.topology.samp.chord.successors).is_empty()
+    }
+
     fn next_instant(&self) -> Option<Time> {
         let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
@@ -231,7 +251,9 @@ impl World {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         while let Some(output) = actor.node.poll_event() {
             if let Output::Record(event) = output {
-                self.records.push(Record { at: self.now, node: name.clone(), event });
+                let record = Record { at: self.now, node: name.clone(), event };
+                self.ring.note(&record);
+                self.records.push(record);
             }
         }
         if let Some(at) = actor.timeout.take() {

@@ -1,8 +1,7 @@
 //! The Chord ring at several sizes: it forms, routes in few hops, and heals when members crash.
 
 use samp_model::record::RegistrationScope;
-use samp_model::ring::RingView;
-use samp_model::{Event, Record, Topology, topology};
+use samp_model::{Event, Topology, topology};
 use samp_simulator::World;
 use std::time::Duration;
 
@@ -17,24 +16,13 @@ fn servers(width: usize, height: usize) -> Topology {
     topology::parse("generated.yaml", &text).expect("a valid grid")
 }
 
-/// Says of each record whether the ring of `count` servers, but for the `crashed`, is ideal with it.
-fn ideal(count: usize, length: usize, crashed: Vec<String>) -> impl FnMut(&Record) -> bool {
-    let mut ring = RingView::default();
-    move |record| {
-        let changed = ring.note(record);
-        crashed.iter().for_each(|name| ring.remove(name));
-        changed && ring.len() == count - crashed.len() && ring.is_ideal(length)
-    }
-}
-
 #[test]
 fn rings_of_any_size_form() {
     for (width, height) in [(1, 1), (2, 1), (3, 1), (5, 1), (4, 4)] {
         let topology = servers(width, height);
-        let (count, length) = (width * height, topology.samp.chord.successors);
+        let count = width * height;
         let mut world = World::new(topology, 1);
-        let formed = world.run_until(60 * SECOND, ideal(count, length, vec![]));
-        assert!(formed, "{count} servers form no ring");
+        assert!(world.run_until_ring_is_ideal(60 * SECOND), "{count} servers form no ring");
         // And it stays as it is.
         let before = world.records().len();
         world.run_for(10 * SECOND);
@@ -45,9 +33,8 @@ fn rings_of_any_size_form() {
 #[test]
 fn lookups_take_about_half_the_logarithm() {
     let topology = servers(8, 8);
-    let length = topology.samp.chord.successors;
     let mut world = World::new(topology, 2);
-    assert!(world.run_until(120 * SECOND, ideal(64, length, vec![])), "no ring");
+    assert!(world.run_until_ring_is_ideal(120 * SECOND), "no ring");
     // Time for the fingers: one is looked up each period.
     world.run_for(120 * SECOND);
     world.attach_all();
@@ -69,9 +56,8 @@ fn lookups_take_about_half_the_logarithm() {
 #[test]
 fn adjacent_crashes_heal_while_a_successor_is_left() {
     let topology = servers(4, 4);
-    let length = topology.samp.chord.successors;
     let mut world = World::new(topology, 3);
-    assert!(world.run_until(60 * SECOND, ideal(16, length, vec![])), "no ring");
+    assert!(world.run_until_ring_is_ideal(60 * SECOND), "no ring");
     // Three neighbours on the ring: the servers sorted by identifier.
     let mut by_id: Vec<_> = world
         .records()
@@ -88,5 +74,5 @@ fn adjacent_crashes_heal_while_a_successor_is_left() {
         let server = world.topology().find(name).unwrap();
         world.crash(server);
     }
-    assert!(world.run_until(30 * SECOND, ideal(16, length, victims)), "the ring does not heal");
+    assert!(world.run_until_ring_is_ideal(30 * SECOND), "the ring does not heal");
 }

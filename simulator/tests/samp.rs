@@ -1,7 +1,6 @@
 //! SAMP in virtual time: discovery, registration, calls through both caches, handoffs, loss, crashes.
 
 use samp_model::record::{CacheOutcome, RegistrationScope};
-use samp_model::ring::RingView;
 use samp_model::settings::Family;
 use samp_model::{Event, NodeId, Record, Topology, topology};
 use samp_simulator::World;
@@ -14,12 +13,6 @@ const SECOND: Duration = Duration::from_secs(1);
 fn grid_small() -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/grid-small.yaml");
     topology::load(&path).expect("the shipped topology is valid")
-}
-
-/// Says of each record whether the ring of `count` servers is ideal with it.
-fn ideal(count: usize, length: usize) -> impl FnMut(&Record) -> bool {
-    let mut ring = RingView::default();
-    move |record| ring.note(record) && ring.len() == count && ring.is_ideal(length)
 }
 
 /// Says of each record whether with it `nodes` nodes are registered at home.
@@ -35,10 +28,9 @@ fn registered_at_home(nodes: usize) -> impl FnMut(&Record) -> bool {
 
 /// A world whose ring is ideal and whose mobile nodes are registered.
 fn up(topology: Topology, seed: u64) -> World {
-    let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
-    let length = topology.samp.chord.successors;
+    let nodes = topology.mobile_nodes().count();
     let mut world = World::new(topology, seed);
-    assert!(world.run_until(30 * SECOND, ideal(servers, length)), "no ring");
+    assert!(world.run_until_ring_is_ideal(30 * SECOND), "no ring");
     world.attach_all();
     assert!(world.run_until(30 * SECOND, registered_at_home(nodes)), "not registered");
     world
@@ -194,10 +186,10 @@ fn both_ends_may_move_at_once() {
 fn registration_and_calls_survive_loss() {
     for seed in 0..20 {
         let topology = grid_small();
-        let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
+        let nodes = topology.mobile_nodes().count();
         let mut world = World::new(topology, seed);
         world.set_loss(0.1);
-        assert!(world.run_until(60 * SECOND, ideal(servers, 3)), "seed {seed}: no ring");
+        assert!(world.run_until_ring_is_ideal(60 * SECOND), "seed {seed}: no ring");
         world.attach_all();
         assert!(world.run_until(120 * SECOND, registered_at_home(nodes)), "seed {seed}: not registered");
         let nodes: Vec<_> = world.topology().mobile_nodes().collect();
@@ -212,13 +204,7 @@ fn a_crashed_server_is_healed_around_and_its_bindings_live_on() {
         let server = world.topology().sip_servers().nth(victim).unwrap();
         let name = world.topology().node(server).name.clone();
         world.crash(server);
-        let (mut ring, crashed) = (RingView::default(), name.clone());
-        let healed = move |record: &Record| {
-            let changed = ring.note(record);
-            ring.remove(&crashed);
-            changed && ring.len() == 3 && ring.is_ideal(4)
-        };
-        assert!(world.run_until(10 * SECOND, healed), "the ring does not heal without {name}");
+        assert!(world.run_until_ring_is_ideal(10 * SECOND), "the ring does not heal without {name}");
         // Nodes whose anchor died find out at their next move; then everybody can reach everybody.
         let nodes: Vec<_> = world.topology().mobile_nodes().collect();
         let routers: Vec<_> = world.topology().access_routers().collect();

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: labs with unique names, and the host as it was before them.
 
+pub mod faults;
 pub mod fuzz;
 pub mod host;
 pub mod lab;

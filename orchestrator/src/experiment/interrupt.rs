@@ -34,7 +34,7 @@ impl Interrupt {
     pub fn catch(code: i32) -> io::Result<Self> {
         let reaction = Arc::new(Mutex::new(Reaction::Exit(code)));
         let shared = Arc::clone(&reaction);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = samp_node::start_runtime()?;
         let entered = runtime.enter();
         let mut ends = signal(SignalKind::terminate())?;
         let mut interrupts = signal(SignalKind::interrupt())?;
@@ -44,7 +44,7 @@ impl Interrupt {
             false => Some(signal(SignalKind::hangup())?),
         };
         drop(entered);
-        thread::spawn(move || {
+        thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async {
                 loop {
                     tokio::select! {
@@ -69,7 +69,7 @@ impl Interrupt {
                     }
                 }
             });
-        });
+        })?;
         Ok(Self { code, reaction })
     }
 

@@ -19,7 +19,6 @@ mod control;
 mod links;
 mod multicast;
 mod records;
-mod ring;
 mod startup;
 mod state;
 

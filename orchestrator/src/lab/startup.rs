@@ -1,12 +1,12 @@
 //! Coming up: agents are ready, then the ring is stable, then the mobile nodes are registered. Driven by events alone.
 
 use super::agents::Death;
-use super::ring::{Place, Ring};
 use super::state::{Lab, chain};
 use crate::cause::cause_of;
 use samp_model::agent::FromAgent;
 use samp_model::control::{Cause, Progress, Stage};
 use samp_model::record::RegistrationScope;
+use samp_model::ring::RingView;
 use samp_model::topology::NodeId;
 use samp_model::{Event, Record};
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ pub(super) struct Startup {
     /// Seconds of each stage so far.
     seconds: Vec<(Stage, f64)>,
     servers: Vec<NodeId>,
-    ring: Ring,
+    ring: RingView,
     /// Whom the stage waits for.
     waiting: BTreeSet<NodeId>,
     total: usize,
@@ -69,7 +69,7 @@ impl Startup {
             deadline: began + PATIENCE + PATIENCE_PER_NODE * agents.len() as u32,
             seconds,
             servers: lab.topology.sip_servers().collect(),
-            ring: Ring::default(),
+            ring: RingView::default(),
             total: agents.len(),
             waiting: agents,
         }
@@ -86,12 +86,7 @@ impl Startup {
             FromAgent::Ready if self.stage == Stage::Agents => {
                 self.waiting.remove(&node);
             }
-            FromAgent::Record(Record {
-                event: Event::RingChanged { id, predecessor, successors }, ..
-            }) => {
-                let place = Place { id: *id, predecessor: *predecessor, successors: successors.clone() };
-                self.ring.update(node, place);
-            }
+            FromAgent::Record(record) if self.ring.note(record) => {}
             FromAgent::Record(Record {
                 event: Event::Registered { scope: RegistrationScope::Home, .. },
                 ..
@@ -143,7 +138,9 @@ impl Startup {
         loop {
             if self.stage == Stage::Ring {
                 let length = lab.topology.samp.chord.successors;
-                self.waiting = self.ring.out_of_place(&self.servers, length).into_iter().collect();
+                let names: Vec<_> = self.servers.iter().map(|&server| lab.name_of(server)).collect();
+                let misplaced = self.ring.out_of_place(&names, length);
+                self.waiting = misplaced.into_iter().filter_map(|name| lab.topology.find(name)).collect();
             }
             let done = self.total - self.waiting.len();
             progress.push(Progress::Stage { stage: self.stage, done, total: self.total });

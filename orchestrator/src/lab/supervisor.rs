@@ -163,14 +163,21 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
     let give_up = |failure: &Failure| {
         tracing::error!(hint = failure.hint, "{}", failure.message);
     };
-    let (listener, progress) = take_inherited().map_err(|error| {
-        give_up(&Failure::new("cannot use what the launcher gave", &error));
+    let progress = take_progress().map_err(|error| {
+        give_up(&Failure::new("cannot use the progress pipe", &error));
     })?;
     let mut pipe = ProgressPipe::new(progress);
     let report = |pipe: &mut ProgressPipe, failure: Failure| {
         give_up(&failure);
         // Whoever waited may be gone.
         let _ = pipe.write(&failure.into());
+    };
+    let listener = match take_listener() {
+        Ok(listener) => listener,
+        Err(error) => {
+            report(&mut pipe, Failure::new("cannot use the control socket", &error));
+            return Err(());
+        }
     };
     let built = match build(dir, &mut pipe) {
         Ok(built) => built,
@@ -185,7 +192,7 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
             return Err(());
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match samp_node::start_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             report(&mut pipe, Failure::new("cannot start the runtime", &error));
@@ -213,14 +220,18 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
     })
 }
 
-/// The control socket and the progress pipe. Their places are filled, so that nothing else comes there.
-fn take_inherited() -> io::Result<(UnixListener, File)> {
+/// The progress pipe.
+fn take_progress() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// The control socket. Its place and the pipe's are filled, so that nothing else comes there.
+fn take_listener() -> io::Result<UnixListener> {
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let progress = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
-    Ok((listener, progress))
+    Ok(listener)
 }
 
 /// A lab whose network stands.

@@ -14,7 +14,7 @@ pub(super) fn handoff(
     mobile_node: String,
     access_router: String,
 ) -> Result<Exit, Failure> {
-    let topology = client.status()?.topology;
+    let topology = client.status()?.topology_now();
     let floors = Floors::new(&topology);
     let mut watch = Watch::start(client, |_| Ok(()))?;
     let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router };
@@ -43,7 +43,7 @@ pub(super) fn call(
     caller: String,
     callee: String,
 ) -> Result<Exit, Failure> {
-    let topology = client.status()?.topology;
+    let topology = client.status()?.topology_now();
     let floors = Floors::new(&topology);
     let mut watch = Watch::start(client, |_| Ok(()))?;
     let request = Request::Call { caller: caller.clone(), callee };
