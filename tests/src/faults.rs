@@ -156,7 +156,9 @@ fn counted(call: &libc::seccomp_notif, runner: i32) -> Option<String> {
         return None;
     }
     if *name != "openat" {
-        return Some((*name).to_owned());
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let role = words.split(|&byte| byte == 0).nth(1).unwrap_or_default();
+        return Some(format!("{name} in {}", String::from_utf8_lossy(role)));
     }
     let mut path = [0; 256];
     let length = File::open(format!("/proc/{pid}/mem")).ok()?.read_at(&mut path, call.data.args[1]).ok()?;

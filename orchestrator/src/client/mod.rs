@@ -135,7 +135,11 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).map_err(|source| self.broken(source))?;
         let mut line = serde_json::to_vec(request).map_err(|error| self.broken(error.into()))?;
         line.push(b'\n');
-        stream.write_all(&line).map_err(|source| self.broken(source))?;
+        match stream.write_all(&line) {
+            // Who refuses a client at once says so before it hangs up.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.map_err(|source| self.broken(source))?,
+        }
         Ok(stream)
     }
 

@@ -111,7 +111,11 @@ impl Agents {
         let log = dir.node_log(&plan.config.name);
         let (process, socket) = spawn(plan, network, executable, &log).map_err(failed)?;
         let socket = Arc::new(socket);
-        send(&socket, &plan.config).map_err(failed)?;
+        match send(&socket, &plan.config) {
+            // It has ended already; its death will be told, and that says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.map_err(failed)?,
+        }
         tokio::spawn(listen(plan.node, Arc::clone(&socket), said));
         self.agents.insert(plan.node, Agent { process, state: AgentState::Starting, socket, log });
         Ok(())

@@ -5,6 +5,7 @@
 //! `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
 //! radio is attached again.
 
+use super::agents::TellError;
 use super::apply::Network;
 use super::multicast::Multicast;
 use crate::plan::{MovingInterface, Plan};
@@ -96,6 +97,8 @@ pub(super) enum Cause {
     Network(#[from] netlink::ApplyError),
     #[error("the access router cannot route its multicast")]
     Multicast(#[source] io::Error),
+    #[error("it cannot be told of its new link")]
+    Untold(#[source] TellError),
 }
 
 /// What a mode did.

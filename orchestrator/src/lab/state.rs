@@ -2,7 +2,7 @@
 
 use super::agents::{Agents, TellError};
 use super::apply::Network;
-use super::attachment::{Air, AttachError, Ground};
+use super::attachment::{self, Air, AttachError, Ground};
 use super::control::Answer;
 use super::links::{LinkError, Links};
 use super::multicast::Multicast;
@@ -26,7 +26,9 @@ pub(super) struct Lab {
     pub(super) dir: RuntimeDir,
     pub(super) topology: Topology,
     pub(super) plan: Plan,
-    pub(super) network: Network,
+    /// Left to the end of the process: while the kernel frees namespaces, each router's multicast socket would wait
+    /// for it to close.
+    pub(super) network: &'static mut Network,
     pub(super) agents: Agents,
     pub(super) air: Air,
     pub(super) multicast: Multicast,
@@ -102,17 +104,13 @@ impl Lab {
         let mut ground = Ground {
             topology: &self.topology,
             plan: &self.plan,
-            network: &mut self.network,
+            network: self.network,
             multicast: &mut self.multicast,
         };
         let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
         // First of all the node is told: everything else can wait.
         let told = self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone()));
         ground.clean_up(&handoff);
-        if let Err(error) = told {
-            tracing::error!(node = self.name_of(mobile_node), %error, "cannot tell a mobile node of its new link");
-        }
-
         let number = handoff.link.handoff;
         if let Some((at, old)) = handoff.detached {
             let event = Event::Detached { handoff: number, access_router: self.name_of(old).into() };
@@ -125,6 +123,11 @@ impl Lab {
             frames_dropped: handoff.frames_dropped,
         };
         self.record(handoff.attached, mobile_node, event);
+        told.map_err(|error| AttachError::Failed {
+            mobile_node: self.name_of(mobile_node).into(),
+            access_router: self.name_of(access_router).into(),
+            source: attachment::Cause::Untold(error),
+        })?;
         Ok(number)
     }
 
@@ -246,7 +249,7 @@ impl Lab {
             LinkChange::Quality([there, back]) if is_reverse => LinkChange::Quality([back, there]),
             change => change,
         };
-        self.links.change(&self.plan, &mut self.network, number, change).map_err(|error| {
+        self.links.change(&self.plan, self.network, number, change).map_err(|error| {
             let cause = match &error {
                 LinkError::Already(_) => Cause::Conflict,
                 error => cause_of(error),

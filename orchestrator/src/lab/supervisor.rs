@@ -200,7 +200,15 @@ fn supervise(dir: &RuntimeDir) -> Result<(), ()> {
         }
     };
     let end = runtime.block_on(async {
-        let mut progress = pipe.into_async()?;
+        let mut progress = match pipe.to_async() {
+            Ok(progress) => progress,
+            Err(error) => {
+                report(&mut pipe, Failure::new("cannot go on with the progress pipe", &error));
+                return Ok(Err(()));
+            }
+        };
+        // The last end to be closed says that all has been said.
+        drop(pipe);
         match run(dir, listener, built, &mut progress).await {
             Err(RunError::Startup(failure)) => {
                 give_up(&failure);
@@ -370,7 +378,7 @@ async fn run(
         air: Air::new(&built.plan),
         topology: built.topology,
         plan: built.plan,
-        network: built.network,
+        network: Box::leak(Box::new(built.network)),
         agents,
         multicast,
         records: RecordLog::new(),
@@ -465,8 +473,8 @@ impl ProgressPipe {
         self.file.write_all(&line)
     }
 
-    fn into_async(self) -> io::Result<AsyncProgress> {
-        Ok(AsyncProgress { pipe: Some(pipe::Sender::from_file(self.file)?) })
+    fn to_async(&self) -> io::Result<AsyncProgress> {
+        Ok(AsyncProgress { pipe: Some(pipe::Sender::from_file(self.file.try_clone()?)?) })
     }
 }
 

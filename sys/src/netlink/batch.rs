@@ -2,7 +2,7 @@
 
 use crate::namespace::Namespace;
 use crate::netem::Netem;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage};
 use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{
@@ -11,7 +11,6 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -21,17 +20,18 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Namespaces named by a request are kept open by the batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    requests: Vec<Request>,
-    namespaces: Vec<Namespace>,
+    /// The messages, one behind the other.
+    pub(super) bytes: Vec<u8>,
+    pub(super) requests: Vec<Request>,
+    pub(super) namespaces: Vec<Namespace>,
 }
 
 /// One message to the kernel.
-#[derive(Debug)]
 pub(super) struct Request {
-    pub(super) message: RouteNetlinkMessage,
-    pub(super) flags: u16,
-    /// What is attempted, to be read after "cannot".
-    pub(super) what: Cow<'static, str>,
+    /// Where it begins in [`Batch::bytes`].
+    pub(super) start: usize,
+    /// What is attempted, to be read after "cannot". Thousands are never read, so they are not even written.
+    pub(super) what: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 /// One end of a veth pair, as it is to be born.
@@ -78,30 +78,32 @@ impl Batch {
     /// Linux before 6.15 looks the index of `a` up in the socket's namespace, too: there the socket must be in
     /// `a`'s own namespace or in one where that index is free.
     pub fn add_veth(&mut self, a: VethEnd<'_>, b: VethEnd<'_>) {
-        let what = format!("create the veth pair {} / {}", a.name, b.name);
+        let names = [a.name, b.name].map(String::from);
         let peer = self.veth_end(LinkMessageBuilder::<LinkUnspec>::new(), b).build();
         let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
         let message = self.veth_end(pair, a).build();
-        self.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, what);
+        self.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, move || {
+            format!("create the veth pair {} / {}", names[0], names[1])
+        });
     }
 
     /// Deletes an interface; a veth end takes its peer along.
     pub fn delete_link(&mut self, index: u32) {
         let message = LinkUnspec::new_with_index(index).build();
-        self.push(RouteNetlinkMessage::DelLink(message), 0, format!("delete interface {index}"));
+        self.push(RouteNetlinkMessage::DelLink(message), 0, move || format!("delete interface {index}"));
     }
 
     /// Sets an interface up; `lo` is index 1.
     pub fn set_up(&mut self, index: u32) {
         let message = LinkUnspec::new_with_index(index).up().build();
-        self.set_link(message, format!("set interface {index} up"));
+        self.set_link(message, move || format!("set interface {index} up"));
     }
 
     /// Sets an interface down; its routes go.
     pub fn set_down(&mut self, index: u32) {
         let message = LinkUnspec::new_with_index(index).down().build();
-        self.set_link(message, format!("set interface {index} down"));
+        self.set_link(message, move || format!("set interface {index} down"));
     }
 
     /// Moves an interface into another namespace, where it arrives down and without addresses.
@@ -111,7 +113,7 @@ impl Batch {
         if let Some(new_index) = new_index {
             builder = builder.append_extra_attribute(LinkAttribute::NewIfIndex(new_index.cast_signed()));
         }
-        self.set_link(builder.build(), format!("move interface {index} to another namespace"));
+        self.set_link(builder.build(), move || format!("move interface {index} to another namespace"));
     }
 
     /// Adds an address. IPv6 skips duplicate address detection, so it can be used at once.
@@ -120,33 +122,36 @@ impl Batch {
         if address.is_ipv6() {
             message.header.flags |= AddressHeaderFlags::Nodad;
         }
-        let what = format!("add address {address}/{prefix_len} to interface {index}");
+        let what = move || format!("add address {address}/{prefix_len} to interface {index}");
         self.push(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, what);
     }
 
     /// Deletes an address; routes with it as their source go as well.
     pub fn delete_address(&mut self, index: u32, address: IpAddr, prefix_len: u8) {
         let message = address_message(index, address, prefix_len);
-        let what = format!("delete address {address}/{prefix_len} from interface {index}");
+        let what = move || format!("delete address {address}/{prefix_len} from interface {index}");
         self.push(RouteNetlinkMessage::DelAddress(message), 0, what);
     }
 
     /// Adds a route; one to the same destination must not exist.
     pub fn add_route(&mut self, route: &Route) {
-        let message = RouteNetlinkMessage::NewRoute(route_message(route));
-        self.push(message, NLM_F_CREATE | NLM_F_EXCL, format!("add route {route}"));
+        let route = *route;
+        let message = RouteNetlinkMessage::NewRoute(route_message(&route));
+        self.push(message, NLM_F_CREATE | NLM_F_EXCL, move || format!("add route {route}"));
     }
 
     /// Adds a route in the place of the one to the same destination, if there is one.
     pub fn replace_route(&mut self, route: &Route) {
-        let message = RouteNetlinkMessage::NewRoute(route_message(route));
-        self.push(message, NLM_F_CREATE | NLM_F_REPLACE, format!("replace route {route}"));
+        let route = *route;
+        let message = RouteNetlinkMessage::NewRoute(route_message(&route));
+        self.push(message, NLM_F_CREATE | NLM_F_REPLACE, move || format!("replace route {route}"));
     }
 
     /// Deletes the route that has all of these properties.
     pub fn delete_route(&mut self, route: &Route) {
-        let message = RouteNetlinkMessage::DelRoute(route_message(route));
-        self.push(message, 0, format!("delete route {route}"));
+        let route = *route;
+        let message = RouteNetlinkMessage::DelRoute(route_message(&route));
+        self.push(message, 0, move || format!("delete route {route}"));
     }
 
     /// Adds or replaces a permanent neighbour entry: no ARP or neighbour discovery for this address.
@@ -154,29 +159,24 @@ impl Batch {
         let mut message = neighbour_message(index, address);
         message.header.state = NeighbourState::Permanent;
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
-        let what = format!("add neighbour {address} on interface {index}");
+        let what = move || format!("add neighbour {address} on interface {index}");
         self.push(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE, what);
     }
 
     /// Deletes a neighbour entry.
     pub fn delete_neighbour(&mut self, index: u32, address: IpAddr) {
         let message = neighbour_message(index, address);
-        let what = format!("delete neighbour {address} from interface {index}");
+        let what = move || format!("delete neighbour {address} from interface {index}");
         self.push(RouteNetlinkMessage::DelNeighbour(message), 0, what);
     }
 
     /// Makes netem the root qdisc of an interface, or changes the one that is there.
     pub fn set_netem(&mut self, index: u32, netem: &Netem) {
         let message = RouteNetlinkMessage::NewQueueDiscipline(netem.message(index));
-        self.push(message, NLM_F_CREATE | NLM_F_REPLACE, format!("set netem on interface {index}"));
+        self.push(message, NLM_F_CREATE | NLM_F_REPLACE, move || format!("set netem on interface {index}"));
     }
 
-    /// The requests, and the namespaces that must stay open while they are sent.
-    pub(super) fn into_parts(self) -> (Vec<Request>, Vec<Namespace>) {
-        (self.requests, self.namespaces)
-    }
-
-    fn set_link(&mut self, message: LinkMessage, what: String) {
+    fn set_link(&mut self, message: LinkMessage, what: impl Fn() -> String + Send + Sync + 'static) {
         self.push(RouteNetlinkMessage::SetLink(message), 0, what);
     }
 
@@ -197,8 +197,31 @@ impl Batch {
         namespace.as_fd().as_raw_fd()
     }
 
-    fn push(&mut self, message: RouteNetlinkMessage, flags: u16, what: impl Into<Cow<'static, str>>) {
-        self.requests.push(Request { message, flags, what: what.into() });
+    fn push(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        what: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let start = append(&mut self.bytes, message, flags);
+        self.requests.push(Request { start, what: Box::new(what) });
+    }
+}
+
+/// Appends a message, whose sequence number is still open, and returns where it begins.
+pub(super) fn append(bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) -> usize {
+    let mut message = NetlinkMessage::from(message);
+    message.header.flags = NLM_F_REQUEST | flags;
+    message.finalize();
+    let start = bytes.len();
+    bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
+    message.serialize(&mut bytes[start..]);
+    start
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.what)())
     }
 }
 

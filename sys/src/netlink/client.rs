@@ -1,10 +1,8 @@
-//! The client: many requests a datagram, one acknowledgement a request.
+//! The client: many requests a datagram, one acknowledgement a datagram.
 
-use super::batch::{Batch, Request};
+use super::batch::{Batch, Request, append};
 use crate::namespace::Namespace;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NlasIterator,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NetlinkBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::tc::TcMessage;
@@ -12,7 +10,6 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
-use std::borrow::Cow;
 use std::io;
 
 /// One route netlink socket. It stays in the namespace where it was opened, whatever its users do.
@@ -31,7 +28,7 @@ pub enum ApplyError {
     #[error("cannot {what}{}", .kernel.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     Refused {
         /// What was attempted.
-        what: Cow<'static, str>,
+        what: String,
         /// The kernel's own words, where it has any.
         kernel: Option<String>,
         /// The error number.
@@ -73,11 +70,11 @@ impl Netlink {
     /// # Errors
     /// See [`ApplyError`].
     pub fn apply(&mut self, batch: Batch) -> Result<(), ApplyError> {
-        let (mut requests, _open) = batch.into_parts();
-        while !requests.is_empty() {
-            let rest = requests.split_off(requests.len().min(MAX_REQUESTS));
-            self.apply_datagram(requests)?;
-            requests = rest;
+        let Batch { mut bytes, requests, namespaces: _open } = batch;
+        let ends = requests.iter().map(|request| request.start).skip(MAX_REQUESTS).step_by(MAX_REQUESTS);
+        let ends: Vec<usize> = ends.chain([bytes.len()]).collect();
+        for (requests, end) in requests.chunks(MAX_REQUESTS).zip(ends) {
+            self.apply_datagram(&mut bytes[..end], requests)?;
         }
         Ok(())
     }
@@ -117,34 +114,34 @@ impl Netlink {
         Ok(found)
     }
 
-    fn apply_datagram(&mut self, requests: Vec<Request>) -> Result<(), ApplyError> {
-        let first = self.sequence.wrapping_add(1);
-        let mut whats = Vec::with_capacity(requests.len());
-        let mut datagram = Vec::new();
+    /// Applies requests whose messages end `bytes`. The kernel tells of each one that fails, and of the last in any case.
+    fn apply_datagram(&mut self, bytes: &mut [u8], requests: &[Request]) -> Result<(), ApplyError> {
+        let (Some(first), Some(last)) = (requests.first(), requests.last()) else { return Ok(()) };
+        let before = self.sequence;
         for request in requests {
-            self.append(&mut datagram, request.message, NLM_F_ACK | request.flags);
-            whats.push(request.what);
+            self.number(&mut bytes[request.start..]);
         }
-        self.socket.send(&datagram, 0).map_err(ApplyError::Send)?;
-        let mut failure: Option<(usize, i32, Option<String>)> = None;
-        let mut waiting = whats.len();
-        while waiting > 0 {
+        let mut last = NetlinkBuffer::new(&mut bytes[last.start..]);
+        last.set_flags(last.flags() | NLM_F_ACK);
+        self.socket.send(&bytes[first.start..], 0).map_err(ApplyError::Send)?;
+        let end = self.sequence;
+        let mut failure = None;
+        let mut is_done = false;
+        while !is_done {
             self.receive(|kind, flags, sequence, payload| {
-                let position = sequence.wrapping_sub(first) as usize;
-                if kind != NLMSG_ERROR || position >= whats.len() {
-                    return;
-                }
-                waiting -= 1;
+                let position = sequence.wrapping_sub(before).wrapping_sub(1) as usize;
+                let Some(request) = requests.get(position).filter(|_| kind == NLMSG_ERROR) else { return };
+                is_done = sequence == end;
                 let errno = error_number(payload);
-                if errno != 0 && failure.as_ref().is_none_or(|(earlier, ..)| position < *earlier) {
-                    failure = Some((position, errno, error_text(flags, payload)));
+                if errno != 0 && failure.is_none() {
+                    failure = Some((request, errno, error_text(flags, payload)));
                 }
             })
             .map_err(ApplyError::Receive)?;
         }
-        let Some((position, errno, kernel)) = failure else { return Ok(()) };
+        let Some((request, errno, kernel)) = failure else { return Ok(()) };
         let source = io::Error::from_raw_os_error(errno);
-        Err(ApplyError::Refused { what: whats.swap_remove(position), kernel, source })
+        Err(ApplyError::Refused { what: (request.what)(), kernel, source })
     }
 
     /// Sends one question and hands every answer's payload to `each`.
@@ -155,7 +152,8 @@ impl Netlink {
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         let mut datagram = Vec::new();
-        self.append(&mut datagram, message, flags);
+        append(&mut datagram, message, flags);
+        self.number(&mut datagram);
         self.socket.send(&datagram, 0)?;
         let own = self.sequence;
         let mut end = None;
@@ -173,16 +171,10 @@ impl Netlink {
         }
     }
 
-    /// Appends one message with the next sequence number.
-    fn append(&mut self, datagram: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) {
+    /// Gives the message the next sequence number.
+    fn number(&mut self, message: &mut [u8]) {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let start = datagram.len();
-        datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(&mut datagram[start..]);
+        NetlinkBuffer::new(message).set_sequence_number(self.sequence);
     }
 
     /// Receives one datagram and hands every message's type, flags, sequence number and payload to `each`.
@@ -204,7 +196,7 @@ impl Netlink {
     }
 }
 
-/// More acknowledgements than a few hundred overflow the default receive buffer.
+/// More refusals than a few hundred overflow the default receive buffer.
 const MAX_REQUESTS: usize = 64;
 /// The kernel's dumps use at most 32 KiB a datagram.
 const RECEIVE_BUFFER: usize = 64 << 10;
