@@ -64,8 +64,8 @@ pub(crate) enum Purpose {
     Notify(Peer),
     /// Rectify: is the predecessor alive, or does this candidate take its place?
     Probe { predecessor: Peer, candidate: Peer },
-    /// To fill one finger.
-    Finger(usize),
+    /// To fill one finger, by way of `asked`.
+    Finger { exponent: usize, asked: Peer },
 }
 
 /// A request for a peer.
@@ -240,7 +240,7 @@ impl Chord {
                 self.notify(nearer);
             }
             (Purpose::Probe { .. }, Answer::Neighbours(_)) => self.probing = false,
-            (Purpose::Finger(exponent), Answer::Found(owner, _)) if owner != self.me => {
+            (Purpose::Finger { exponent, .. }, Answer::Found(owner, _)) if owner != self.me => {
                 self.fingers.insert(exponent, owner);
             }
             // The seed knows no other member than this server yet.
@@ -274,7 +274,10 @@ impl Chord {
                     self.changed(now);
                 }
             }
-            Purpose::Finger(exponent) => drop(self.fingers.remove(&exponent)),
+            // Who was asked may be dead, or who it asked: neither way is taken before it has been looked up anew.
+            Purpose::Finger { exponent, asked } => {
+                self.fingers.retain(|&known, peer| known != exponent && *peer != asked);
+            }
         }
     }
 
@@ -329,13 +332,17 @@ impl Chord {
     /// Looks up the next finger that the successor list does not cover anyway.
     fn fix_next_finger(&mut self) {
         let Some(&last) = self.successors.last() else { return };
-        let covered = |exponent: usize| self.me.id.plus_power_of_two(exponent).in_arc(self.me.id, last.id);
+        let me = self.me.id;
+        let covered = |exponent: usize| me.plus_power_of_two(exponent).in_arc(me, last.id);
+        // The successor list is kept alive, fingers that it has caught up with are not.
+        self.fingers.retain(|&exponent, _| !covered(exponent));
         let exponents = (self.next_finger..OverlayId::BITS).chain(0..self.next_finger);
         let Some(exponent) = exponents.into_iter().find(|&exponent| !covered(exponent)) else { return };
         self.next_finger = (exponent + 1) % OverlayId::BITS;
         let key = self.me.id.plus_power_of_two(exponent);
         if let NextHop::Owner(peer) | NextHop::Nearer(peer) = self.next_hop(key) {
-            self.ask(peer.address, Purpose::Finger(exponent), OverlayRequest::Find { key });
+            let purpose = Purpose::Finger { exponent, asked: peer };
+            self.ask(peer.address, purpose, OverlayRequest::Find { key });
         }
     }
 

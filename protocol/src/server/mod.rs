@@ -386,7 +386,7 @@ fn answer_to(purpose: &Purpose, response: &Response) -> Option<Answer> {
     }
     let (peer, neighbours) = wire::read_answer(response)?;
     Some(match purpose {
-        Purpose::Join | Purpose::Finger(_) => Answer::Found(peer, neighbours.successors),
+        Purpose::Join | Purpose::Finger { .. } => Answer::Found(peer, neighbours.successors),
         Purpose::Stabilize(_) | Purpose::Adopt(_) | Purpose::Probe { .. } => Answer::Neighbours(neighbours),
         Purpose::Notify(_) => Answer::Noted,
     })
