@@ -247,6 +247,26 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The handoff that an event belongs to by number.
+    pub fn handoff(&self) -> Option<HandoffNumber> {
+        match self {
+            Event::Detached { handoff, .. }
+            | Event::Attached { handoff, .. }
+            | Event::LinkTriggered { handoff }
+            | Event::AddressConfigured { handoff, .. }
+            | Event::DiscoveryStarted { handoff }
+            | Event::AnchorSelected { handoff, .. }
+            | Event::RegisterSent { handoff, .. }
+            | Event::Registered { handoff, .. }
+            | Event::RegistrationFailed { handoff, .. }
+            | Event::UpdateSent { handoff, .. }
+            | Event::UpdateAnswered { handoff, .. } => Some(*handoff),
+            _ => None,
+        }
+    }
+}
+
 /// Which of its two servers a mobile node registers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -304,13 +304,10 @@ fn of_handoff<'a>(
     });
     // Its last step: of the handoff itself, of the updates, and of the media on the new path.
     let is_step = |record: &Record| match &record.event {
-        Event::UpdateSent { handoff, .. } | Event::UpdateAnswered { handoff, .. } => {
-            record.node == node && *handoff == number
-        }
         Event::MediaFirstSent { to, .. } => Some(*to) == address,
         Event::MediaFirstReceived { from, at, .. } => Some(*from) == address || Some(*at) == address,
         Event::MediaRetargeted { to, .. } => Some(*to) == address,
-        event => record.node == node && handoff_of(event) == Some(number),
+        event => record.node == node && event.handoff() == Some(number),
     };
     let steps: Vec<_> = window().filter(|record| is_step(record)).collect();
     let end = steps.last()?.at;
@@ -327,21 +324,6 @@ fn of_handoff<'a>(
         _ => format!("handoff {number} of {node}"),
     };
     Some((title, sent.collect(), notes.collect()))
-}
-
-fn handoff_of(event: &Event) -> Option<HandoffNumber> {
-    match event {
-        Event::Detached { handoff, .. }
-        | Event::Attached { handoff, .. }
-        | Event::LinkTriggered { handoff }
-        | Event::AddressConfigured { handoff, .. }
-        | Event::DiscoveryStarted { handoff }
-        | Event::AnchorSelected { handoff, .. }
-        | Event::RegisterSent { handoff, .. }
-        | Event::Registered { handoff, .. }
-        | Event::RegistrationFailed { handoff, .. } => Some(*handoff),
-        _ => None,
-    }
 }
 
 /// A milestone in words, and the call that it belongs to.

@@ -196,7 +196,7 @@ impl<'a> Facts<'a> {
     /// The records must hold the detachment.
     fn gather(records: &'a [Record], number: HandoffNumber) -> Self {
         let mut facts = Facts {
-            records: records.iter().filter(|record| handoff_of(&record.event) == Some(number)).collect(),
+            records: records.iter().filter(|record| record.event.handoff() == Some(number)).collect(),
             detached: Time::ZERO,
             from: String::new(),
             attached: None,
@@ -262,23 +262,5 @@ impl<'a> Facts<'a> {
             .filter(|(at, _)| at.is_none())
             .map(|(_, what)| what.to_owned())
             .collect()
-    }
-}
-
-/// The handoff that an event belongs to by number.
-fn handoff_of(event: &Event) -> Option<HandoffNumber> {
-    match event {
-        Event::Detached { handoff, .. }
-        | Event::Attached { handoff, .. }
-        | Event::LinkTriggered { handoff }
-        | Event::AddressConfigured { handoff, .. }
-        | Event::DiscoveryStarted { handoff }
-        | Event::AnchorSelected { handoff, .. }
-        | Event::RegisterSent { handoff, .. }
-        | Event::Registered { handoff, .. }
-        | Event::RegistrationFailed { handoff, .. }
-        | Event::UpdateSent { handoff, .. }
-        | Event::UpdateAnswered { handoff, .. } => Some(*handoff),
-        _ => None,
     }
 }
