@@ -13,17 +13,21 @@
 
 mod proxy;
 mod registrar;
+mod registration;
+mod replication;
+mod ring;
 
 use crate::cache::LocationCache;
 use crate::node::{Input, Node, Output, Transmit};
-use crate::overlay::wire::{self, OverlayRequest, OverlayRoute, StoredBinding};
-use crate::overlay::{Answer, Chord, NextHop, Peer, Purpose, identifier_of};
+use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
-use crate::sip::{Contact, Host, Message, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::sip::{Message, Method, Request, Response, Via, status};
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use proxy::Forwarding;
-use registrar::{Binding, Registrar};
+use registrar::Registrar;
+pub(crate) use registration::minted_uri;
+use ring::answer_to;
 use samp_model::settings::SampSettings;
 use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -110,175 +114,6 @@ impl SampServer {
             Method::Cancel => self.handle_cancel(now, request),
             _ => self.proxy(now, request),
         }
-    }
-
-    /// A mobile node looks for an anchor: anyone that hears it offers itself, by unicast to the source.
-    fn answer_discovery(&mut self, from: SocketAddr, request: &Request) {
-        let response = request.response(status::OK, &self.stateless_tag(request));
-        self.transmits.push_back(Transmit {
-            destination: from,
-            message: Message::Response(response),
-            ttl: None,
-        });
-    }
-
-    fn handle_register(&mut self, now: Time, mut request: Request) {
-        if request.uri.host == Host::Ip(self.me.address.ip()) {
-            return self.register(now, &request, RegisterAt::Anchor);
-        }
-        // The Route to this server, if any, has done its work (RFC 3261 §16.4).
-        self.pop_own_route(&mut request);
-        match self.overlay_step(&mut request) {
-            Ok(None) => self.register(now, &request, RegisterAt::Home),
-            Ok(Some(peer)) => self.forward(request, peer.address),
-            Err(code) => self.reply(&request, code),
-        }
-    }
-
-    fn register(&mut self, now: Time, request: &Request, at: RegisterAt) {
-        let Some(key) = self.transactions.accept(request) else { return };
-        let registrar = match at {
-            RegisterAt::Anchor => &mut self.anchored,
-            RegisterAt::Home => &mut self.home,
-        };
-        let result = registrar.register(now, request);
-        let tag = self.random.token("tag");
-        let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
-        if result.is_ok() {
-            let to = &request.headers.to.uri;
-            response.headers.contact = registrar.contacts(now, &to.address_of_record());
-            let mut path = request.servers_passed();
-            path.push(self.me.address.ip());
-            response.headers.set(PATH, join(&path));
-            if at == RegisterAt::Anchor {
-                let minted = self.mint(to);
-                for contact in &mut response.headers.contact {
-                    if let Contact::Address(address) = contact {
-                        address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
-                    }
-                }
-            } else {
-                self.replicate(now, &to.address_of_record());
-            }
-        }
-        self.transactions.respond(now, &key, response);
-    }
-
-    /// The URI by which this anchor, and only it, knows the node: local moves never change it.
-    fn mint(&self, address_of_record: &Uri) -> Uri {
-        let mut uri = Uri::at(address_of_record.user.as_deref(), self.me.address);
-        uri.params.set(MINTED_FOR, Some(address_of_record.host.to_string()));
-        uri
-    }
-
-    fn handle_overlay(&mut self, now: Time, mut request: Request) {
-        let Some((peer, what)) = wire::read_request(&request) else {
-            return self.reply(&request, status::BAD_REQUEST);
-        };
-        match what {
-            OverlayRequest::Find { .. } => match self.overlay_step(&mut request) {
-                Ok(None) => {}
-                Ok(Some(peer)) => return self.forward(request, peer.address),
-                Err(code) => return self.reply(&request, code),
-            },
-            OverlayRequest::Neighbours => {}
-            OverlayRequest::Notify => self.chord.handle_notify(now, peer),
-            OverlayRequest::Store(bindings) => self.store(now, bindings),
-        }
-        let mut response = request.response(status::OK, &self.stateless_tag(&request));
-        wire::write_answer(&mut response, self.me, &self.chord.neighbours());
-        self.send_response(response);
-    }
-
-    fn store(&mut self, now: Time, bindings: Vec<StoredBinding>) {
-        for stored in bindings {
-            let binding = Binding {
-                contact: stored.contact,
-                call_id: stored.call_id,
-                cseq: stored.cseq,
-                version: stored.version,
-                expires_at: now + Duration::from_secs(stored.expires.into()),
-            };
-            self.home.store(now, stored.address_of_record, binding);
-        }
-    }
-
-    /// Copies an address-of-record's bindings to the servers that would own it after this one.
-    fn replicate(&mut self, now: Time, address_of_record: &str) {
-        let peers = self.chord.successors(self.settings.chord.replicas.saturating_sub(1)).to_vec();
-        for peer in peers {
-            self.send_bindings(now, peer, |name| name == address_of_record);
-        }
-    }
-
-    /// The ring around this server has changed: copies go where they now belong.
-    fn rebalance(&mut self, now: Time) {
-        let chord = &self.chord;
-        let (mut mine, mut others) = (Vec::new(), Vec::new());
-        for (name, _) in self.home.all(now) {
-            if chord.owns(identifier_of(name)) {
-                mine.push(name.to_owned())
-            } else {
-                others.push(name.to_owned())
-            }
-        }
-        for peer in chord.successors(self.settings.chord.replicas.saturating_sub(1)).to_vec() {
-            self.send_bindings(now, peer, |name| mine.iter().any(|own| own == name));
-        }
-        if let Some(predecessor) = self.chord.predecessor() {
-            self.send_bindings(now, predecessor, |name| others.iter().any(|other| other == name));
-        }
-    }
-
-    /// Sends the bindings of the chosen addresses-of-record, one message each so that none outgrows a datagram.
-    fn send_bindings(&mut self, now: Time, peer: Peer, chosen: impl Fn(&str) -> bool) {
-        let stored: Vec<_> = self
-            .home
-            .all(now)
-            .filter(|(name, _)| chosen(name))
-            .map(|(name, binding)| StoredBinding {
-                address_of_record: name.to_owned(),
-                contact: binding.contact.clone(),
-                call_id: binding.call_id.clone(),
-                cseq: binding.cseq,
-                version: binding.version,
-                expires: (binding.expires_at - now).as_secs() as u32,
-            })
-            .collect();
-        for binding in stored {
-            self.ask(now, peer.address, &OverlayRequest::Store(vec![binding]));
-        }
-    }
-
-    fn ask(&mut self, now: Time, to: SocketAddr, what: &OverlayRequest) -> ClientKey {
-        let (call_id, tag) = (self.random.token("call"), self.random.token("tag"));
-        let mut request = wire::request(self.me, to, call_id, tag, what);
-        request.headers.via.push(Via::new(self.me.address, &self.random.branch()));
-        // Three retransmissions before the peer is taken for dead: at 0, 1/8, 3/8 and 7/8 of the time.
-        let timeout = self.settings.chord.peer_timeout;
-        self.transactions.send_paced(now, request, to, timeout / 8, Some(timeout))
-    }
-
-    /// One step over the ring: the peer to send to, or none when this server is the owner.
-    ///
-    /// # Errors
-    /// The status to answer with, as this server is not on the ring.
-    fn overlay_step(&self, request: &mut Request) -> Result<Option<Peer>, u16> {
-        let route = OverlayRoute::of(&request.headers).unwrap_or_else(|| {
-            // A REGISTER names its domain in the Request-URI and the node in To (RFC 3261 §10.2).
-            let about =
-                if request.method == Method::Register { &request.headers.to.uri } else { &request.uri };
-            OverlayRoute { key: identifier_of(&about.address_of_record()), owner: None }
-        });
-        let (peer, owner) = match self.chord.next_hop(route.key) {
-            _ if route.owner == Some(self.me.id) => return Ok(None),
-            NextHop::Here => return Ok(None),
-            NextHop::Unknown => return Err(status::UNAVAILABLE),
-            NextHop::Owner(peer) => (peer, Some(peer.id)),
-            NextHop::Nearer(peer) => (peer, None),
-        };
-        OverlayRoute { owner, ..route }.write(&mut request.headers);
-        Ok(Some(peer))
     }
 
     fn pop_own_route(&self, request: &mut Request) {
@@ -374,24 +209,6 @@ impl SampServer {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RegisterAt {
-    Anchor,
-    Home,
-}
-
-fn answer_to(purpose: &Purpose, response: &Response) -> Option<Answer> {
-    if response.status != status::OK {
-        return None;
-    }
-    let (peer, neighbours) = wire::read_answer(response)?;
-    Some(match purpose {
-        Purpose::Join | Purpose::Finger { .. } => Answer::Found(peer, neighbours.successors),
-        Purpose::Stabilize(_) | Purpose::Adopt(_) | Purpose::Probe { .. } => Answer::Neighbours(neighbours),
-        Purpose::Notify(_) => Answer::Noted,
-    })
-}
-
 /// The first 64 bits of a hash, as text.
 fn short(id: OverlayId) -> String {
     let mut text = id.to_string();
@@ -407,12 +224,6 @@ fn join(path: &[IpAddr]) -> String {
 pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
     let path = response.headers.get(PATH).unwrap_or("");
     path.split(',').filter_map(|word| word.trim().parse().ok()).collect()
-}
-
-/// The URI that an anchor minted for this node, from the 200 to the node's REGISTER.
-pub(crate) fn minted_uri(response: &Response) -> Option<Uri> {
-    let contact: &NameAddr = response.headers.contact_address()?;
-    contact.params.get("pub-gruu")?.trim_matches('"').parse().ok()
 }
 
 impl Node for SampServer {

@@ -1,0 +1,80 @@
+//! Registration with this server, as anchor or as home, and the discovery that comes before.
+
+use super::{MINTED_FOR, PATH, SampServer, join};
+use crate::node::Transmit;
+use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Uri, status};
+use samp_model::Time;
+use std::net::SocketAddr;
+
+impl SampServer {
+    /// A mobile node looks for an anchor: anyone that hears it offers itself, by unicast to the source.
+    pub(super) fn answer_discovery(&mut self, from: SocketAddr, request: &Request) {
+        let response = request.response(status::OK, &self.stateless_tag(request));
+        self.transmits.push_back(Transmit {
+            destination: from,
+            message: Message::Response(response),
+            ttl: None,
+        });
+    }
+
+    pub(super) fn handle_register(&mut self, now: Time, mut request: Request) {
+        if request.uri.host == Host::Ip(self.me.address.ip()) {
+            return self.register(now, &request, RegisterAt::Anchor);
+        }
+        // The Route to this server, if any, has done its work (RFC 3261 §16.4).
+        self.pop_own_route(&mut request);
+        match self.overlay_step(&mut request) {
+            Ok(None) => self.register(now, &request, RegisterAt::Home),
+            Ok(Some(peer)) => self.forward(request, peer.address),
+            Err(code) => self.reply(&request, code),
+        }
+    }
+
+    fn register(&mut self, now: Time, request: &Request, at: RegisterAt) {
+        let Some(key) = self.transactions.accept(request) else { return };
+        let registrar = match at {
+            RegisterAt::Anchor => &mut self.anchored,
+            RegisterAt::Home => &mut self.home,
+        };
+        let result = registrar.register(now, request);
+        let tag = self.random.token("tag");
+        let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
+        if result.is_ok() {
+            let to = &request.headers.to.uri;
+            response.headers.contact = registrar.contacts(now, &to.address_of_record());
+            let mut path = request.servers_passed();
+            path.push(self.me.address.ip());
+            response.headers.set(PATH, join(&path));
+            if at == RegisterAt::Anchor {
+                let minted = self.mint(to);
+                for contact in &mut response.headers.contact {
+                    if let Contact::Address(address) = contact {
+                        address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
+                    }
+                }
+            } else {
+                self.replicate(now, &to.address_of_record());
+            }
+        }
+        self.transactions.respond(now, &key, response);
+    }
+
+    /// The URI by which this anchor, and only it, knows the node: local moves never change it.
+    fn mint(&self, address_of_record: &Uri) -> Uri {
+        let mut uri = Uri::at(address_of_record.user.as_deref(), self.me.address);
+        uri.params.set(MINTED_FOR, Some(address_of_record.host.to_string()));
+        uri
+    }
+}
+
+/// The URI that an anchor minted for this node, from the 200 to the node's REGISTER.
+pub(crate) fn minted_uri(response: &Response) -> Option<Uri> {
+    let contact: &NameAddr = response.headers.contact_address()?;
+    contact.params.get("pub-gruu")?.trim_matches('"').parse().ok()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RegisterAt {
+    Anchor,
+    Home,
+}
