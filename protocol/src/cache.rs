@@ -39,6 +39,11 @@ impl<L: Clone> LocationCache<L> {
         self.entries.insert(address_of_record.to_owned(), (location, now + self.settings.lifetime));
     }
 
+    /// Entries, too old ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Believes nothing about this callee any more.
     pub(crate) fn forget(&mut self, address_of_record: &str) {
         if self.entries.remove(address_of_record).is_some() {

@@ -12,7 +12,7 @@ mod timers;
 mod transaction;
 
 pub use mobile_node::MobileNode;
-pub use node::{Input, MediaCommand, Node, Output, Transmit};
+pub use node::{Census, Input, MediaCommand, Node, Output, Transmit};
 pub use server::SampServer;
 
 use samp_model::Time;

@@ -19,6 +19,29 @@ pub trait Node {
     fn poll_timeout(&self) -> Option<Time>;
     /// The next thing that happened.
     fn poll_event(&mut self) -> Option<Output>;
+    /// What the node keeps at this instant, for tests that hold it against a bound.
+    fn census(&self, _now: Time) -> Census {
+        Census::default()
+    }
+}
+
+/// What a node keeps at an instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Transactions, with those that are answered and linger for stragglers.
+    pub transactions: usize,
+    /// Transactions that still wait for a final response, from the network or from this node.
+    pub unanswered: usize,
+    /// What waits for a response or a choice above the transactions: registrations, forwarded requests, discoveries.
+    pub pending: usize,
+    /// Calls at this end, established or not.
+    pub calls: usize,
+    /// Entries of location caches.
+    pub cached: usize,
+    /// Addresses-of-record of which this node holds live bindings, as home server or replica.
+    pub home: Vec<String>,
+    /// Addresses-of-record of which this node holds live bindings, as anchor.
+    pub anchored: Vec<String>,
 }
 
 /// What can reach a node.

@@ -12,7 +12,7 @@ mod discovery;
 mod registration;
 
 use crate::cache::LocationCache;
-use crate::node::{Input, Node, Output, Transmit};
+use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::random::Random;
 use crate::sip::{Contact, Headers, Message, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::timers::Timers;
@@ -255,6 +255,19 @@ impl Node for MobileNode {
 
     fn poll_event(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    fn census(&self, _now: Time) -> Census {
+        Census {
+            transactions: self.transactions.len(),
+            unanswered: self.transactions.unanswered(),
+            pending: self.registering.len()
+                + self.call_requests.len()
+                + usize::from(self.discovery.is_some()),
+            calls: self.calls.len(),
+            cached: self.tier1.len(),
+            ..Census::default()
+        }
     }
 }
 

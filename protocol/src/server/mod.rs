@@ -18,7 +18,7 @@ mod replication;
 mod ring;
 
 use crate::cache::LocationCache;
-use crate::node::{Input, Node, Output, Transmit};
+use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
 use crate::sip::{Message, Method, Request, Response, Via, status};
@@ -209,6 +209,13 @@ impl SampServer {
     }
 }
 
+/// The addresses-of-record that a registrar has live bindings of, each once.
+fn names(registrar: &Registrar, now: Time) -> Vec<String> {
+    let mut names: Vec<_> = registrar.all(now).map(|(name, _)| name.to_owned()).collect();
+    names.dedup();
+    names
+}
+
 /// The first 64 bits of a hash, as text.
 fn short(id: OverlayId) -> String {
     let mut text = id.to_string();
@@ -264,5 +271,17 @@ impl Node for SampServer {
 
     fn poll_event(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    fn census(&self, now: Time) -> Census {
+        Census {
+            transactions: self.transactions.len(),
+            unanswered: self.transactions.unanswered(),
+            pending: self.asked.len() + self.forwardings.len(),
+            calls: 0,
+            cached: self.tier2.len(),
+            home: names(&self.home, now),
+            anchored: names(&self.anchored, now),
+        }
     }
 }

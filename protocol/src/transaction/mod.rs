@@ -250,6 +250,17 @@ impl Transactions {
         self.apply(now, Key::Server(key.clone()), destination, effects);
     }
 
+    /// How many transactions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    /// How many of them wait for their final response.
+    pub(crate) fn unanswered(&self) -> usize {
+        let clients = self.clients.values().filter(|client| client.is_pending()).count();
+        clients + self.servers.values().filter(|server| server.is_pending()).count()
+    }
+
     /// Lets the timers that are due do their work.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<TransactionEvent> {
         let mut events = Vec::new();

@@ -41,6 +41,11 @@ impl Server {
         self.destination
     }
 
+    /// Whether its user has not given a final response yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.state == State::Proceeding
+    }
+
     /// An ACK that matches in Accepted is the 2xx's, so the user's.
     pub(super) fn passes_ack(&self) -> bool {
         self.state == State::Accepted
