@@ -4,6 +4,7 @@
 //! list; *rectify* answers a notification by adopting the notifier when it is nearer, or when the present
 //! predecessor turns out dead. Rings of fewer than L + 1 members keep lists of all other members.
 
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;

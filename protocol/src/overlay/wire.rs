@@ -1,9 +1,10 @@
 //! Overlay messages as SIP: the OVERLAY method, and the field by which every SIP request is routed over the ring.
 
 use super::Peer;
+use super::record::Record;
 use crate::sip::{Headers, Method, NameAddr, Request, Response, Uri};
 use bytes::Bytes;
-use samp_model::OverlayId;
+use samp_model::{OverlayId, Time};
 use std::net::SocketAddr;
 
 const OPERATION: &str = "Overlay-Operation";
@@ -22,8 +23,8 @@ pub(crate) enum OverlayRequest {
     },
     /// "I precede you."
     Notify,
-    /// Keep these bindings, as replica or as their new owner.
-    Store(Vec<StoredBinding>),
+    /// Keep these records, as replica or as their new owner.
+    Store(Vec<Record>),
 }
 
 /// Predecessor and successor list of a member.
@@ -31,18 +32,6 @@ pub(crate) enum OverlayRequest {
 pub(crate) struct Neighbours {
     pub(crate) predecessor: Option<Peer>,
     pub(crate) successors: Vec<Peer>,
-}
-
-/// A home binding on its way to another member.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct StoredBinding {
-    pub(crate) address_of_record: String,
-    pub(crate) contact: Uri,
-    pub(crate) call_id: String,
-    pub(crate) cseq: u32,
-    pub(crate) version: u64,
-    /// Seconds left.
-    pub(crate) expires: u32,
 }
 
 /// How far a request has come on its way over the ring.
@@ -79,6 +68,7 @@ pub(crate) fn request(
     to: SocketAddr,
     call_id: String,
     tag: String,
+    now: Time,
     what: &OverlayRequest,
 ) -> Request {
     let uri = Uri::at(None, to);
@@ -102,23 +92,24 @@ pub(crate) fn request(
             ("find", String::new())
         }
         OverlayRequest::Notify => ("notify", String::new()),
-        OverlayRequest::Store(bindings) => ("store", bindings.iter().map(line_of).collect()),
+        OverlayRequest::Store(records) => {
+            let mut body = String::new();
+            records.iter().for_each(|record| record.write(now, &mut body));
+            ("store", body)
+        }
     };
     headers.set(OPERATION, operation);
     Request { method: Method::Overlay, uri, headers, body: Bytes::from(body) }
 }
 
 /// Who asks, and what; none when it is malformed.
-pub(crate) fn read_request(request: &Request) -> Option<(Peer, OverlayRequest)> {
+pub(crate) fn read_request(now: Time, request: &Request) -> Option<(Peer, OverlayRequest)> {
     let peer = Peer::at(request.headers.get(PEER)?.parse().ok()?);
     let what = match request.headers.get(OPERATION)? {
         "neighbours" => OverlayRequest::Neighbours,
         "find" => OverlayRequest::Find { key: OverlayRoute::of(&request.headers)?.key },
         "notify" => OverlayRequest::Notify,
-        "store" => {
-            let body = std::str::from_utf8(&request.body).ok()?;
-            OverlayRequest::Store(body.lines().map(read_binding).collect::<Option<_>>()?)
-        }
+        "store" => OverlayRequest::Store(Record::read_all(now, std::str::from_utf8(&request.body).ok()?)?),
         _ => return None,
     };
     Some((peer, what))
@@ -151,22 +142,4 @@ pub(crate) fn read_answer(response: &Response) -> Option<(Peer, Neighbours)> {
         }
     }
     Some((peer, neighbours))
-}
-
-fn line_of(binding: &StoredBinding) -> String {
-    let StoredBinding { address_of_record, contact, call_id, cseq, version, expires } = binding;
-    format!("{address_of_record} {contact} {call_id} {cseq} {version} {expires}\n")
-}
-
-fn read_binding(line: &str) -> Option<StoredBinding> {
-    let mut words = line.split(' ');
-    let binding = StoredBinding {
-        address_of_record: words.next()?.to_owned(),
-        contact: words.next()?.parse().ok()?,
-        call_id: words.next()?.to_owned(),
-        cseq: words.next()?.parse().ok()?,
-        version: words.next()?.parse().ok()?,
-        expires: words.next()?.parse().ok()?,
-    };
-    words.next().is_none().then_some(binding)
 }

@@ -55,6 +55,8 @@ pub struct SampServer {
     anchored: Registrar,
     /// Anchors of the nodes whose home this server is, and copies of its neighbours' bindings.
     home: Registrar,
+    /// Of this server's writes; above all that it saw when it became the owner of what it owns.
+    epoch: u64,
     /// Tier 2: anchors of callees.
     tier2: LocationCache<SocketAddr>,
     asked: BTreeMap<ClientKey, Purpose>,
@@ -89,6 +91,7 @@ impl SampServer {
             transactions: Transactions::new(settings.t1),
             anchored: Registrar::default(),
             home: Registrar::default(),
+            epoch: 1,
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             forwardings: BTreeMap::new(),

@@ -1,139 +1,132 @@
 //! A location service and the registrar's rules for it (RFC 3261 §10.3).
 
+use crate::overlay::identifier_of;
+use crate::overlay::record::{Binding, MAX_BINDINGS, Record};
 use crate::sip::{Contact, NameAddr, Request, Uri, status};
-use samp_model::Time;
+use samp_model::{OverlayId, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Lifetime of a binding when the request names none (RFC 3261 §10.2.1.1), in seconds.
 const DEFAULT_EXPIRES: u32 = 3600;
 
-/// Bindings of one address-of-record at most; more are refused.
-const MAX_CONTACTS: usize = 8;
-
-/// One contact of an address-of-record.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Binding {
-    pub(super) contact: Uri,
-    pub(super) call_id: String,
-    pub(super) cseq: u32,
-    /// Rises with every write: replicas keep the highest.
-    pub(super) version: u64,
-    pub(super) expires_at: Time,
+/// What became of another server's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It is kept, or was already.
+    Held,
+    /// There is a newer one here.
+    Superseded,
 }
 
-/// The bindings of many addresses-of-record.
+/// The records of many addresses-of-record, in the order of their keys.
 #[derive(Debug, Default)]
 pub(super) struct Registrar {
-    bindings: BTreeMap<String, Vec<Binding>>,
+    records: BTreeMap<OverlayId, Record>,
 }
 
 impl Registrar {
-    /// Applies a REGISTER, all of it or nothing.
+    /// Applies a REGISTER, all of it or nothing; `epoch` is the writing owner's.
     ///
     /// # Errors
     /// The status to answer with.
-    pub(super) fn register(&mut self, now: Time, request: &Request) -> Result<(), u16> {
+    pub(super) fn register(&mut self, now: Time, request: &Request, epoch: u64) -> Result<(), u16> {
         let headers = &request.headers;
-        let present = self.live(now, &headers.to.uri.address_of_record());
+        if headers.contact.is_empty() {
+            return Ok(());
+        }
+        let address_of_record = headers.to.uri.address_of_record();
+        let key = identifier_of(&address_of_record);
+        let old = self.records.get(&key);
+        let present: Vec<_> = old.into_iter().flat_map(|record| live(now, record)).cloned().collect();
         // A request that is older than a binding it would touch changes nothing (point 7).
         let is_old = |binding: &Binding| binding.call_id == headers.call_id && headers.cseq <= binding.cseq;
-        let version = present.iter().map(|binding| binding.version).max().unwrap_or(0) + 1;
-        let mut updated = present.clone();
+        let mut bindings = present.clone();
         for contact in &headers.contact {
             match contact {
                 Contact::All if headers.expires != Some(0) || headers.contact.len() != 1 => {
                     return Err(status::BAD_REQUEST);
                 }
                 Contact::All if present.iter().any(is_old) => return Err(status::SERVER_ERROR),
-                Contact::All => updated.clear(),
+                Contact::All => bindings.clear(),
                 Contact::Address(address) => {
                     let seconds = expires_of(address, headers.expires);
-                    if let Some(old) = updated.iter().position(|binding| binding.contact == address.uri) {
-                        if is_old(&updated[old]) {
+                    if let Some(old) = bindings.iter().position(|binding| binding.contact == address.uri) {
+                        if is_old(&bindings[old]) {
                             return Err(status::SERVER_ERROR);
                         }
-                        updated.remove(old);
+                        bindings.remove(old);
                     }
                     if seconds > 0 {
-                        updated.push(Binding {
+                        bindings.push(Binding {
                             contact: address.uri.clone(),
                             call_id: headers.call_id.clone(),
                             cseq: headers.cseq,
-                            version,
                             expires_at: now + Duration::from_secs(seconds.into()),
                         });
                     }
                 }
             }
         }
-        if updated.len() > MAX_CONTACTS {
+        if bindings.len() > MAX_BINDINGS {
             return Err(status::SERVER_ERROR);
         }
-        self.replace(headers.to.uri.address_of_record(), updated);
+        let lasts = bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(now);
+        let keep_until = old.map_or(lasts, |record| record.keep_until.max(lasts));
+        let version = old.map_or_else(Default::default, |record| record.version).next(epoch);
+        self.records.insert(key, Record { address_of_record, version, bindings, keep_until });
         Ok(())
     }
 
-    /// Takes in another server's copy of a binding, unless it has a newer one.
-    pub(super) fn store(&mut self, now: Time, address_of_record: String, binding: Binding) {
-        let mut bindings = self.live(now, &address_of_record);
-        let newest = bindings.iter().map(|present| present.version).max().unwrap_or(0);
-        if binding.version < newest {
-            return;
+    /// Takes in another server's record, unless there is a newer one.
+    pub(super) fn store(&mut self, record: Record) -> Stored {
+        let key = record.key();
+        match self.records.get(&key) {
+            Some(present) if present.version > record.version => return Stored::Superseded,
+            Some(present) if present.version == record.version => {}
+            _ => drop(self.records.insert(key, record)),
         }
-        // Contacts of one write share its version; a newer write replaces all that went before.
-        bindings.retain(|present| present.version == binding.version && present.contact != binding.contact);
-        bindings.push(binding);
-        self.replace(address_of_record, bindings);
+        Stored::Held
+    }
+
+    /// The record at this place of the ring, a tombstone, too.
+    pub(super) fn record(&self, key: OverlayId) -> Option<&Record> {
+        self.records.get(&key)
     }
 
     /// The contact that was registered last.
     pub(super) fn lookup(&self, now: Time, address_of_record: &str) -> Option<&Uri> {
-        let bindings = self.bindings.get(address_of_record)?.iter();
-        bindings.rev().find(|binding| binding.expires_at > now).map(|binding| &binding.contact)
+        let record = self.records.get(&identifier_of(address_of_record))?;
+        live(now, record).next_back().map(|binding| &binding.contact)
     }
 
     /// All bindings of an address-of-record, as the 200 lists them.
     pub(super) fn contacts(&self, now: Time, address_of_record: &str) -> Vec<Contact> {
-        let bindings = self.live(now, address_of_record).into_iter();
+        let record = self.records.get(&identifier_of(address_of_record));
+        let bindings = record.into_iter().flat_map(|record| live(now, record));
         bindings
             .map(|binding| {
                 let seconds = (binding.expires_at - now).as_secs().to_string();
-                Contact::Address(NameAddr::new(binding.contact).with("expires", Some(seconds)))
+                Contact::Address(NameAddr::new(binding.contact.clone()).with("expires", Some(seconds)))
             })
             .collect()
     }
 
-    /// All bindings that have not expired, by address-of-record.
+    /// All bindings that have not expired, by address-of-record, in the order of their keys.
     pub(super) fn all(&self, now: Time) -> impl Iterator<Item = (&str, &Binding)> {
-        let all = self
-            .bindings
-            .iter()
-            .flat_map(|(name, bindings)| bindings.iter().map(move |one| (name.as_str(), one)));
-        all.filter(move |(_, binding)| binding.expires_at > now)
+        self.records.values().flat_map(move |record| {
+            live(now, record).map(|binding| (record.address_of_record.as_str(), binding))
+        })
     }
 
-    /// Forgets what has expired; returns how many bindings are left.
-    pub(super) fn expire(&mut self, now: Time) -> usize {
-        self.bindings.retain(|_, bindings| {
-            bindings.retain(|binding| binding.expires_at > now);
-            !bindings.is_empty()
-        });
-        self.bindings.values().map(Vec::len).sum()
+    /// Forgets what has expired.
+    pub(super) fn expire(&mut self, now: Time) {
+        self.records.retain(|_, record| record.keep_until > now);
     }
+}
 
-    fn live(&self, now: Time, address_of_record: &str) -> Vec<Binding> {
-        let bindings = self.bindings.get(address_of_record).into_iter().flatten();
-        bindings.filter(|binding| binding.expires_at > now).cloned().collect()
-    }
-
-    fn replace(&mut self, address_of_record: String, bindings: Vec<Binding>) {
-        if bindings.is_empty() {
-            self.bindings.remove(&address_of_record);
-        } else {
-            self.bindings.insert(address_of_record, bindings);
-        }
-    }
+fn live(now: Time, record: &Record) -> impl DoubleEndedIterator<Item = &Binding> {
+    record.bindings.iter().filter(move |binding| binding.expires_at > now)
 }
 
 /// A Contact's own `expires` beats the message's Expires field.
@@ -168,38 +161,41 @@ mod tests {
     fn the_rules_of_section_10_3() {
         let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
         let mut registrar = Registrar::default();
-        assert_eq!(registrar.register(at(0), &register("c", 1, A, "Expires: 10\r\n")), Ok(()));
+        assert_eq!(registrar.register(at(0), &register("c", 1, A, "Expires: 10\r\n"), 1), Ok(()));
         assert_eq!(contacts(&registrar, at(9)), ["sip:a@10.0.0.2"]);
         assert!(contacts(&registrar, at(10)).is_empty(), "expired");
-        assert_eq!(registrar.register(at(1), &register("c", 1, A, "")), Err(500), "same CSeq");
-        assert_eq!(registrar.register(at(1), &register("d", 1, A, "")), Ok(()), "another Call-ID");
+        assert_eq!(registrar.register(at(1), &register("c", 1, A, ""), 1), Err(500), "same CSeq");
+        assert_eq!(registrar.register(at(1), &register("d", 1, A, ""), 1), Ok(()), "another Call-ID");
         // The contact's own expires wins; the second contact of a refused request is not stored either.
         let two = "Contact: <sip:b@10.0.0.3>;expires=5, <sip:a@10.0.0.2>;expires=0\r\n";
-        assert_eq!(registrar.register(at(1), &register("d", 1, two, "Expires: 99\r\n")), Err(500));
+        assert_eq!(registrar.register(at(1), &register("d", 1, two, "Expires: 99\r\n"), 1), Err(500));
         assert_eq!(contacts(&registrar, at(1)), ["sip:a@10.0.0.2"]);
-        assert_eq!(registrar.register(at(1), &register("d", 2, two, "Expires: 99\r\n")), Ok(()));
+        assert_eq!(registrar.register(at(1), &register("d", 2, two, "Expires: 99\r\n"), 1), Ok(()));
         assert_eq!(contacts(&registrar, at(1)), ["sip:b@10.0.0.3"]);
         assert_eq!(registrar.contacts(at(1), AOR).len(), 1);
-        assert_eq!(registrar.register(at(1), &register("e", 1, "Contact: *\r\n", "")), Err(400));
-        assert_eq!(registrar.register(at(1), &register("e", 1, "Contact: *\r\n", "Expires: 0\r\n")), Ok(()));
+        assert_eq!(registrar.register(at(1), &register("e", 1, "Contact: *\r\n", ""), 1), Err(400));
+        assert_eq!(
+            registrar.register(at(1), &register("e", 1, "Contact: *\r\n", "Expires: 0\r\n"), 1),
+            Ok(())
+        );
         assert_eq!(registrar.lookup(at(1), AOR), None);
     }
 
     #[test]
-    fn replicas_keep_the_newest_write() {
+    fn replicas_keep_the_newest_write_and_remember_removals() {
         let now = Time::ZERO;
-        let mut home = Registrar::default();
-        let mut replica = Registrar::default();
-        home.register(now, &register("c", 1, A, "")).unwrap();
-        let old = home.all(now).next().map(|(_, binding)| binding.clone()).unwrap();
-        home.register(
-            now,
-            &register("c", 2, "Contact: <sip:b@10.0.0.3>, <sip:a@10.0.0.2>;expires=0\r\n", ""),
-        )
-        .unwrap();
-        let new = home.all(now).next().map(|(_, binding)| binding.clone()).unwrap();
-        replica.store(now, AOR.to_owned(), new);
-        replica.store(now, AOR.to_owned(), old);
-        assert_eq!(contacts(&replica, now), ["sip:b@10.0.0.3"]);
+        let (mut home, mut replica) = (Registrar::default(), Registrar::default());
+        let key = identifier_of(AOR);
+        home.register(now, &register("c", 1, A, ""), 1).unwrap();
+        let old = home.record(key).cloned().unwrap();
+        home.register(now, &register("c", 2, "Contact: *\r\n", "Expires: 0\r\n"), 1).unwrap();
+        let new = home.record(key).cloned().unwrap();
+        assert_eq!(replica.store(new.clone()), Stored::Held);
+        assert_eq!(replica.store(old), Stored::Superseded);
+        assert_eq!(replica.store(new.clone()), Stored::Held, "again");
+        assert!(contacts(&replica, now).is_empty());
+        assert_eq!(replica.record(key), Some(&new), "a tombstone");
+        replica.expire(now + Duration::from_secs(DEFAULT_EXPIRES.into()));
+        assert_eq!(replica.record(key), None);
     }
 }

@@ -36,7 +36,7 @@ impl SampServer {
             RegisterAt::Anchor => &mut self.anchored,
             RegisterAt::Home => &mut self.home,
         };
-        let result = registrar.register(now, request);
+        let result = registrar.register(now, request, self.epoch);
         let tag = self.random.token("tag");
         let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
         if result.is_ok() {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 impl SampServer {
     pub(super) fn handle_overlay(&mut self, now: Time, mut request: Request) {
-        let Some((peer, what)) = wire::read_request(&request) else {
+        let Some((peer, what)) = wire::read_request(now, &request) else {
             return self.reply(&request, status::BAD_REQUEST);
         };
         match what {
@@ -21,7 +21,7 @@ impl SampServer {
             },
             OverlayRequest::Neighbours => {}
             OverlayRequest::Notify => self.chord.handle_notify(now, peer),
-            OverlayRequest::Store(bindings) => self.store(now, bindings),
+            OverlayRequest::Store(records) => self.store(records),
         }
         let mut response = request.response(status::OK, &self.stateless_tag(&request));
         wire::write_answer(&mut response, self.me, &self.chord.neighbours());
@@ -30,7 +30,7 @@ impl SampServer {
 
     pub(super) fn ask(&mut self, now: Time, to: SocketAddr, what: &OverlayRequest) -> ClientKey {
         let (call_id, tag) = (self.random.token("call"), self.random.token("tag"));
-        let mut request = wire::request(self.me, to, call_id, tag, what);
+        let mut request = wire::request(self.me, to, call_id, tag, now, what);
         request.headers.via.push(Via::new(self.me.address, &self.random.branch()));
         // Three retransmissions before the peer is taken for dead: at 0, 1/8, 3/8 and 7/8 of the time.
         let timeout = self.settings.chord.peer_timeout;
