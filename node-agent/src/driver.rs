@@ -176,7 +176,7 @@ impl Driver {
         for _ in 0..BURST {
             let received = self.sip.try_receive().context("cannot receive SIP messages")?;
             let Some((at, input)) = received else { return Ok(()) };
-            if let Input::Datagram { from, message, .. } = &input
+            if let Input::Message { from, message, .. } = &input
                 && let Some((summary, call)) = described(message)
             {
                 self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;

@@ -4,7 +4,8 @@ use crate::udp::{Departure, UdpSocket};
 use samp_model::Time;
 use samp_model::agent::Role;
 use samp_model::settings::{Family, SampSettings};
-use samp_protocol::{Input, Transmit, sip};
+use samp_protocol::sip::{self, Transport};
+use samp_protocol::{Input, Transmit};
 use std::io;
 use std::net::IpAddr;
 
@@ -55,7 +56,8 @@ impl SipSocket {
         while let Some(datagram) = self.socket.try_receive()? {
             match sip::parse(datagram.payload) {
                 Ok(message) => {
-                    let input = Input::Datagram { from: datagram.from, to: datagram.to, message };
+                    let (from, to, transport) = (datagram.from, datagram.to, Transport::Udp);
+                    let input = Input::Message { from, to, transport, message };
                     return Ok(Some((datagram.at, input)));
                 }
                 Err(error) => {

@@ -5,10 +5,11 @@ mod common;
 use common::{Agent, GROUP, SERVER, World, care_of, link_up, mobile_config, server_config};
 use samp_model::agent::ToAgent;
 use samp_model::{Event, Time};
-use samp_protocol::sip::{self, Message};
+use samp_protocol::sip::{self, Message, Transport};
 use samp_protocol::{Input, MediaCommand, Node, Output, RTP_PORT, Transmit};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tells everything that it hears; multicasts a question when it has an address, answers questions, and tells when
@@ -50,16 +51,17 @@ impl Node for Scripted {
                 self.record(Event::AddressConfigured { handoff, address });
                 self.transmits.push_back(Transmit {
                     destination: (GROUP, 5060).into(),
-                    message: sip::parse(QUESTION.as_bytes()).expect("a message"),
+                    transport: Transport::Udp,
+                    message: Arc::new(sip::parse(QUESTION.as_bytes()).expect("a message")),
                     ttl: Some(3),
                 });
                 self.timeout = Some(now + Duration::from_millis(30));
             }
-            Input::Datagram { from, to, message } => {
+            Input::Message { from, to, transport, message } => {
                 self.record(heard(from, to));
                 if let Message::Request(request) = message {
-                    let message = Message::Response(request.response(200, "2"));
-                    self.transmits.push_back(Transmit { destination: from, message, ttl: None });
+                    let message = Arc::new(Message::Response(request.response(200, "2")));
+                    self.transmits.push_back(Transmit { destination: from, transport, message, ttl: None });
                 }
             }
             // The callee's name is its address here, and each node sends the stream named after itself.

@@ -1,8 +1,9 @@
 //! The shape of every protocol node: what goes in, what comes out, and in which order a driver turns the crank.
 
-use crate::sip::Message;
+use crate::sip::{Message, Request, Response, Transport};
 use samp_model::{Event, Time, record::HandoffNumber};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// A protocol node: no sockets, no clock, no threads.
 ///
@@ -46,14 +47,16 @@ pub struct Census {
 
 /// What can reach a node.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all input is a datagram, moved once and never stored")]
+#[expect(clippy::large_enum_variant, reason = "nearly all input is a message, moved once and never stored")]
 pub enum Input {
     /// A SIP message.
-    Datagram {
+    Message {
         /// The sender's address and port.
         from: SocketAddr,
         /// The address it came to: one of the node's own, or the discovery group.
         to: IpAddr,
+        /// How it came.
+        transport: Transport,
         /// The message.
         message: Message,
     },
@@ -88,10 +91,27 @@ pub enum Input {
 pub struct Transmit {
     /// Where to.
     pub destination: SocketAddr,
-    /// What.
-    pub message: Message,
+    /// How.
+    pub transport: Transport,
+    /// What; shared with the transaction that may have to send it again.
+    pub message: Arc<Message>,
     /// Time to live, for multicast.
     pub ttl: Option<u8>,
+}
+
+impl Transmit {
+    /// A request to send over UDP, outside of any transaction.
+    pub(crate) fn request(destination: SocketAddr, request: Request) -> Self {
+        let message = Arc::new(Message::Request(request));
+        Self { destination, transport: Transport::Udp, message, ttl: None }
+    }
+
+    /// A response, to where its topmost Via says (RFC 3261 §18.2.2); none when that names no address.
+    pub(crate) fn response(response: Response) -> Option<Self> {
+        let via = response.headers.via.first()?;
+        let (destination, transport) = (via.response_address()?, via.transport());
+        Some(Self { destination, transport, message: Arc::new(Message::Response(response)), ttl: None })
+    }
 }
 
 /// What a node tells its driver.

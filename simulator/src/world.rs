@@ -5,7 +5,7 @@ use samp_model::agent::{AgentConfig, Role};
 use samp_model::ring::RingView;
 use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Record, Time, Topology};
-use samp_protocol::sip::{self, Message};
+use samp_protocol::sip::{self, Message, Transport};
 use samp_protocol::{Input, Node, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -235,7 +235,8 @@ impl World {
     /// Who has the address now gets the message; nobody may.
     fn deliver(&mut self, InFlight { from, to, group, message }: InFlight) {
         if let Some(&id) = self.owners.get(&to.ip()) {
-            self.input(id, Input::Datagram { from, to: group.unwrap_or(to.ip()), message });
+            let to = group.unwrap_or(to.ip());
+            self.input(id, Input::Message { from, to, transport: Transport::Udp, message });
         }
     }
 

@@ -3,7 +3,7 @@
 use super::call::{Call, Unacknowledged, own_media};
 use super::{MobileNode, Timer, contact_header};
 use crate::node::{MediaCommand, Transmit};
-use crate::sip::{MediaDescription, Message, Request, Via, status};
+use crate::sip::{MediaDescription, Request, status};
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,8 +61,7 @@ impl MobileNode {
         response.headers.contact.push(contact);
         response.headers.set("Content-Type", MediaDescription::CONTENT_TYPE);
         response.body = own_media(own);
-        if let Some(destination) = request.top_via().and_then(Via::response_address) {
-            let answer = Transmit { destination, message: Message::Response(response.clone()), ttl: None };
+        if let Some(answer) = Transmit::response(response.clone()) {
             call.unacknowledged = Some(Unacknowledged { answer, interval: t1, sent_at: now });
             self.timers.set(Timer::RepeatAnswer(id.to_owned()), now + t1);
         }

@@ -1,6 +1,6 @@
 //! Calls: set-up through tier 1 or the anchor, re-INVITE when this node moves, BYE.
 
-use super::{MobileNode, Timer, contact_header, transmit};
+use super::{MobileNode, Timer, contact_header};
 use crate::RTP_PORT;
 use crate::node::{MediaCommand, Output, Transmit};
 use crate::overlay::identifier_of;
@@ -373,7 +373,7 @@ impl MobileNode {
         ack.headers.via = vec![Via::new(own, &branch)];
         ack.headers.from = NameAddr::new(self.address_of_record.clone()).with("tag", Some(tag));
         ack.headers.to.params.set("tag", remote_tag);
-        let ack = transmit(destination, ack);
+        let ack = Transmit::request(destination, ack);
         self.transmits.push_back(ack.clone());
         if let Some(call) = self.calls.get_mut(id) {
             call.ack = Some((cseq, ack));

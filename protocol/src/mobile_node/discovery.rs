@@ -6,10 +6,11 @@
 use super::registration::{Anchor, Cause};
 use super::{MobileNode, SIP_PORT, Timer};
 use crate::node::Transmit;
-use crate::sip::{Host, Message, Method, Response, Uri, status};
+use crate::sip::{Host, Message, Method, Response, Transport, Uri, status};
 use samp_model::settings::{AnchorSelect, Family};
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest pause between two unheard discoveries.
@@ -47,7 +48,8 @@ impl MobileNode {
         self.timers.set(Timer::DiscoveryDeadline, now + patience);
         self.transmits.push_back(Transmit {
             destination: SocketAddr::new(group, SIP_PORT),
-            message: Message::Request(request),
+            transport: Transport::Udp,
+            message: Arc::new(Message::Request(request)),
             ttl: Some(self.settings.multicast_ttl),
         });
     }

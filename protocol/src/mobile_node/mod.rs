@@ -14,7 +14,7 @@ mod registration;
 use crate::cache::LocationCache;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::random::Random;
-use crate::sip::{Contact, Headers, Message, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::sip::{Contact, Headers, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use call::{Call, CallRequest};
@@ -211,7 +211,7 @@ fn contact_header(uri: Uri) -> Contact {
 impl Node for MobileNode {
     fn handle_input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Datagram { from, message, .. } => match self.transactions.receive(now, from, message) {
+            Input::Message { from, message, .. } => match self.transactions.receive(now, from, message) {
                 Incoming::Absorbed => {}
                 Incoming::Request(request) => self.handle_request(now, request),
                 Incoming::Response(key, response) => self.handle_response(now, key, &response),
@@ -269,9 +269,4 @@ impl Node for MobileNode {
             ..Census::default()
         }
     }
-}
-
-/// A request that is sent outside of transactions.
-fn transmit(destination: SocketAddr, request: Request) -> Transmit {
-    Transmit { destination, message: Message::Request(request), ttl: None }
 }

@@ -21,7 +21,7 @@ use crate::cache::LocationCache;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
-use crate::sip::{Message, Method, Request, Response, Via, status};
+use crate::sip::{Method, Request, Response, Via, status};
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use proxy::Forwarding;
@@ -131,7 +131,7 @@ impl SampServer {
     fn forward(&mut self, mut request: Request, destination: SocketAddr) {
         let branch = self.stateless_branch(&request);
         self.prepare_forward(&mut request, &branch, destination);
-        self.transmits.push_back(Transmit { destination, message: Message::Request(request), ttl: None });
+        self.transmits.push_back(Transmit::request(destination, request));
     }
 
     /// What every forwarded request gets (RFC 3261 §16.6).
@@ -165,8 +165,7 @@ impl SampServer {
     }
 
     fn send_response(&mut self, response: Response) {
-        let Some(destination) = response.headers.via.first().and_then(Via::response_address) else { return };
-        self.transmits.push_back(Transmit { destination, message: Message::Response(response), ttl: None });
+        self.transmits.extend(Transmit::response(response));
     }
 
     fn handle_response(&mut self, now: Time, key: ClientKey, response: Response) {
@@ -238,7 +237,7 @@ pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
 
 impl Node for SampServer {
     fn handle_input(&mut self, now: Time, input: Input) {
-        let Input::Datagram { from, to, message } = input else { return };
+        let Input::Message { from, to, message, .. } = input else { return };
         match self.transactions.receive(now, from, message) {
             Incoming::Absorbed => {}
             Incoming::Request(request) => self.handle_request(now, from, to, request),

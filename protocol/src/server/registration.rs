@@ -2,17 +2,19 @@
 
 use super::{MINTED_FOR, PATH, SampServer, join};
 use crate::node::Transmit;
-use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Uri, status};
+use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Transport, Uri, status};
 use samp_model::Time;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl SampServer {
     /// A mobile node looks for an anchor: anyone that hears it offers itself, by unicast to the source.
     pub(super) fn answer_discovery(&mut self, from: SocketAddr, request: &Request) {
-        let response = request.response(status::OK, &self.stateless_tag(request));
+        let message = Message::Response(request.response(status::OK, &self.stateless_tag(request)));
         self.transmits.push_back(Transmit {
             destination: from,
-            message: Message::Response(response),
+            transport: Transport::Udp,
+            message: Arc::new(message),
             ttl: None,
         });
     }

@@ -8,4 +8,4 @@ mod uri;
 pub use codec::{ParseError, parse};
 pub use message::{Contact, Headers, Message, Method, Request, Response, status};
 pub use sdp::MediaDescription;
-pub use uri::{Host, NameAddr, Params, Uri, Via};
+pub use uri::{Host, NameAddr, Params, Transport, Uri, Via};

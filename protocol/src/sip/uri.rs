@@ -35,6 +35,31 @@ impl fmt::Display for Params {
     }
 }
 
+/// A transport protocol of SIP (RFC 3261 §18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Unreliable; the default of `sip:` URIs (RFC 3261 §19.1.1).
+    #[default]
+    Udp,
+    /// Reliable.
+    Tcp,
+}
+
+impl Transport {
+    /// Its name in a Via value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    /// The transport of this name in a Via value or a `transport` parameter; UDP for those that are not known.
+    pub fn from_name(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("TCP") { Transport::Tcp } else { Transport::Udp }
+    }
+}
+
 /// The host of a URI or Via.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
@@ -84,6 +109,11 @@ impl Uri {
     pub fn socket_address(&self) -> Option<SocketAddr> {
         let Host::Ip(ip) = self.host else { return None };
         Some(SocketAddr::new(ip, self.port.unwrap_or(DEFAULT_PORT)))
+    }
+
+    /// The transport that the URI asks for (RFC 3261 §19.1.1).
+    pub fn transport(&self) -> Transport {
+        self.params.get("transport").map_or(Transport::Udp, Transport::from_name)
     }
 
     /// `sip:user@host` alone: how registrar and overlay name the owner of this URI (RFC 3261 §10.3, point 5).
@@ -177,12 +207,20 @@ impl Via {
         self.params.get("branch").unwrap_or("")
     }
 
+    /// The transport over which the message was sent.
+    pub fn transport(&self) -> Transport {
+        Transport::from_name(&self.transport)
+    }
+
     /// Notes where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    ///
+    /// Over TCP the port is noted unasked: the way back is the connection (RFC 3261 §18.2.2).
     pub fn note_source(&mut self, source: SocketAddr) {
-        if self.host != Host::Ip(source.ip()) || self.params.get("rport").is_some() {
+        let note_port = self.transport() == Transport::Tcp || self.params.get("rport").is_some();
+        if note_port || self.host != Host::Ip(source.ip()) {
             self.params.set("received", Some(source.ip().to_string()));
         }
-        if self.params.get("rport").is_some() {
+        if note_port {
             self.params.set("rport", Some(source.port().to_string()));
         }
     }

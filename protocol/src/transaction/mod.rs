@@ -10,13 +10,14 @@ mod server;
 mod tests;
 
 use crate::node::Transmit;
-use crate::sip::{Message, Method, Request, Response};
+use crate::sip::{Message, Method, Request, Response, Transport};
 use crate::timers::Timers;
 use client::Client;
 use samp_model::Time;
 use server::Server;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// T2 (RFC 3261 §17.1.2.2): the longest interval between retransmissions of a non-INVITE request or a final response.
@@ -295,7 +296,8 @@ impl Transactions {
 
     fn apply(&mut self, now: Time, key: Key, destination: SocketAddr, effects: Effects) {
         if let Some(message) = effects.send {
-            self.transmits.push_back(Transmit { destination, message, ttl: None });
+            let (transport, message) = (Transport::Udp, Arc::new(message));
+            self.transmits.push_back(Transmit { destination, transport, message, ttl: None });
         }
         for timer in effects.stop {
             self.timers.stop(&(key.clone(), timer));

@@ -36,7 +36,7 @@ fn request(method: Method) -> Request {
 fn sent(layer: &mut Transactions) -> Vec<String> {
     let mut sent = Vec::new();
     while let Some(transmit) = layer.poll_transmit() {
-        sent.push(match transmit.message {
+        sent.push(match &*transmit.message {
             Message::Request(request) => request.method.name().to_owned(),
             Message::Response(response) => response.status.to_string(),
         });
