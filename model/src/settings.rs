@@ -58,6 +58,8 @@ pub struct SampSettings {
     pub anchor_timeout: Duration,
     /// Lifetime that a mobile node asks for its bindings.
     pub registration_lifetime: Duration,
+    /// The shortest lifetime that a registrar grants; it refuses less (RFC 3261 §10.3), but for `registration_lifetime`.
+    pub min_expires: Duration,
     /// Time to live (IPv6: hop limit) of the multicast REGISTER: its scope in routers.
     pub multicast_ttl: u8,
     /// The group "all SIP servers" in IPv6, where RFC 3261 assigns none.
@@ -81,6 +83,7 @@ impl Default for SampSettings {
             stale_deadline: Duration::from_millis(200),
             anchor_timeout: Duration::from_secs(1),
             registration_lifetime: Duration::from_secs(600),
+            min_expires: Duration::from_secs(60),
             multicast_ttl: 32,
             // Transient, site-local scope (RFC 4291 §2.7).
             discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),

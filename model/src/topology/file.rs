@@ -205,6 +205,7 @@ pub(super) struct Samp {
     pub(super) stale_deadline: Option<Value<Interval>>,
     pub(super) anchor_timeout: Option<Value<Interval>>,
     pub(super) registration_lifetime: Option<Value<Interval>>,
+    pub(super) min_expires: Option<Value<Interval>>,
     pub(super) multicast_ttl: Option<Value<Whole<1, 255>>>,
     pub(super) discovery_group6: Option<Value<Group6>>,
     pub(super) t1: Option<Value<Interval>>,

@@ -20,14 +20,8 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     interval(errors, &mut settings.t1, file.t1.as_ref(), ms(10));
     interval(errors, &mut settings.chord.stabilize_period, file.stabilize_period.as_ref(), ms(10));
     interval(errors, &mut settings.chord.peer_timeout, file.peer_timeout.as_ref(), ms(10));
-    interval(errors, &mut settings.registration_lifetime, file.registration_lifetime.as_ref(), ms(1000));
-    if settings.registration_lifetime.subsec_nanos() != 0
-        && let Some(lifetime) = &file.registration_lifetime
-    {
-        errors.report(span(lifetime), "SIP counts lifetimes in whole seconds", |error| {
-            error.hint("write it without a fraction of a second")
-        });
-    }
+    seconds(errors, &mut settings.registration_lifetime, file.registration_lifetime.as_ref());
+    seconds(errors, &mut settings.min_expires, file.min_expires.as_ref());
     cache(errors, &mut settings.tier1, file.tier1.as_ref());
     cache(errors, &mut settings.tier2, file.tier2.as_ref());
 
@@ -82,6 +76,18 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     settings.links = errors.value_or(file.links.as_ref(), Word(settings.links)).0;
     settings.attach = errors.value_or(file.attach.as_ref(), Word(settings.attach)).0;
     settings
+}
+
+/// Sets a lifetime of SIP's that the file may give.
+fn seconds(errors: &mut Errors, setting: &mut Duration, file: Option<&Value<Interval>>) {
+    interval(errors, setting, file, Duration::from_secs(1));
+    if setting.subsec_nanos() != 0
+        && let Some(lifetime) = file
+    {
+        errors.report(span(lifetime), "SIP counts lifetimes in whole seconds", |error| {
+            error.hint("write it without a fraction of a second")
+        });
+    }
 }
 
 /// Sets a time that the file may give, and that is at least `least`.

@@ -229,6 +229,7 @@ fn samp() -> Value {
         stale_deadline,
         anchor_timeout,
         registration_lifetime,
+        min_expires,
         multicast_ttl,
         discovery_group6,
         t1,
@@ -278,6 +279,13 @@ fn samp() -> Value {
             (
                 "registration_lifetime",
                 scalar_or::<Interval>("Lifetime of bindings, in whole seconds.", time(registration_lifetime)),
+            ),
+            (
+                "min_expires",
+                scalar_or::<Interval>(
+                    "Registrars refuse shorter lifetimes, but for `registration_lifetime`; in whole seconds.",
+                    time(min_expires),
+                ),
             ),
             (
                 "multicast_ttl",

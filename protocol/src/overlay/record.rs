@@ -12,7 +12,7 @@ pub(crate) const MAX_BINDINGS: usize = 8;
 /// The longest lifetime that is taken over from another server.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Bytes of an address-of-record, a Contact or a Call-ID at most.
-const MAX_WORD: usize = 512;
+pub(crate) const MAX_WORD: usize = 512;
 
 /// Which write a record comes from. Later writes compare as greater, whichever server made them.
 ///
@@ -57,6 +57,8 @@ impl FromStr for Version {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Binding {
     pub(crate) contact: Uri,
+    /// Preference in thousandths (RFC 3261 §20.10), if the contact has one.
+    pub(crate) q: Option<u16>,
     pub(crate) call_id: String,
     pub(crate) cseq: u32,
     pub(crate) expires_at: Time,
@@ -83,9 +85,10 @@ impl Record {
     pub(crate) fn write(&self, now: Time, text: &mut String) {
         let kept = (self.keep_until - now).as_millis();
         *text += &format!("record {} {} {kept}\n", self.address_of_record, self.version);
-        for Binding { contact, call_id, cseq, expires_at } in &self.bindings {
+        for Binding { contact, q, call_id, cseq, expires_at } in &self.bindings {
             let left = (*expires_at - now).as_millis();
-            *text += &format!("binding {contact} {call_id} {cseq} {left}\n");
+            let q = q.map_or("-".to_owned(), |q| q.to_string());
+            *text += &format!("binding {contact} {q} {call_id} {cseq} {left}\n");
         }
     }
 
@@ -107,6 +110,10 @@ impl Record {
                     let record = records.last_mut().filter(|record| record.bindings.len() < MAX_BINDINGS)?;
                     record.bindings.push(Binding {
                         contact: word()?.parse().ok()?,
+                        q: match word()? {
+                            "-" => None,
+                            q => Some(q.parse().ok().filter(|q| *q <= 1000)?),
+                        },
                         call_id: word()?.to_owned(),
                         cseq: word()?.parse().ok()?,
                         expires_at: instant(now, word()?)?,
@@ -133,6 +140,7 @@ mod tests {
     fn record() -> Record {
         let binding = |cseq| Binding {
             contact: "sip:mn1@10.0.0.1;gr=samp.test".parse().unwrap(),
+            q: (cseq == 2).then_some(300),
             call_id: "c1@10.0.0.9".to_owned(),
             cseq,
             expires_at: Time::from_nanos(7_000_000_000),
@@ -158,12 +166,13 @@ mod tests {
 
     #[test]
     fn what_is_malformed_or_too_much_is_refused() {
-        let binding = "binding sip:a@10.0.0.1 c 1 10\n";
+        let binding = "binding sip:a@10.0.0.1 - c 1 10\n";
         let long = "x".repeat(MAX_WORD + 1);
         for text in [
             binding.to_owned(),
             "record sip:a@b 1.1 10 more\n".to_owned(),
             "record sip:a@b 1 10\n".to_owned(),
+            "record sip:a@b 1.1 10\nbinding sip:a@10.0.0.1 1001 c 1 10\n".to_owned(),
             "record  1.1 10\n".to_owned(),
             "rec sip:a@b 1.1 10\n".to_owned(),
             "record sip:a@b 1.1 -1\n".to_owned(),

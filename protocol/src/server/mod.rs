@@ -22,7 +22,6 @@ use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
 use crate::sip::{Method, Request, Response, Via, status};
-use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use proxy::Forwarding;
 use registrar::Registrar;
@@ -32,7 +31,6 @@ use samp_model::settings::SampSettings;
 use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 /// The response field that names the servers a request passed, first to last.
 pub(crate) const PATH: &str = "SAMP-Path";
@@ -40,8 +38,6 @@ pub(crate) const PATH: &str = "SAMP-Path";
 pub(crate) const CACHE: &str = "SAMP-Cache";
 /// The URI parameter of an anchor-minted URI: the domain of the address-of-record.
 const MINTED_FOR: &str = "gr";
-/// How often expired bindings are swept out.
-const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
 /// A SAMP server.
 #[derive(Debug)]
@@ -61,15 +57,9 @@ pub struct SampServer {
     tier2: LocationCache<SocketAddr>,
     asked: BTreeMap<ClientKey, Purpose>,
     forwardings: BTreeMap<ClientKey, Forwarding>,
-    timers: Timers<Timer>,
     counts: (usize, usize),
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Sweep,
 }
 
 impl SampServer {
@@ -82,20 +72,19 @@ impl SampServer {
         now: Time,
     ) -> Self {
         let me = Peer::at(address);
-        let mut timers = Timers::default();
-        timers.set(Timer::Sweep, now + SWEEP_PERIOD);
+        // A lifetime that the lab's own nodes ask for is never too short.
+        let min_expires = settings.min_expires.min(settings.registration_lifetime).as_secs() as u32;
         let mut server = Self {
             me,
             random: Random::new(seed),
             chord: Chord::new(me, settings.chord.clone(), join, now),
             transactions: Transactions::new(settings.t1),
-            anchored: Registrar::default(),
-            home: Registrar::default(),
+            anchored: Registrar::new(min_expires),
+            home: Registrar::new(min_expires),
             epoch: 1,
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             forwardings: BTreeMap::new(),
-            timers,
             counts: (0, 0),
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -203,7 +192,7 @@ impl SampServer {
         if ring_changed {
             self.rebalance(now);
         }
-        let counts = (self.home.all(now).count(), self.anchored.all(now).count());
+        let counts = (self.home.len(), self.anchored.len());
         if counts != self.counts {
             self.counts = counts;
             self.record(Event::BindingsChanged { home: counts.0 as u32, anchor: counts.1 as u32 });
@@ -252,11 +241,8 @@ impl Node for SampServer {
             self.handle_transaction_timeout(now, key);
         }
         self.chord.handle_timeout(now);
-        while let Some(Timer::Sweep) = self.timers.expired(now) {
-            self.anchored.expire(now);
-            self.home.expire(now);
-            self.timers.set(Timer::Sweep, now + SWEEP_PERIOD);
-        }
+        self.anchored.expire(now);
+        self.home.expire(now);
         self.settle(now);
     }
 
@@ -265,10 +251,8 @@ impl Node for SampServer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        [self.transactions.poll_timeout(), self.chord.poll_timeout(), self.timers.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let expiry = self.anchored.next_expiry().into_iter().chain(self.home.next_expiry()).min();
+        [self.transactions.poll_timeout(), self.chord.poll_timeout(), expiry].into_iter().flatten().min()
     }
 
     fn poll_event(&mut self) -> Option<Output> {

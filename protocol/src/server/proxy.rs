@@ -43,12 +43,12 @@ impl SampServer {
                 return Ok(peer.address);
             }
             OverlayRoute::erase(&mut request.headers);
-            let anchor = self.home.lookup(now, &request.uri.address_of_record());
-            request.uri = anchor.cloned().ok_or(status::NOT_FOUND)?;
+            let anchors = self.home.targets(now, &request.uri.address_of_record());
+            request.uri = anchors.first().map(|&anchor| anchor.clone()).ok_or(status::NOT_FOUND)?;
         }
         if let Some(address_of_record) = self.minted_for(&request.uri) {
-            let care_of = self.anchored.lookup(now, &address_of_record);
-            request.uri = care_of.cloned().ok_or(status::NOT_FOUND)?;
+            let care_of = self.anchored.targets(now, &address_of_record);
+            request.uri = care_of.first().map(|&care_of| care_of.clone()).ok_or(status::NOT_FOUND)?;
         }
         request.uri.socket_address().ok_or(status::NOT_FOUND)
     }

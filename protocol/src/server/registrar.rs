@@ -1,14 +1,29 @@
 //! A location service and the registrar's rules for it (RFC 3261 §10.3).
+//!
+//! Records lie in a B-tree, which has no moment in which it grows all at once, and expire from a queue ordered by
+//! time: neither a REGISTER nor the passing of time ever looks at all of them.
+
+#[cfg(test)]
+mod tests;
 
 use crate::overlay::identifier_of;
-use crate::overlay::record::{Binding, MAX_BINDINGS, Record};
-use crate::sip::{Contact, NameAddr, Request, Uri, status};
+use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Record};
+use crate::sip::{Contact, Headers, NameAddr, Request, Uri, status};
 use samp_model::{OverlayId, Time};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Lifetime of a binding when the request names none (RFC 3261 §10.2.1.1), in seconds.
+/// Lifetime of a binding when the request names none, or none that can be read (RFC 3261 §10.2.1.1), in seconds.
 const DEFAULT_EXPIRES: u32 = 3600;
+/// The longest lifetime that is granted; a registrar may shorten what is asked (§10.3, point 7), in seconds.
+const MAX_EXPIRES: u32 = 24 * 3600;
+/// Lifetimes below the registrar's least are refused only if below this (§10.3, point 7), in seconds.
+const ALWAYS_LONG_ENOUGH: u32 = 3600;
+/// Records at most; while there are so many, no new ones are taken.
+const MAX_RECORDS: usize = 2_000_000;
+/// Records that expire in one go at most, so that nothing else waits for many.
+const EXPIRY_BATCH: usize = 256;
 
 /// What became of another server's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +35,34 @@ pub(super) enum Stored {
 }
 
 /// The records of many addresses-of-record, in the order of their keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registrar {
+    /// The shortest lifetime that is granted, in seconds.
+    min_expires: u32,
     records: BTreeMap<OverlayId, Record>,
+    /// When something of a record expires next: a binding, or the record itself.
+    expiries: BTreeSet<(Time, OverlayId)>,
+    /// Bindings in all records.
+    count: usize,
 }
 
 impl Registrar {
-    /// Applies a REGISTER, all of it or nothing; `epoch` is the writing owner's.
+    /// An empty one that refuses lifetimes below `min_expires` seconds.
+    pub(super) fn new(min_expires: u32) -> Self {
+        Self { min_expires, records: BTreeMap::new(), expiries: BTreeSet::new(), count: 0 }
+    }
+
+    /// The shortest lifetime that is granted, in seconds: Min-Expires.
+    pub(super) fn min_expires(&self) -> u32 {
+        self.min_expires
+    }
+
+    /// How many bindings there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Applies a REGISTER (§10.3, points 6 and 7), all of it or nothing; `epoch` is the writing owner's.
     ///
     /// # Errors
     /// The status to answer with.
@@ -38,44 +74,72 @@ impl Registrar {
         let address_of_record = headers.to.uri.address_of_record();
         let key = identifier_of(&address_of_record);
         let old = self.records.get(&key);
-        let present: Vec<_> = old.into_iter().flat_map(|record| live(now, record)).cloned().collect();
-        // A request that is older than a binding it would touch changes nothing (point 7).
-        let is_old = |binding: &Binding| binding.call_id == headers.call_id && headers.cseq <= binding.cseq;
-        let mut bindings = present.clone();
-        for contact in &headers.contact {
-            match contact {
-                Contact::All if headers.expires != Some(0) || headers.contact.len() != 1 => {
-                    return Err(status::BAD_REQUEST);
-                }
-                Contact::All if present.iter().any(is_old) => return Err(status::SERVER_ERROR),
-                Contact::All => bindings.clear(),
-                Contact::Address(address) => {
-                    let seconds = expires_of(address, headers.expires);
-                    if let Some(old) = bindings.iter().position(|binding| binding.contact == address.uri) {
-                        if is_old(&bindings[old]) {
-                            return Err(status::SERVER_ERROR);
-                        }
-                        bindings.remove(old);
-                    }
-                    if seconds > 0 {
-                        bindings.push(Binding {
-                            contact: address.uri.clone(),
-                            call_id: headers.call_id.clone(),
-                            cseq: headers.cseq,
-                            expires_at: now + Duration::from_secs(seconds.into()),
-                        });
-                    }
-                }
-            }
+        let present: Vec<_> = old.into_iter().flat_map(|record| live(now, record)).collect();
+        let bindings = self.updated(now, &present, headers)?;
+        if bindings.len() > MAX_BINDINGS || address_of_record.len().max(headers.call_id.len()) > MAX_WORD {
+            return Err(status::FORBIDDEN);
         }
-        if bindings.len() > MAX_BINDINGS {
-            return Err(status::SERVER_ERROR);
+        if old.is_none() && self.records.len() >= MAX_RECORDS {
+            return Err(status::UNAVAILABLE);
         }
         let lasts = bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(now);
         let keep_until = old.map_or(lasts, |record| record.keep_until.max(lasts));
         let version = old.map_or_else(Default::default, |record| record.version).next(epoch);
-        self.records.insert(key, Record { address_of_record, version, bindings, keep_until });
+        self.put(key, Record { address_of_record, version, bindings, keep_until });
         Ok(())
+    }
+
+    /// The bindings after this request.
+    fn updated(&self, now: Time, present: &[&Binding], headers: &Headers) -> Result<Vec<Binding>, u16> {
+        let mut kept = vec![true; present.len()];
+        let mut written: Vec<Binding> = Vec::new();
+        for contact in &headers.contact {
+            let address = match contact {
+                Contact::All if headers.expires != Some(0) || headers.contact.len() != 1 => {
+                    return Err(status::BAD_REQUEST);
+                }
+                Contact::All if present.iter().any(|binding| is_as_new(binding, headers)) => {
+                    return Err(status::SERVER_ERROR);
+                }
+                Contact::All => return Ok(Vec::new()),
+                Contact::Address(address) => address,
+            };
+            let seconds = self.granted(address, headers.expires)?;
+            for (old, kept) in present.iter().zip(&mut kept) {
+                if old.contact.is_equivalent(&address.uri) {
+                    if is_as_new(old, headers) {
+                        return Err(status::SERVER_ERROR);
+                    }
+                    *kept = false;
+                }
+            }
+            // Of two values for one contact the later counts.
+            written.retain(|binding| !binding.contact.is_equivalent(&address.uri));
+            if seconds > 0 {
+                if address.uri.to_string().len() > MAX_WORD {
+                    return Err(status::FORBIDDEN);
+                }
+                written.push(Binding {
+                    contact: address.uri.clone(),
+                    q: q_of(address),
+                    call_id: headers.call_id.clone(),
+                    cseq: headers.cseq,
+                    expires_at: now + Duration::from_secs(seconds.into()),
+                });
+            }
+        }
+        let kept = present.iter().zip(kept).filter(|(_, kept)| *kept).map(|(&binding, _)| binding.clone());
+        Ok(kept.chain(written).collect())
+    }
+
+    /// The lifetime that a contact gets, in seconds: its own `expires` beats the message's Expires field.
+    fn granted(&self, address: &NameAddr, expires: Option<u32>) -> Result<u32, u16> {
+        let own = address.params.get("expires").map(|text| text.parse().unwrap_or(DEFAULT_EXPIRES));
+        let asked = own.or(expires).unwrap_or(DEFAULT_EXPIRES);
+        if (1..self.min_expires.min(ALWAYS_LONG_ENOUGH)).contains(&asked) {
+            return Err(status::INTERVAL_TOO_BRIEF);
+        }
+        Ok(asked.min(MAX_EXPIRES))
     }
 
     /// Takes in another server's record, unless there is a newer one.
@@ -84,7 +148,7 @@ impl Registrar {
         match self.records.get(&key) {
             Some(present) if present.version > record.version => return Stored::Superseded,
             Some(present) if present.version == record.version => {}
-            _ => drop(self.records.insert(key, record)),
+            _ => self.put(key, record),
         }
         Stored::Held
     }
@@ -94,20 +158,27 @@ impl Registrar {
         self.records.get(&key)
     }
 
-    /// The contact that was registered last.
-    pub(super) fn lookup(&self, now: Time, address_of_record: &str) -> Option<&Uri> {
-        let record = self.records.get(&identifier_of(address_of_record))?;
-        live(now, record).next_back().map(|binding| &binding.contact)
+    /// The contacts of an address-of-record: the preferred one first, of two alike the one that was written last.
+    pub(super) fn targets(&self, now: Time, address_of_record: &str) -> Vec<&Uri> {
+        let record = self.records.get(&identifier_of(address_of_record)).into_iter();
+        let mut bindings: Vec<_> = record.flat_map(|record| live(now, record).rev()).collect();
+        // A contact without q is as good as any (RFC 3261 §16.6).
+        bindings.sort_by_key(|binding| Reverse(binding.q.unwrap_or(1000)));
+        bindings.into_iter().map(|binding| &binding.contact).collect()
     }
 
-    /// All bindings of an address-of-record, as the 200 lists them.
+    /// All bindings of an address-of-record, as the 200 lists them (§10.3, point 8).
     pub(super) fn contacts(&self, now: Time, address_of_record: &str) -> Vec<Contact> {
         let record = self.records.get(&identifier_of(address_of_record));
         let bindings = record.into_iter().flat_map(|record| live(now, record));
         bindings
             .map(|binding| {
-                let seconds = (binding.expires_at - now).as_secs().to_string();
-                Contact::Address(NameAddr::new(binding.contact.clone()).with("expires", Some(seconds)))
+                let mut address = NameAddr::new(binding.contact.clone());
+                if let Some(q) = binding.q {
+                    address.params.set("q", Some(format!("{}.{:03}", q / 1000, q % 1000)));
+                }
+                let seconds = (binding.expires_at - now).as_nanos().div_ceil(1_000_000_000);
+                Contact::Address(address.with("expires", Some(seconds.to_string())))
             })
             .collect()
     }
@@ -119,83 +190,56 @@ impl Registrar {
         })
     }
 
-    /// Forgets what has expired.
-    pub(super) fn expire(&mut self, now: Time) {
-        self.records.retain(|_, record| record.keep_until > now);
+    /// When [`expire`](Self::expire) has work.
+    pub(super) fn next_expiry(&self) -> Option<Time> {
+        self.expiries.first().map(|(at, _)| *at)
     }
+
+    /// Forgets what has expired, in a bounded number of records; [`next_expiry`](Self::next_expiry) tells whether there
+    /// is more.
+    pub(super) fn expire(&mut self, now: Time) {
+        for _ in 0..EXPIRY_BATCH {
+            let Some(&(_, key)) = self.expiries.first().filter(|(at, _)| *at <= now) else { return };
+            let Some(mut record) = self.take(key) else { return };
+            record.bindings.retain(|binding| binding.expires_at > now);
+            if record.keep_until > now {
+                self.put(key, record);
+            }
+        }
+    }
+
+    fn put(&mut self, key: OverlayId, mut record: Record) {
+        self.take(key);
+        record.bindings.shrink_to_fit();
+        self.count += record.bindings.len();
+        self.expiries.insert((next_expiry(&record), key));
+        self.records.insert(key, record);
+    }
+
+    fn take(&mut self, key: OverlayId) -> Option<Record> {
+        let record = self.records.remove(&key)?;
+        self.count -= record.bindings.len();
+        self.expiries.remove(&(next_expiry(&record), key));
+        Some(record)
+    }
+}
+
+fn next_expiry(record: &Record) -> Time {
+    let bindings = record.bindings.iter().map(|binding| binding.expires_at);
+    bindings.min().map_or(record.keep_until, |first| first.min(record.keep_until))
 }
 
 fn live(now: Time, record: &Record) -> impl DoubleEndedIterator<Item = &Binding> {
     record.bindings.iter().filter(move |binding| binding.expires_at > now)
 }
 
-/// A Contact's own `expires` beats the message's Expires field.
-fn expires_of(address: &NameAddr, expires: Option<u32>) -> u32 {
-    let own = address.params.get("expires").map(|text| text.parse().unwrap_or(DEFAULT_EXPIRES));
-    own.or(expires).unwrap_or(DEFAULT_EXPIRES)
+/// Whether the binding was written by this request or a later one of the same Call-ID.
+fn is_as_new(binding: &Binding, headers: &Headers) -> bool {
+    binding.call_id == headers.call_id && headers.cseq <= binding.cseq
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sip::{Message, parse};
-
-    fn register(call_id: &str, cseq: u32, contacts: &str, expires: &str) -> Request {
-        let text = format!(
-            "REGISTER sip:samp.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2\r\nFrom: <sip:mn1@samp.test>;tag=a\r\n\
-             To: <sip:mn1@samp.test>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} REGISTER\r\n{contacts}{expires}\r\n"
-        );
-        let Message::Request(request) = parse(text.as_bytes()).unwrap() else { panic!("a request") };
-        request
-    }
-
-    fn contacts(registrar: &Registrar, now: Time) -> Vec<String> {
-        let contacts = registrar.all(now);
-        contacts.map(|(_, binding)| binding.contact.to_string()).collect()
-    }
-
-    const A: &str = "Contact: <sip:a@10.0.0.2>\r\n";
-    const AOR: &str = "sip:mn1@samp.test";
-
-    #[test]
-    fn the_rules_of_section_10_3() {
-        let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
-        let mut registrar = Registrar::default();
-        assert_eq!(registrar.register(at(0), &register("c", 1, A, "Expires: 10\r\n"), 1), Ok(()));
-        assert_eq!(contacts(&registrar, at(9)), ["sip:a@10.0.0.2"]);
-        assert!(contacts(&registrar, at(10)).is_empty(), "expired");
-        assert_eq!(registrar.register(at(1), &register("c", 1, A, ""), 1), Err(500), "same CSeq");
-        assert_eq!(registrar.register(at(1), &register("d", 1, A, ""), 1), Ok(()), "another Call-ID");
-        // The contact's own expires wins; the second contact of a refused request is not stored either.
-        let two = "Contact: <sip:b@10.0.0.3>;expires=5, <sip:a@10.0.0.2>;expires=0\r\n";
-        assert_eq!(registrar.register(at(1), &register("d", 1, two, "Expires: 99\r\n"), 1), Err(500));
-        assert_eq!(contacts(&registrar, at(1)), ["sip:a@10.0.0.2"]);
-        assert_eq!(registrar.register(at(1), &register("d", 2, two, "Expires: 99\r\n"), 1), Ok(()));
-        assert_eq!(contacts(&registrar, at(1)), ["sip:b@10.0.0.3"]);
-        assert_eq!(registrar.contacts(at(1), AOR).len(), 1);
-        assert_eq!(registrar.register(at(1), &register("e", 1, "Contact: *\r\n", ""), 1), Err(400));
-        assert_eq!(
-            registrar.register(at(1), &register("e", 1, "Contact: *\r\n", "Expires: 0\r\n"), 1),
-            Ok(())
-        );
-        assert_eq!(registrar.lookup(at(1), AOR), None);
-    }
-
-    #[test]
-    fn replicas_keep_the_newest_write_and_remember_removals() {
-        let now = Time::ZERO;
-        let (mut home, mut replica) = (Registrar::default(), Registrar::default());
-        let key = identifier_of(AOR);
-        home.register(now, &register("c", 1, A, ""), 1).unwrap();
-        let old = home.record(key).cloned().unwrap();
-        home.register(now, &register("c", 2, "Contact: *\r\n", "Expires: 0\r\n"), 1).unwrap();
-        let new = home.record(key).cloned().unwrap();
-        assert_eq!(replica.store(new.clone()), Stored::Held);
-        assert_eq!(replica.store(old), Stored::Superseded);
-        assert_eq!(replica.store(new.clone()), Stored::Held, "again");
-        assert!(contacts(&replica, now).is_empty());
-        assert_eq!(replica.record(key), Some(&new), "a tombstone");
-        replica.expire(now + Duration::from_secs(DEFAULT_EXPIRES.into()));
-        assert_eq!(replica.record(key), None);
-    }
+/// The contact's preference, in thousandths; what is no qvalue (RFC 3261 §25.1) counts as none.
+fn q_of(address: &NameAddr) -> Option<u16> {
+    let q: f32 = address.params.get("q")?.parse().ok()?;
+    (0.0..=1.0).contains(&q).then_some((q * 1000.0).round() as u16)
 }

@@ -34,6 +34,12 @@ impl SampServer {
 
     fn register(&mut self, now: Time, request: &Request, at: RegisterAt) {
         let Some(key) = self.transactions.accept(request) else { return };
+        if let Some(required) = request.headers.get("Require") {
+            // None is supported (§10.3, point 2).
+            let mut response = request.response(status::BAD_EXTENSION, &self.stateless_tag(request));
+            response.headers.set("Unsupported", required);
+            return self.transactions.respond(now, &key, response);
+        }
         let registrar = match at {
             RegisterAt::Anchor => &mut self.anchored,
             RegisterAt::Home => &mut self.home,
@@ -41,6 +47,9 @@ impl SampServer {
         let result = registrar.register(now, request, self.epoch);
         let tag = self.random.token("tag");
         let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
+        if result == Err(status::INTERVAL_TOO_BRIEF) {
+            response.headers.set("Min-Expires", registrar.min_expires().to_string());
+        }
         if result.is_ok() {
             let to = &request.headers.to.uri;
             response.headers.contact = registrar.contacts(now, &to.address_of_record());

@@ -12,10 +12,18 @@ pub mod status {
     pub const OK: u16 = 200;
     /// Bad Request.
     pub const BAD_REQUEST: u16 = 400;
+    /// Unauthorized: credentials are wanted.
+    pub const UNAUTHORIZED: u16 = 401;
+    /// Forbidden.
+    pub const FORBIDDEN: u16 = 403;
     /// Not Found.
     pub const NOT_FOUND: u16 = 404;
     /// Request Timeout; also stands for "no answer".
     pub const REQUEST_TIMEOUT: u16 = 408;
+    /// Bad Extension: one that is required is not there.
+    pub const BAD_EXTENSION: u16 = 420;
+    /// Interval Too Brief.
+    pub const INTERVAL_TOO_BRIEF: u16 = 423;
     /// Call/Transaction Does Not Exist.
     pub const NO_SUCH_CALL: u16 = 481;
     /// Request Terminated, after CANCEL.
@@ -37,8 +45,12 @@ pub mod status {
             TRYING => "Trying",
             OK => "OK",
             BAD_REQUEST => "Bad Request",
+            UNAUTHORIZED => "Unauthorized",
+            FORBIDDEN => "Forbidden",
             NOT_FOUND => "Not Found",
             REQUEST_TIMEOUT => "Request Timeout",
+            BAD_EXTENSION => "Bad Extension",
+            INTERVAL_TOO_BRIEF => "Interval Too Brief",
             NO_SUCH_CALL => "Call/Transaction Does Not Exist",
             REQUEST_TERMINATED => "Request Terminated",
             REQUEST_PENDING => "Request Pending",

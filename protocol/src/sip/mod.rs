@@ -1,6 +1,7 @@
 //! SIP messages as typed values, and their wire form (RFC 3261 §7).
 
 mod codec;
+mod equivalence;
 mod message;
 mod sdp;
 mod uri;

@@ -1,5 +1,6 @@
 //! SIP URIs, addresses and Via values (RFC 3261 §19.1, §20.10, §20.42).
 
+use super::equivalence::unescape;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -116,9 +117,11 @@ impl Uri {
         self.params.get("transport").map_or(Transport::Udp, Transport::from_name)
     }
 
-    /// `sip:user@host` alone: how registrar and overlay name the owner of this URI (RFC 3261 §10.3, point 5).
+    /// `sip:user@host` alone, in canonical form: how registrar and overlay name the owner of this URI (RFC 3261 §10.3,
+    /// point 5).
     pub fn address_of_record(&self) -> String {
         match &self.user {
+            Some(user) if user.contains('%') => format!("sip:{}@{}", unescape(user), self.host),
             Some(user) => format!("sip:{user}@{}", self.host),
             None => format!("sip:{}", self.host),
         }
