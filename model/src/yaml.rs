@@ -71,6 +71,12 @@ impl Source {
         &self.path
     }
 
+    /// The file's directory, as an absolute path.
+    pub(crate) fn directory(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_default();
+        path.parent().unwrap_or(Path::new("/")).display().to_string()
+    }
+
     /// The text.
     pub(crate) fn text(&self) -> &str {
         &self.text

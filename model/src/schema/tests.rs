@@ -28,7 +28,7 @@ fn topologies() -> Vec<Value> {
         "radio": radio,
         "nodes": {
             "ar": { "kind": "access_router", "position": [1, 2] },
-            "mn": { "kind": "mobile_node", "start": "ar", "radio": radio },
+            "mn": { "kind": "mobile_node", "start": "ar", "radio": radio, "program": ["sipp", "{address}"] },
         },
         "links": [wired],
         "samp": {

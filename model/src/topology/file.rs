@@ -86,6 +86,7 @@ pub(super) struct ExplicitNode {
     pub(super) position: Option<Spanned<Vec<Value<Metres>>>>,
     pub(super) start: Option<Spanned<String>>,
     pub(super) radio: Option<Spanned<RadioLink>>,
+    pub(super) program: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

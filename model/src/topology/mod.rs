@@ -5,12 +5,14 @@ mod file;
 mod graph;
 mod graphml;
 mod knobs;
+mod program;
 mod resolve;
 mod schema;
 
 pub(crate) use schema::schema;
 
 pub use addressing::AddressSpaceError;
+pub use program::Program;
 
 use crate::diagnostic::Diagnostic;
 use crate::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
@@ -107,6 +109,9 @@ pub struct Node {
     pub name: String,
     /// What it is.
     pub kind: NodeKind,
+    /// What runs there in the place of samp-lab's own program; beside the forwarding, on a router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
 }
 
 /// What a node is.
@@ -209,6 +214,11 @@ impl Topology {
     /// Indexes of the SIP servers, in order.
     pub fn sip_servers(&self) -> impl Iterator<Item = NodeId> {
         self.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::SipServer { .. })).map(|(id, _)| id)
+    }
+
+    /// Indexes of the SIP servers that are samp-lab's, and so members of the ring, in order.
+    pub fn ring_servers(&self) -> impl Iterator<Item = NodeId> {
+        self.sip_servers().filter(|&id| self.node(id).program.is_none())
     }
 
     /// Indexes of the mobile nodes, in order.

@@ -2,6 +2,7 @@
 
 use super::file::{Factor, Group6, Kind, MAX_NODES, Metres};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
+use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
@@ -167,6 +168,7 @@ fn nodes() -> Value {
             ),
             ("start", text("The access router where a mobile node begins.")),
             ("radio", radio("A mobile node's radio link, as far as it differs from that of all.")),
+            ("program", program()),
         ],
     );
     let kind_is = |kind: &str| json!({ "properties": { "kind": { "const": kind } }, "required": ["kind"] });
@@ -185,6 +187,18 @@ fn nodes() -> Value {
         "patternProperties": { format!("^[a-z][a-z0-9-]{{0,{}}}$", LONGEST_NAME - 1): node },
         "additionalProperties": false,
     })
+}
+
+fn program() -> Value {
+    let mut program = list(
+        "A program of yours that runs here in the place of samp-lab's, and its arguments. Filled in are \
+         `{address}`, `{host}`, `{name}` and `{address_of_record}`, of another node as `{s1.address}`, and `{dir}`, \
+         the directory of this file; `{{` and `}}` are braces.",
+        text("A word, as it is."),
+    );
+    program["minItems"] = json!(1);
+    program["maxItems"] = json!(MAX_ARGUMENTS);
+    program
 }
 
 fn word<T: Keyword + PartialEq>(value: T) -> &'static str {
