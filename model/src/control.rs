@@ -202,8 +202,10 @@ pub enum AgentState {
     Running,
     /// Stopped, until it is resumed.
     Paused,
-    /// Ended.
+    /// Ended, by a signal or with another exit code than 0; an agent however it ended.
     Dead,
+    /// A program of the user's that has ended with exit code 0.
+    Done,
 }
 
 /// What the supervisor writes to the readiness pipe during `up`, one JSON object a line.

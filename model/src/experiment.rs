@@ -169,7 +169,9 @@ impl Experiment {
                 _ => None,
             })
             .collect();
-        let mobile_nodes: Vec<NodeId> = places.keys().copied().collect();
+        // A program of the user's cannot be told to call; it moves when it is named.
+        let has_agent = |node: &NodeId| topology.node(*node).program.is_none();
+        let mobile_nodes: Vec<NodeId> = places.keys().copied().filter(has_agent).collect();
         let mut busy = BTreeSet::new();
 
         for (number, step) in self.timeline.iter().enumerate() {

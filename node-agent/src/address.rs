@@ -9,7 +9,8 @@ use samp_sys::netlink::{Batch, Netlink, Route};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The radio interface and what is configured on it.
-pub(crate) struct RadioAddress {
+#[derive(Debug)]
+pub struct RadioAddress {
     netlink: Netlink,
     interface: u32,
     configured: Option<LinkUp>,
@@ -17,7 +18,7 @@ pub(crate) struct RadioAddress {
 
 impl RadioAddress {
     /// Nothing is configured yet on the interface with index `interface`.
-    pub(crate) fn new(netlink: Netlink, interface: u32) -> Self {
+    pub fn new(netlink: Netlink, interface: u32) -> Self {
         Self { netlink, interface, configured: None }
     }
 
@@ -25,7 +26,7 @@ impl RadioAddress {
     ///
     /// # Errors
     /// The kernel refuses a part of it; the interface is then between addresses.
-    pub(crate) fn configure(&mut self, link: &LinkUp) -> anyhow::Result<()> {
+    pub fn configure(&mut self, link: &LinkUp) -> anyhow::Result<()> {
         let mut batch = Batch::default();
         for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
             batch.delete_route(&self.default_route(old));

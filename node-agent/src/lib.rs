@@ -14,6 +14,7 @@ mod timer;
 mod udp;
 mod watch;
 
+pub use address::RadioAddress;
 pub use privileges::leave_root;
 pub use runtime::start_runtime;
 

@@ -149,6 +149,11 @@ impl RuntimeDir {
         self.logs().join(format!("{node}.log"))
     }
 
+    /// Where a program of the user's at a node works.
+    pub fn work(&self, node: &str) -> PathBuf {
+        self.path.join("work").join(node)
+    }
+
     /// The supervisor's own log; outside of the logs' folder, where a node may have any name.
     pub fn supervisor_log(&self) -> PathBuf {
         self.path.join("supervisor.log")

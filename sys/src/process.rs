@@ -52,21 +52,22 @@ pub fn spawn_pid1(
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
         | if rootless { libc::CLONE_NEWUSER } else { 0 };
-    Spawn::new(program, args, inherit)?.start(namespaces, None, rootless)
+    Spawn::new(Path::new("/"), program, args, inherit)?.start(namespaces, None, rootless)
 }
 
-/// Executes `program` in the network namespace `network`; all else is as in [`spawn_pid1`], without any new
-/// namespace.
+/// Executes `program` in the network namespace `network` and with the directory `directory`; all else is as in
+/// [`spawn_pid1`], without any new namespace.
 ///
 /// # Errors
 /// `network` may not be entered, a limit is reached, or `program` cannot be executed. No process is left then.
 pub fn spawn_in(
     network: &Namespace,
+    directory: &Path,
     program: &Path,
     args: &[OsString],
     inherit: &[(RawFd, BorrowedFd<'_>)],
 ) -> io::Result<Isolated> {
-    Spawn::new(program, args, inherit)?.start(0, Some(network), false)
+    Spawn::new(directory, program, args, inherit)?.start(0, Some(network), false)
 }
 
 /// Neither this process nor its children can gain privileges by `execve` any more.
@@ -154,6 +155,7 @@ impl Isolated {
 /// All that the child needs, allocated before it exists: after the clone of a process with several threads
 /// only async-signal-safe calls are allowed.
 struct Spawn {
+    directory: CString,
     program: CString,
     argv: Vec<CString>,
     environment: Vec<CString>,
@@ -178,7 +180,13 @@ enum Stage {
 }
 
 impl Spawn {
-    fn new(program: &Path, args: &[OsString], inherit: &[(RawFd, BorrowedFd<'_>)]) -> io::Result<Self> {
+    fn new(
+        directory: &Path,
+        program: &Path,
+        args: &[OsString],
+        inherit: &[(RawFd, BorrowedFd<'_>)],
+    ) -> io::Result<Self> {
+        let directory = c_string(directory.as_os_str().to_owned())?;
         // The child changes its directory before it executes the program.
         let program = c_string(std::path::absolute(program)?.into_os_string())?;
         let arguments = args.iter().cloned().map(c_string);
@@ -213,7 +221,7 @@ impl Spawn {
             .filter(|(first, last)| first <= last)
             .chain([(above as libc::c_uint, libc::c_uint::MAX)])
             .collect();
-        Ok(Self { program, argv, environment, descriptors, above, gaps })
+        Ok(Self { directory, program, argv, environment, descriptors, above, gaps })
     }
 
     fn start(&self, namespaces: libc::c_int, network: Option<&Namespace>, map: bool) -> io::Result<Isolated> {
@@ -312,7 +320,7 @@ impl Spawn {
                     return (Stage::CloseDescriptors, Errno::last_raw());
                 }
             }
-            if libc::chdir(c"/".as_ptr()) != 0 {
+            if libc::chdir(self.directory.as_ptr()) != 0 {
                 return (Stage::ChangeDirectory, Errno::last_raw());
             }
             libc::execve(self.program.as_ptr(), argv.as_ptr(), environment.as_ptr());

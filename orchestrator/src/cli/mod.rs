@@ -68,6 +68,8 @@ pub enum Command {
         emulation: Emulation,
         /// Whether another lab of that name has to give way.
         recreate: bool,
+        /// Whether the topology's own programs may run.
+        allow_programs: bool,
     },
     /// List the labs.
     Ps,
@@ -83,6 +85,8 @@ pub enum Command {
         keep: bool,
         /// Backends.
         emulation: Emulation,
+        /// Whether the topology's own programs may run.
+        allow_programs: bool,
     },
     /// End a lab, or remove what a dead one has left.
     Down(Which),
@@ -216,8 +220,8 @@ impl Invocation {
             TypedCommand::Validate { file } => Command::Validate(file),
             TypedCommand::Plan { file, emulation }
             | TypedCommand::Up { file, emulation, dry_run: true, .. } => Command::Plan(file, emulation),
-            TypedCommand::Up { file, name, emulation, dry_run: false, recreate } => {
-                Command::Up { file, name: name.or(global.lab.clone()), emulation, recreate }
+            TypedCommand::Up { file, name, emulation, dry_run: false, recreate, allow_programs } => {
+                Command::Up { file, name: name.or(global.lab.clone()), emulation, recreate, allow_programs }
             }
             TypedCommand::Ps => Command::Ps,
             TypedCommand::Inspect { node } => lab(LabCommand::Inspect(node)),
@@ -240,8 +244,8 @@ impl Invocation {
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
-            TypedCommand::Run { experiment, out, keep, emulation } => {
-                Command::Run { file: experiment, out, keep, emulation }
+            TypedCommand::Run { experiment, out, keep, emulation, allow_programs } => {
+                Command::Run { file: experiment, out, keep, emulation, allow_programs }
             }
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),
@@ -351,7 +355,13 @@ mod tests {
         assert_eq!(command("plan a.yaml --family dual --links netem"), plan);
         assert_eq!(
             command("up a.yaml --name x --links netem --family dual"),
-            Command::Up { file: "a.yaml".into(), name: Some("x".into()), emulation, recreate: false }
+            Command::Up {
+                file: "a.yaml".into(),
+                name: Some("x".into()),
+                emulation,
+                recreate: false,
+                allow_programs: false
+            }
         );
     }
 

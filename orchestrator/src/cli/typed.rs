@@ -126,6 +126,9 @@ pub(super) enum TypedCommand {
         /// End a lab of this name that was built from something else, and bring up this one instead
         #[arg(long, env = "SAMP_LAB_RECREATE", value_parser = FalseyValueParser::new())]
         recreate: bool,
+        /// Run the programs that the topology names, with the rights of whoever runs this
+        #[arg(long, env = "SAMP_LAB_ALLOW_PROGRAMS", value_parser = FalseyValueParser::new())]
+        allow_programs: bool,
     },
     /// List the labs that run
     Ps,
@@ -220,6 +223,9 @@ pub(super) enum TypedCommand {
         keep: bool,
         #[command(flatten)]
         emulation: Emulation,
+        /// Run the programs that the topology names, with the rights of whoever runs this
+        #[arg(long, env = "SAMP_LAB_ALLOW_PROGRAMS", value_parser = FalseyValueParser::new())]
+        allow_programs: bool,
     },
     /// End a lab, or remove what a crashed one has left
     Down {

@@ -171,7 +171,7 @@ impl<'a> Runner<'a> {
     fn look_for_dead_agents(&mut self) -> Result<(), RunError> {
         let status = self.client.status()?;
         for node in status.nodes.iter().filter(|node| node.agent == Some(AgentState::Dead)) {
-            self.invalid_because.push(format!("the agent of {} died", node.name));
+            self.invalid_because.push(format!("the agent or program of {} died", node.name));
         }
         Ok(())
     }

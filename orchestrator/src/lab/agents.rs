@@ -1,23 +1,21 @@
 //! The agents: one process a server or mobile node, in its namespace, at the end of a socket pair.
 
 use super::apply::Network;
+use super::process::{Ended, Process, last_words};
 use crate::cause::cause_of;
 use crate::plan::AgentPlan;
 use crate::runtime_dir::RuntimeDir;
-use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use samp_model::agent::{FromAgent, ToAgent};
 use samp_model::control::{AgentState, Cause};
 use samp_model::topology::NodeId;
 use samp_sys::process::{Isolated, spawn_in};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
@@ -57,10 +55,8 @@ pub(super) struct Agents {
 
 #[derive(Debug)]
 struct Agent {
-    process: Isolated,
-    state: AgentState,
+    process: Process,
     socket: Arc<UnixDatagram>,
-    log: PathBuf,
 }
 
 /// What an agent said, and who it was.
@@ -78,7 +74,7 @@ pub(super) struct StartError {
 /// Why an agent cannot be told something.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TellError {
-    #[error("it has no agent")]
+    #[error("no agent of samp-lab runs there")]
     None,
     #[error("its agent is dead")]
     Dead,
@@ -117,91 +113,57 @@ impl Agents {
             result => result.map_err(failed)?,
         }
         tokio::spawn(listen(plan.node, Arc::clone(&socket), said));
-        self.agents.insert(plan.node, Agent { process, state: AgentState::Starting, socket, log });
+        let process = Process { isolated: process, state: AgentState::Starting, log };
+        self.agents.insert(plan.node, Agent { process, socket });
         Ok(())
     }
 
     /// State and process id of a node's agent, if it has one.
     pub(super) fn status(&self, node: NodeId) -> Option<(AgentState, i32)> {
-        self.agents.get(&node).map(|agent| (agent.state, agent.process.pid))
+        self.agents.get(&node).map(|agent| (agent.process.state, agent.process.isolated.pid))
     }
 
     /// Whether a node has an agent that lives.
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
-        self.agents.get(&node).is_some_and(|agent| agent.state != AgentState::Dead)
+        self.agents.get(&node).is_some_and(|agent| agent.process.state != AgentState::Dead)
     }
 
     /// Log of a node's agent.
     pub(super) fn log(&self, node: NodeId) -> Option<&Path> {
-        self.agents.get(&node).map(|agent| agent.log.as_path())
+        self.agents.get(&node).map(|agent| agent.process.log.as_path())
     }
 
     /// An agent has said that it is ready.
     pub(super) fn ready(&mut self, node: NodeId) {
-        if let Some(agent) = self.agents.get_mut(&node).filter(|agent| agent.state == AgentState::Starting) {
-            agent.state = AgentState::Running;
+        let starting = |process: &&mut Process| process.state == AgentState::Starting;
+        if let Some(process) = self.process(node).filter(starting) {
+            process.state = AgentState::Running;
         }
     }
 
     /// Tells an agent something. It does not wait: an agent that lets a socket's worth of messages lie is stuck.
     pub(super) fn tell(&self, node: NodeId, message: &ToAgent) -> Result<(), TellError> {
         let agent = self.agents.get(&node).ok_or(TellError::None)?;
-        if agent.state == AgentState::Dead {
+        if agent.process.state == AgentState::Dead {
             return Err(TellError::Dead);
         }
         send(&agent.socket, message).map_err(TellError::Socket)
     }
 
-    /// Kills an agent as a crash would.
-    pub(super) fn kill(&mut self, node: NodeId) -> Result<(), TellError> {
-        let agent = self.agents.get_mut(&node).ok_or(TellError::None)?;
-        if agent.state == AgentState::Dead {
-            return Err(TellError::Dead);
-        }
-        agent.process.signal(Signal::SIGKILL).map_err(TellError::Socket)?;
-        agent.state = AgentState::Dead;
-        Ok(())
+    /// The process of a node's agent.
+    pub(super) fn process(&mut self, node: NodeId) -> Option<&mut Process> {
+        Some(&mut self.agents.get_mut(&node)?.process)
     }
 
-    /// Stops an agent, or lets it go on.
-    pub(super) fn pause(&mut self, node: NodeId, pause: bool) -> Result<(), TellError> {
-        let agent = self.agents.get_mut(&node).ok_or(TellError::None)?;
-        let (signal, state) = match (agent.state, pause) {
-            (AgentState::Dead, _) => return Err(TellError::Dead),
-            (AgentState::Paused, true) | (AgentState::Starting | AgentState::Running, false) => return Ok(()),
-            (_, true) => (Signal::SIGSTOP, AgentState::Paused),
-            (_, false) => (Signal::SIGCONT, AgentState::Running),
-        };
-        agent.process.signal(signal).map_err(TellError::Socket)?;
-        agent.state = state;
-        Ok(())
-    }
-
-    /// Reaps whoever has ended: agents, and as process 1 also strangers that `exec` left behind.
-    pub(super) fn reap(&mut self) -> Vec<Death> {
-        let mut deaths = Vec::new();
-        loop {
-            let (pid, how, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => {
-                    (pid, format!("ended with exit code {code}"), Some(code))
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}"), None),
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return deaths,
-                Ok(_) | Err(Errno::EINTR) => continue,
-                Err(error) => {
-                    tracing::error!(%error, "cannot reap child processes");
-                    return deaths;
-                }
-            };
-            let found = self.agents.iter_mut().find(|(_, agent)| agent.process.pid == pid.as_raw());
-            if let Some((&node, agent)) = found {
-                agent.state = AgentState::Dead;
-                let last_words = code.and_then(|_| last_words(&agent.log));
-                let exhausted = code == Some(EXHAUSTED.into());
-                let cause = if exhausted { Cause::Exhausted } else { Cause::Other };
-                deaths.push(Death { node, how, last_words, cause });
-            }
-        }
+    /// A child has ended: if it was an agent, which, and how.
+    pub(super) fn ended(&mut self, ended: &Ended) -> Option<Death> {
+        let mut agents = self.agents.iter_mut();
+        let (&node, agent) = agents.find(|(_, agent)| agent.process.isolated.pid == ended.pid)?;
+        agent.process.state = AgentState::Dead;
+        let last_words = ended.code.and_then(|_| last_words(&agent.process.log));
+        let exhausted = ended.code == Some(EXHAUSTED.into());
+        let cause = if exhausted { Cause::Exhausted } else { Cause::Other };
+        Some(Death { node, how: ended.how.clone(), last_words, cause })
     }
 }
 
@@ -216,6 +178,7 @@ fn spawn(
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let process = spawn_in(
         network.namespace(plan.node),
+        Path::new("/"),
         executable,
         &[AGENT_COMMAND.into()],
         &[(0, theirs.as_fd()), (2, log.as_fd())],
@@ -256,16 +219,4 @@ async fn listen(node: NodeId, socket: Arc<UnixDatagram>, said: mpsc::Sender<Said
             Err(error) => tracing::error!(node = node.0, %error, "cannot understand an agent"),
         }
     }
-}
-
-/// The last line of a log that says something.
-fn last_words(log: &Path) -> Option<String> {
-    const TAIL: u64 = 4096;
-    let mut file = fs::File::open(log).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail).ok()?;
-    let tail = String::from_utf8_lossy(&tail);
-    tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

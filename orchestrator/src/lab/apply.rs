@@ -74,6 +74,18 @@ impl Network {
         Ok(Network { namespaces, netlinks, line })
     }
 
+    /// A netlink socket in a node's namespace.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn open_netlink(&self, node: NodeId) -> io::Result<Netlink> {
+        let open = || self.namespace(node).enter().and_then(|()| Netlink::open());
+        // The thread ends in the namespace that it has entered.
+        std::thread::scope(|scope| {
+            scope.spawn(open).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// A node's namespace.
     pub fn namespace(&self, node: NodeId) -> &Namespace {
         &self.namespaces[node.0]

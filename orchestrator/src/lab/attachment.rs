@@ -8,6 +8,7 @@
 use super::agents::TellError;
 use super::apply::Network;
 use super::multicast::Multicast;
+use super::programs::ProgramError;
 use crate::plan::{MovingInterface, Plan};
 use samp_emulation::DelayLine;
 use samp_model::Time;
@@ -98,7 +99,9 @@ pub(super) enum Cause {
     #[error("the access router cannot route its multicast")]
     Multicast(#[source] io::Error),
     #[error("it cannot be told of its new link")]
-    Untold(#[source] TellError),
+    Untold(#[from] TellError),
+    #[error("its program does not run")]
+    Program(#[from] ProgramError),
 }
 
 /// What a mode did.

@@ -18,6 +18,8 @@ mod attachment;
 mod control;
 mod links;
 mod multicast;
+mod process;
+pub(crate) mod programs;
 mod records;
 mod startup;
 mod state;

@@ -68,7 +68,7 @@ impl Startup {
             began,
             deadline: began + PATIENCE + PATIENCE_PER_NODE * agents.len() as u32,
             seconds,
-            servers: lab.topology.sip_servers().collect(),
+            servers: lab.topology.ring_servers().collect(),
             ring: RingView::default(),
             total: agents.len(),
             waiting: agents,
@@ -100,11 +100,12 @@ impl Startup {
 
     /// An agent that dies now spoils everything.
     pub(super) fn death(lab: &Lab, death: &Death) -> Failure {
-        let mut message = format!("the agent of `{}` {}", lab.name_of(death.node), death.how);
+        let what = if lab.programs.has(death.node) { "program" } else { "agent" };
+        let mut message = format!("the {what} of `{}` {}", lab.name_of(death.node), death.how);
         if let Some(words) = &death.last_words {
             message = format!("{message}: {words}");
         }
-        let log = lab.agents.log(death.node);
+        let log = lab.agents.log(death.node).or_else(|| lab.programs.log(death.node));
         Failure { message, hint: log.map(|log| format!("its log is {}", log.display())), cause: death.cause }
     }
 
@@ -155,7 +156,8 @@ impl Startup {
                     self.total = self.servers.len();
                 }
                 Stage::Ring => {
-                    let mobile_nodes: BTreeSet<NodeId> = lab.topology.mobile_nodes().collect();
+                    let mobile_nodes = lab.topology.mobile_nodes().filter(|&node| !lab.programs.has(node));
+                    let mobile_nodes: BTreeSet<NodeId> = mobile_nodes.collect();
                     self.enter(Stage::Registration, PATIENCE_PER_NODE * mobile_nodes.len() as u32);
                     self.total = mobile_nodes.len();
                     self.waiting = mobile_nodes;

@@ -1,11 +1,13 @@
 //! The lab as the supervisor holds it, and what can be done to it.
 
-use super::agents::{Agents, TellError};
+use super::agents::{Agents, Death, TellError};
 use super::apply::Network;
 use super::attachment::{self, Air, AttachError, Ground};
 use super::control::Answer;
 use super::links::{LinkError, Links};
 use super::multicast::Multicast;
+use super::process::{Ended, Process};
+use super::programs::Programs;
 use super::records::RecordLog;
 use crate::cause::cause_of;
 use crate::plan::Plan;
@@ -30,6 +32,7 @@ pub(super) struct Lab {
     /// for it to close.
     pub(super) network: &'static mut Network,
     pub(super) agents: Agents,
+    pub(super) programs: Programs,
     pub(super) air: Air,
     pub(super) multicast: Multicast,
     pub(super) records: RecordLog,
@@ -109,7 +112,11 @@ impl Lab {
         };
         let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
         // First of all the node is told: everything else can wait.
-        let told = self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone()));
+        let told = match self.programs.link_up(ground.network, mobile_node, &handoff.link) {
+            None => self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone())).map_err(Into::into),
+            Some(told) => told.map_err(attachment::Cause::from),
+        };
+        let told_at = now();
         ground.clean_up(&handoff);
         let number = handoff.link.handoff;
         if let Some((at, old)) = handoff.detached {
@@ -126,9 +133,22 @@ impl Lab {
         told.map_err(|error| AttachError::Failed {
             mobile_node: self.name_of(mobile_node).into(),
             access_router: self.name_of(access_router).into(),
-            source: attachment::Cause::Untold(error),
+            source: error,
         })?;
+        if self.programs.has(mobile_node) {
+            self.record(told_at, mobile_node, Event::LinkTriggered { handoff: number });
+            if let Some(link) = handoff.link.addresses.first() {
+                let event = Event::AddressConfigured { handoff: number, address: link.address };
+                self.record(told_at, mobile_node, event);
+            }
+        }
         Ok(number)
+    }
+
+    /// A child has ended: whose death that is, if it is one.
+    pub(super) fn ended(&mut self, ended: &Ended) -> Option<Death> {
+        let death = self.agents.ended(ended);
+        death.or_else(|| self.programs.ended(ended).filter(|_| ended.code != Some(0)))
     }
 
     pub(super) fn name_of(&self, node: NodeId) -> &str {
@@ -141,7 +161,7 @@ impl Lab {
 
     fn status(&self) -> LabStatus {
         let nodes = self.topology.nodes().map(|(id, node)| {
-            let agent = self.agents.status(id);
+            let agent = self.agents.status(id).or_else(|| self.programs.status(id));
             NodeStatus {
                 name: node.name.clone(),
                 agent: agent.map(|(state, _)| state),
@@ -223,15 +243,27 @@ impl Lab {
     }
 
     fn kill(&mut self, node: &str) -> Result<(), Refusal> {
-        let has_agent = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
-        let node = self.find(node, "a node with an agent", has_agent)?;
-        self.agents.kill(node).map_err(|error| self.not_told(node, &error))
+        let (node, process) = self.process(node)?;
+        let killed = process.kill();
+        killed.map_err(|error| self.not_told(node, &error.into()))
     }
 
     fn pause(&mut self, node: &str, pause: bool) -> Result<(), Refusal> {
-        let has_agent = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
-        let node = self.find(node, "a node with an agent", has_agent)?;
-        self.agents.pause(node, pause).map_err(|error| self.not_told(node, &error))
+        let (node, process) = self.process(node)?;
+        let paused = process.pause(pause);
+        paused.map_err(|error| self.not_told(node, &error.into()))
+    }
+
+    /// What runs at a node: its agent, or a program of the user's.
+    fn process(&mut self, name: &str) -> Result<(NodeId, &mut Process), Refusal> {
+        let runs = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
+        let node = match self.topology.find(name).filter(|&node| self.programs.has(node)) {
+            Some(node) => node,
+            None => self.find(name, "a node where something runs", runs)?,
+        };
+        let not_started = self.not_told(node, &TellError::None);
+        let process = self.agents.process(node).or_else(|| self.programs.process(node));
+        Ok((node, process.ok_or(not_started)?))
     }
 
     fn change_link(&mut self, names: &[String; 2], change: LinkChange) -> Result<LinkStatus, Refusal> {
@@ -306,7 +338,11 @@ impl Lab {
     }
 
     fn check_alive(&self, node: NodeId) -> Result<(), Refusal> {
-        if self.agents.is_alive(node) { Ok(()) } else { Err(self.not_told(node, &TellError::Dead)) }
+        if self.agents.is_alive(node) || self.programs.has(node) {
+            Ok(())
+        } else {
+            Err(self.not_told(node, &TellError::Dead))
+        }
     }
 
     fn tell(&self, node: NodeId, message: &ToAgent) -> Result<(), Refusal> {
@@ -318,6 +354,10 @@ impl Lab {
         let message = format!("`{}`: {}", self.name_of(node), chain(error));
         Refusal { message, hint, cause: cause_of(error) }
     }
+}
+
+fn now() -> Time {
+    Time::from_nanos(samp_sys::clock::monotonic_nanos())
 }
 
 fn is_mobile_node(kind: &NodeKind) -> bool {

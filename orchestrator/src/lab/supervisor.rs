@@ -6,6 +6,8 @@ use super::attachment::Air;
 use super::control::{Command, Server};
 use super::links::Links;
 use super::multicast::{Missed, Multicast};
+use super::process;
+use super::programs::Programs;
 use super::records::RecordLog;
 use super::startup::{Failure, Startup};
 use super::state::{Lab, LabNamespaces, chain};
@@ -372,6 +374,7 @@ async fn run(
             .start(agent, &built.network, &built.executable, dir, said_sender.clone())
             .map_err(|error| failed(&error))?;
     }
+    let programs = Programs::start(&built.plan, &built.network, dir).map_err(|error| failed(&error))?;
     let links = Links::new(&built.topology);
     let mut lab = Lab {
         dir: dir.clone(),
@@ -380,6 +383,7 @@ async fn run(
         plan: built.plan,
         network: Box::leak(Box::new(built.network)),
         agents,
+        programs,
         multicast,
         records: RecordLog::new(),
         calls: HashMap::new(),
@@ -419,7 +423,8 @@ async fn run(
                 }
             }
             _ = child.recv() => {
-                for death in lab.agents.reap() {
+                for ended in process::reap() {
+                    let Some(death) = lab.ended(&ended) else { continue };
                     let failure = Startup::death(&lab, &death);
                     if !lab.is_up {
                         return Err(RunError::Startup(failure));

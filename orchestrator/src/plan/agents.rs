@@ -1,7 +1,7 @@
-//! The agents and what they are told.
+//! The agents and what they are told, and the user's programs in the place of some.
 
 use super::wiring::Wiring;
-use super::{AgentPlan, RADIO, seed_for};
+use super::{AgentPlan, ProgramPlan, RADIO, seed_for};
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::topology::{NodeKind, Topology};
 use std::net::{IpAddr, SocketAddr};
@@ -12,9 +12,10 @@ const SIP_PORT: u16 = 5060;
 /// Servers first: the first of them starts the ring, the others join through it.
 pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let at_sip_port = |address: IpAddr| SocketAddr::new(address, SIP_PORT);
-    let first = topology.sip_servers().next();
+    let first = topology.ring_servers().next();
     let join = first.and_then(|first| topology.node(first).address()).map(at_sip_port);
-    let agents = topology.nodes().filter_map(|(id, node)| {
+    let without_program = topology.nodes().filter(|(_, node)| node.program.is_none());
+    let agents = without_program.filter_map(|(id, node)| {
         let role = match &node.kind {
             NodeKind::Router { .. } => return None,
             NodeKind::SipServer { .. } => Role::SipServer {
@@ -34,4 +35,12 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
         Some(AgentPlan { node: id, config })
     });
     agents.collect()
+}
+
+/// The user's own programs, in node order.
+pub(super) fn programs(topology: &Topology) -> Vec<ProgramPlan> {
+    let programs = topology.nodes().filter_map(|(id, node)| {
+        Some(ProgramPlan { node: id, argv: node.program.as_ref()?.argv(topology, id) })
+    });
+    programs.collect()
 }

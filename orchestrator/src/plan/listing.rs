@@ -20,7 +20,7 @@ impl fmt::Display for Plan {
         writeln!(f, "attach: {attach}")?;
         writeln!(
             f,
-            "{} namespaces, {} veth pairs, {} addresses, {} neighbours, {} routes, {} multicast trees, {} agents",
+            "{} namespaces, {} veth pairs, {} addresses, {} neighbours, {} routes, {} multicast trees, {} agents, {} programs",
             self.namespaces.len(),
             self.veths.len(),
             sum(|namespace| namespace.addresses.len()),
@@ -28,7 +28,11 @@ impl fmt::Display for Plan {
             sum(|namespace| namespace.routes.len()),
             self.multicast.len(),
             self.agents.len(),
+            self.programs.len(),
         )?;
+        for program in &self.programs {
+            writeln!(f, "program at {}: {:?}", self.namespaces[program.node.0].name, program.argv)?;
+        }
         self.namespaces.iter().try_for_each(|namespace| write!(f, "\n{namespace}"))?;
         self.list_line(f)?;
         self.list_trees(f)

@@ -53,6 +53,8 @@ pub struct Plan {
     pub multicast: Vec<MulticastTree>,
     /// The agents.
     pub agents: Vec<AgentPlan>,
+    /// The user's own programs.
+    pub programs: Vec<ProgramPlan>,
 }
 
 /// A network namespace and what is in it.
@@ -265,6 +267,15 @@ pub struct AgentPlan {
     pub config: AgentConfig,
 }
 
+/// A program of the user's to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProgramPlan {
+    /// At which node. A mobile node's starts when the node has its first address.
+    pub node: NodeId,
+    /// The program, to be found in the search path unless it has a slash, and its arguments.
+    pub argv: Vec<String>,
+}
+
 /// A link-layer address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
@@ -370,6 +381,7 @@ impl Plan {
         let wiring = wiring::Wiring::new(topology, emulation)?;
         let multicast = multicast::trees(topology, &wiring)?;
         let agents = agents::agents(topology, &wiring);
+        let programs = agents::programs(topology);
         Ok(Plan {
             emulation,
             links: wiring.link_ends(topology),
@@ -381,6 +393,7 @@ impl Plan {
             discovery_group: topology.samp.discovery_group(topology.family),
             multicast,
             agents,
+            programs,
         })
     }
 

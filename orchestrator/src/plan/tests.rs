@@ -21,11 +21,15 @@ fn quality(milliseconds: u64) -> LinkQuality {
 
 fn router(number: u8, access: bool) -> Node {
     let access = access.then(|| AccessNetwork { subnets: Vec::new(), position: None });
-    Node { name: format!("r{number}"), kind: NodeKind::Router { addresses: Vec::new(), access } }
+    Node {
+        name: format!("r{number}"),
+        kind: NodeKind::Router { addresses: Vec::new(), access },
+        program: None,
+    }
 }
 
 fn server(number: u8) -> Node {
-    Node { name: format!("sip{number}"), kind: NodeKind::SipServer { addresses: Vec::new() } }
+    Node { name: format!("sip{number}"), kind: NodeKind::SipServer { addresses: Vec::new() }, program: None }
 }
 
 fn mobile_node(number: u8, start: usize) -> Node {
@@ -35,7 +39,7 @@ fn mobile_node(number: u8, start: usize) -> Node {
         host: 1 + u32::from(number),
         radio: Radio { up: quality(1), down: quality(2) },
     };
-    Node { name: format!("mn{number}"), kind }
+    Node { name: format!("mn{number}"), kind, program: None }
 }
 
 fn link(a: usize, b: usize, milliseconds: u64) -> Link {

@@ -31,6 +31,7 @@ fn line() -> Topology {
                 position: None,
             }),
         },
+        program: None,
     };
     let mobile = |n: u32, start| Node {
         name: format!("mn{n}"),
@@ -40,8 +41,10 @@ fn line() -> Topology {
             host: n + 1,
             radio: Radio { up: quality(1), down: quality(1) },
         },
+        program: None,
     };
-    let sip1 = Node { name: "sip1".into(), kind: NodeKind::SipServer { addresses: vec![SERVER] } };
+    let sip1 =
+        Node { name: "sip1".into(), kind: NodeKind::SipServer { addresses: vec![SERVER] }, program: None };
     let link = |a, b| Link { ends: [NodeId(a), NodeId(b)], quality: [quality(2); 2] };
     Topology {
         name: "line".into(),

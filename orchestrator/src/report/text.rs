@@ -61,7 +61,14 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
     if let Some(address) = handoff.address {
         write!(out, ", care-of address {address}")?;
     }
-    writeln!(out, ", {}\n", if handoff.anchor_kept { "anchor kept" } else { "new anchor" })?;
+    // A node with a program of the user's is complete without a registration that samp-lab sees.
+    let registers = handoff.registration.is_some() || !handoff.is_complete();
+    let anchor = match (registers, handoff.anchor_kept) {
+        (false, _) => "",
+        (true, true) => ", anchor kept",
+        (true, false) => ", new anchor",
+    };
+    writeln!(out, "{anchor}\n")?;
     write_bars(out, handoff, style)?;
     writeln!(
         out,
@@ -81,7 +88,9 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
             paths.push((format!("{name}, media {preposition} {}{gap}", call.peer), &direction.path));
         }
     }
-    paths.push(("registration".to_owned(), &handoff.registration));
+    if registers {
+        paths.push(("registration".to_owned(), &handoff.registration));
+    }
     for (title, path) in paths {
         writeln!(out, "\n{title}")?;
         match path {

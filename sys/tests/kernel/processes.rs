@@ -148,7 +148,7 @@ fn what_cannot_be_executed_is_an_error_and_leaves_no_process() {
     for error in [
         spawn_pid1(missing, &[], &[], false).unwrap_err(),
         spawn_pid1(missing, &[], &[], true).unwrap_err(),
-        spawn_in(&Namespace::create().unwrap(), missing, &[], &[]).unwrap_err(),
+        spawn_in(&Namespace::create().unwrap(), Path::new("/"), missing, &[], &[]).unwrap_err(),
     ] {
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("cannot execute /no/such/program"), "{error}");
@@ -167,7 +167,8 @@ fn a_process_can_be_put_into_a_namespace() {
     let inside = namespace.run(|| namespace_of("thread-self", "net").unwrap()).unwrap();
     let (reader, writer) = pipe();
     let text = script("readlink /proc/self/ns/net; readlink /proc/self/ns/pid");
-    let child = spawn_in(&namespace, Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
+    let child =
+        spawn_in(&namespace, Path::new("/"), Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
     drop(writer);
     assert_eq!(read_all(reader), format!("{inside}\n{}\n", namespace_of("self", "pid").unwrap()));
     assert!(child.wait().unwrap().success());

@@ -2,6 +2,7 @@
 
 use super::super::{Exit, Failure};
 use crate::client::Client;
+use crate::lab::programs::SEARCH_PATH;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -16,8 +17,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
-/// Where programs are looked for when the environment does not say.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a shell returns for a command that it cannot find, and for one that it cannot execute.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -81,7 +80,7 @@ fn enter_node(client: &Client, node: &str) -> Result<(), Failure> {
 
 fn run(mut command: Command) -> Result<ExitCode, Failure> {
     if env::var_os("PATH").is_none() {
-        command.env("PATH", PATH);
+        command.env("PATH", SEARCH_PATH);
     }
     // A terminal's signals go to the command, too; this process has to wait for its end.
     let signals = block_signals().map_err(|error| Failure::io("block signals", &error))?;

@@ -20,11 +20,12 @@ use super::failure::Failure;
 use super::typed::Emulation;
 use super::{Command, Invocation, LabCommand, Terminal, Which};
 use crate::client::Client;
-use crate::lab;
+use crate::lab::{self, programs::find_program};
 use crate::plan::{Machine, Plan};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Topology;
 use samp_model::control::Request;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 /// Runs a command and tells how it ended.
@@ -48,12 +49,12 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Graph { subject, output } => graph::graph(terminal, &subject, output)?,
         Command::Validate(file) => files::validate(terminal, &file)?,
         Command::Plan(file, emulation) => files::plan(terminal, &file, emulation)?,
-        Command::Up { file, name, emulation, recreate } => {
-            up::up(terminal, &file, name, emulation, recreate)?
+        Command::Up { file, name, emulation, recreate, allow_programs } => {
+            up::up(terminal, &file, name, emulation, recreate, allow_programs)?
         }
         Command::Ps => labs::ps(terminal)?,
-        Command::Run { file, out, keep, emulation } => {
-            run::run(terminal, &file, out.as_deref(), keep, emulation)?
+        Command::Run { file, out, keep, emulation, allow_programs } => {
+            run::run(terminal, &file, out.as_deref(), keep, emulation, allow_programs)?
         }
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,
@@ -127,4 +128,24 @@ fn resolve(topology: &mut Topology, emulation: Emulation) -> Result<(Plan, Machi
         Failure::io("look at this machine", &error).hint("`samp-lab doctor` tells what is missing".to_owned())
     })?;
     Ok((Plan::new(topology, &machine)?, machine))
+}
+
+/// That the topology's own programs may run, and can.
+fn check_programs(plan: &Plan, allowed: bool) -> Result<(), Failure> {
+    let names: BTreeSet<&str> = plan.programs.iter().map(|program| program.argv[0].as_str()).collect();
+    if !names.is_empty() && !allowed {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Failure::new(Exit::Usage, format!("this topology runs programs of its own: {names}"))
+            .hint(
+                "`--allow-programs` lets it, with your rights; `samp-lab plan FILE` shows their arguments"
+                    .to_owned(),
+            ));
+    }
+    for name in names {
+        if let Err(error) = find_program(name) {
+            return Err(Failure::new(Exit::Missing, format!("cannot run `{name}`: {error}"))
+                .hint("install it, or write its path".to_owned()));
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Emulation, Exit, Failure, Progress, Terminal};
 use super::labs::end;
-use super::{resolve, up};
+use super::{check_programs, resolve, up};
 use crate::client::{Client, Watch};
 use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
 use crate::report::{History, Report, word, write_summary};
@@ -35,9 +35,11 @@ pub(super) fn run(
     out: Option<&Path>,
     keep: bool,
     emulation: Emulation,
+    allow_programs: bool,
 ) -> Result<Exit, Failure> {
     let (experiment, mut topology) = experiment::load(file).map_err(Failure::invalid)?;
     let (plan, machine) = resolve(&mut topology, emulation)?;
+    check_programs(&plan, allow_programs)?;
     let dir = match out {
         Some(out) => RunDir::create(out)?,
         None => RunDir::fresh(Path::new(RUNS), &experiment.name, Timestamp::now())?,

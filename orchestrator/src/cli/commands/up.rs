@@ -3,7 +3,7 @@
 use super::super::{Emulation, Exit, Failure, Terminal};
 use super::difference::difference;
 use super::labs::{end, running};
-use super::resolve;
+use super::{check_programs, resolve};
 use crate::client::Client;
 use crate::experiment::Interrupt;
 use crate::lab::supervisor::launch;
@@ -40,9 +40,11 @@ pub(super) fn up(
     name: Option<String>,
     emulation: Emulation,
     recreate: bool,
+    allow_programs: bool,
 ) -> Result<Exit, Failure> {
     let mut topology = topology::load(file).map_err(Failure::invalid)?;
     let (plan, machine) = resolve(&mut topology, emulation)?;
+    check_programs(&plan, allow_programs)?;
     let name = name.unwrap_or_else(|| topology.name.clone());
     let interrupt =
         Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;

@@ -130,7 +130,9 @@ impl Handoff {
         let registration = Registration::follow(floors, &facts);
         let mut calls = Vec::new();
         let mut missing = facts.missing();
-        missing.extend(registration.missing.clone());
+        if !runs_own_program(floors.topology(), node) {
+            missing.extend(registration.missing.clone());
+        }
         let mut phases = facts.phases();
         phases.extend(registration.phases.iter().cloned());
         for (id, call) in history.calls() {
@@ -172,6 +174,11 @@ impl Handoff {
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }
+}
+
+/// Whether a program of the user's runs there: what it says to whom is not known here.
+fn runs_own_program(topology: &Topology, node: &str) -> bool {
+    topology.find(node).is_some_and(|node| topology.node(node).program.is_some())
 }
 
 /// A phase in absolute time: from, until, name, peer.
