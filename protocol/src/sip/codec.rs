@@ -1,21 +1,24 @@
-//! From bytes to typed messages. The grammar is the `sipx-sip` crate's; this file is all that knows it.
+//! From bytes to typed messages: start line, header fields, body.
 
+use super::grammar::{is_token, list, name_addr, number, trim, uri, via};
+use super::lines::Lines;
 use super::message::{Contact, Headers, Message, Method, Request, Response};
-use super::uri::{Host, NameAddr, Params, Uri, Via};
+use super::uri::Uri;
 use bytes::Bytes;
-use sipx_sip::headers::{Address, ContactValue, Expires, From, MaxForwards, Route, To};
-use sipx_sip::{HeaderName, Limits};
+
+/// Header fields of one message at most.
+const FIELDS_MAX: usize = 256;
 
 /// The datagram is no SIP message that this implementation takes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// It breaks the message grammar or a size limit.
+    /// Lines do not end as they must, or are too long or too many, or the head is no text or does not end.
     #[error("not a SIP message")]
-    Grammar(#[source] sipx_sip::error::ParseError),
+    Framing,
     /// A field that every message has is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A field is malformed.
+    /// A part is malformed, or is there twice.
     #[error("{0} is malformed")]
     Malformed(&'static str),
     /// A URI is not a `sip:` URI.
@@ -28,158 +31,186 @@ pub enum ParseError {
 /// # Errors
 /// When it is not a well-formed message with the fields of §8.1.1, or a URI in them has another scheme than `sip`.
 pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
-    let limits = Limits::datagram();
-    match sipx_sip::parse_datagram(Bytes::copy_from_slice(datagram), &limits).map_err(ParseError::Grammar)? {
-        sipx_sip::Message::Request(request) => {
-            let headers = headers(&request.headers)?;
-            let method = Method::from_name(text(request.method.as_bytes(), "method")?);
-            if method != headers.cseq_method {
-                return Err(ParseError::Malformed("CSeq"));
-            }
-            Ok(Message::Request(Request {
-                method,
-                uri: uri(&request.uri)?,
-                headers,
-                body: request.body().clone(),
-            }))
-        }
-        sipx_sip::Message::Response(response) => Ok(Message::Response(Response {
-            status: response.status.code(),
-            reason: String::from_utf8_lossy(&response.reason).into_owned(),
-            headers: headers(&response.headers)?,
-            body: response.body().clone(),
-        })),
+    let (mut lines, rest) = Lines::split(datagram)?;
+    let start = lines.next().ok_or(ParseError::Framing)??;
+    let (headers, length) = headers(lines)?;
+    // Without Content-Length the body is all that is left of the datagram (§18.3).
+    let body = rest.get(..length.unwrap_or(rest.len())).ok_or(ParseError::Malformed("Content-Length"))?;
+    let body = Bytes::copy_from_slice(body);
+    if is_version(start.split(' ').next().unwrap_or("")) {
+        let (status, reason) = status_line(&start).ok_or(ParseError::Malformed("status line"))?;
+        return Ok(Message::Response(Response { status, reason: reason.to_owned(), headers, body }));
     }
+    let (method, target) = request_line(&start).ok_or(ParseError::Malformed("request line"))?;
+    let method = Method::from_name(method);
+    if method != headers.cseq_method {
+        return Err(ParseError::Malformed("CSeq"));
+    }
+    Ok(Message::Request(Request { method, uri: uri(target)?, headers, body }))
 }
 
 impl std::str::FromStr for Uri {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let parsed = sipx_sip::Uri::parse(Bytes::copy_from_slice(text.as_bytes()));
-        uri(&parsed.map_err(|_| ParseError::Malformed("URI"))?)
+        uri(text)
     }
 }
 
-fn headers(headers: &sipx_sip::Headers) -> Result<Headers, ParseError> {
-    let cseq = one::<sipx_sip::CSeq>(headers, "CSeq")?.ok_or(ParseError::Missing("CSeq"))?;
-    let call_id = one::<sipx_sip::CallId>(headers, "Call-ID")?.ok_or(ParseError::Missing("Call-ID"))?;
-    let from = one::<From>(headers, "From")?.ok_or(ParseError::Missing("From"))?;
-    let to = one::<To>(headers, "To")?.ok_or(ParseError::Missing("To"))?;
-    let via = headers
-        .typed_all::<sipx_sip::Via>()
-        .map(|via| self::via(&via.map_err(|_| ParseError::Malformed("Via"))?))
-        .collect::<Result<Vec<_>, _>>()?;
+/// Method and Request-URI, with one space between the words.
+fn request_line(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    (is_token(method) && is_version(words.next()?) && words.next().is_none()).then_some((method, target))
+}
+
+/// Status code and reason phrase, which may be empty.
+fn status_line(line: &str) -> Option<(u16, &str)> {
+    let mut words = line.splitn(3, ' ').skip(1);
+    let (code, reason) = (words.next()?, words.next().unwrap_or(""));
+    let status = number(code).filter(|status| code.len() == 3 && (100..700).contains(status))?;
+    Some((status as u16, reason))
+}
+
+fn is_version(word: &str) -> bool {
+    word.eq_ignore_ascii_case("SIP/2.0")
+}
+
+/// The header fields, and what Content-Length says.
+fn headers(lines: Lines<'_>) -> Result<(Headers, Option<usize>), ParseError> {
+    let (mut via, mut route, mut contact, mut other) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
+    let (mut max_forwards, mut expires, mut length) = (None, None, None);
+    for (number_of_fields, line) in lines.enumerate() {
+        let line = line?;
+        let (name, value) = line.split_once(':').ok_or(ParseError::Malformed("header field"))?;
+        let (name, value) = (name.trim_end_matches([' ', '\t']), trim(value));
+        if number_of_fields == FIELDS_MAX || !is_token(name) {
+            return Err(ParseError::Malformed("header field"));
+        }
+        match Field::named(name) {
+            Field::Via => list(value, self::via, &mut via).ok_or(ParseError::Malformed("Via"))?,
+            Field::Route => list(value, name_addr, &mut route).ok_or(ParseError::Malformed("Route"))?,
+            Field::Contact if value == "*" => contact.push(Contact::All),
+            Field::Contact => {
+                let read = |text: &str| name_addr(text).map(Contact::Address);
+                list(value, read, &mut contact).ok_or(ParseError::Malformed("Contact"))?;
+            }
+            Field::From => once(&mut from, name_addr(value), "From")?,
+            Field::To => once(&mut to, name_addr(value), "To")?,
+            Field::CallId => once(&mut call_id, self::call_id(value), "Call-ID")?,
+            Field::CSeq => once(&mut cseq, self::cseq(value), "CSeq")?,
+            Field::MaxForwards => once(&mut max_forwards, integer(value), "Max-Forwards")?,
+            Field::Expires => once(&mut expires, integer(value), "Expires")?,
+            Field::ContentLength => once(&mut length, integer(value), "Content-Length")?,
+            Field::Other(name) => other.push((name.to_owned(), value.to_owned())),
+        }
+    }
     if via.is_empty() {
         return Err(ParseError::Missing("Via"));
     }
-    let route = headers
-        .typed_all::<Route>()
-        .map(|route| name_addr(&route.map_err(|_| ParseError::Malformed("Route"))?.0))
-        .collect::<Result<_, _>>()?;
-    let contact = headers
-        .typed_all::<ContactValue>()
-        .map(|contact| match contact.map_err(|_| ParseError::Malformed("Contact"))? {
-            ContactValue::Wildcard => Ok(Contact::All),
-            ContactValue::Address(address) => name_addr(&address).map(Contact::Address),
-        })
-        .collect::<Result<_, _>>()?;
-    let other = headers
-        .iter()
-        .filter(|header| !has_a_typed_place(header.name()))
-        .map(|header| {
-            let name = text(header.name().canonical(), "header name")?.to_owned();
-            Ok((name, String::from_utf8_lossy(&header.value()).trim().to_owned()))
-        })
-        .collect::<Result<_, ParseError>>()?;
-    Ok(Headers {
+    let (cseq, cseq_method) = cseq.ok_or(ParseError::Missing("CSeq"))?;
+    let headers = Headers {
         via,
-        from: name_addr(&from.0)?,
-        to: name_addr(&to.0)?,
-        call_id: text(&call_id.0, "Call-ID")?.to_owned(),
-        cseq: cseq.sequence,
-        cseq_method: Method::from_name(text(cseq.method.as_bytes(), "CSeq")?),
-        max_forwards: one::<MaxForwards>(headers, "Max-Forwards")?.map(|hops| hops.0),
+        from: from.ok_or(ParseError::Missing("From"))?,
+        to: to.ok_or(ParseError::Missing("To"))?,
+        call_id: call_id.ok_or(ParseError::Missing("Call-ID"))?,
+        cseq,
+        cseq_method,
+        max_forwards,
         route,
         contact,
-        expires: one::<Expires>(headers, "Expires")?.map(|expires| expires.0),
+        expires,
         other,
-    })
+    };
+    Ok((headers, length))
 }
 
-fn has_a_typed_place(name: &HeaderName) -> bool {
-    use HeaderName::{CSeq, CallId, Contact, ContentLength, Expires, From, MaxForwards, Route, To, Via};
-    matches!(name, Via | From | To | CallId | CSeq | MaxForwards | Route | Contact | Expires | ContentLength)
+/// A field that has a typed place in [`Headers`] or in framing, or the full name of any other.
+enum Field<'a> {
+    Via,
+    From,
+    To,
+    CallId,
+    CSeq,
+    MaxForwards,
+    Route,
+    Contact,
+    Expires,
+    ContentLength,
+    Other(&'a str),
 }
 
-fn one<H: sipx_sip::TypedHeader>(
-    headers: &sipx_sip::Headers,
-    name: &'static str,
-) -> Result<Option<H>, ParseError> {
-    headers.typed::<H>().transpose().map_err(|_| ParseError::Malformed(name))
-}
-
-fn text<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, ParseError> {
-    std::str::from_utf8(bytes).map_err(|_| ParseError::Malformed(what))
-}
-
-fn host(host: &sipx_sip::Host) -> Result<Host, ParseError> {
-    Ok(match host {
-        sipx_sip::Host::Ip(ip) => Host::Ip(*ip),
-        sipx_sip::Host::Name(name) => Host::Name(text(name.as_bytes(), "host")?.to_ascii_lowercase()),
-    })
-}
-
-fn uri(uri: &sipx_sip::Uri) -> Result<Uri, ParseError> {
-    if !matches!(uri.scheme(), sipx_sip::Scheme::Sip) {
-        return Err(ParseError::Scheme);
+impl<'a> Field<'a> {
+    fn named(name: &'a str) -> Self {
+        let name = if name.len() == 1 { full_name(name) } else { name };
+        let typed = [
+            ("Via", Field::Via),
+            ("From", Field::From),
+            ("To", Field::To),
+            ("Call-ID", Field::CallId),
+            ("CSeq", Field::CSeq),
+            ("Max-Forwards", Field::MaxForwards),
+            ("Route", Field::Route),
+            ("Contact", Field::Contact),
+            ("Expires", Field::Expires),
+            ("Content-Length", Field::ContentLength),
+        ];
+        let place = typed.into_iter().find(|(typed, _)| typed.eq_ignore_ascii_case(name));
+        place.map_or(Field::Other(name), |(_, field)| field)
     }
-    let params = uri.params().map_or(Ok(Params::default()), params)?;
-    let headers = uri.headers().filter(|headers| !headers.is_empty()).map(|headers| {
-        let mut out = Vec::new();
-        headers.write_to(&mut out, b'&');
-        String::from_utf8_lossy(&out).trim_start_matches('&').to_owned()
-    });
-    Ok(Uri {
-        user: uri.user().map(|user| text(user, "URI").map(str::to_owned)).transpose()?,
-        host: host(uri.host().ok_or(ParseError::Malformed("URI"))?)?,
-        port: uri.port(),
-        params,
-        headers,
-    })
 }
 
-fn params(params: &sipx_sip::Params) -> Result<Params, ParseError> {
-    let pairs = params.iter().map(|param| {
-        let value = param.value().map(|value| text(value, "parameter").map(str::to_owned)).transpose()?;
-        Ok((text(param.name(), "parameter")?.to_owned(), value))
-    });
-    pairs.collect::<Result<_, ParseError>>().map(Params)
+/// The field that a compact form stands for (RFC 3261 §7.3.3 and what IANA has registered since).
+fn full_name(letter: &str) -> &str {
+    match letter.as_bytes()[0].to_ascii_lowercase() {
+        b'a' => "Accept-Contact",
+        b'b' => "Referred-By",
+        b'c' => "Content-Type",
+        b'd' => "Request-Disposition",
+        b'e' => "Content-Encoding",
+        b'f' => "From",
+        b'i' => "Call-ID",
+        b'j' => "Reject-Contact",
+        b'k' => "Supported",
+        b'l' => "Content-Length",
+        b'm' => "Contact",
+        b'n' => "Identity-Info",
+        b'o' => "Event",
+        b'r' => "Refer-To",
+        b's' => "Subject",
+        b't' => "To",
+        b'u' => "Allow-Events",
+        b'v' => "Via",
+        b'x' => "Session-Expires",
+        b'y' => "Identity",
+        _ => letter,
+    }
 }
 
-fn name_addr(address: &Address) -> Result<NameAddr, ParseError> {
-    let params = address.params.iter().map(|param| {
-        let value =
-            param.value.as_deref().map(|value| text(value, "parameter").map(str::to_owned)).transpose()?;
-        Ok((text(param.name.as_ref(), "parameter")?.to_owned(), value))
-    });
-    Ok(NameAddr {
-        display: address.display_name.as_ref().map(|name| String::from_utf8_lossy(name).into_owned()),
-        uri: uri(&address.uri)?,
-        params: Params(params.collect::<Result<_, ParseError>>()?),
-    })
+/// Takes the value of a field that may be there once (RFC 4475 §3.3.8).
+fn once<T>(slot: &mut Option<T>, value: Option<T>, name: &'static str) -> Result<(), ParseError> {
+    if value.is_none() || slot.is_some() {
+        return Err(ParseError::Malformed(name));
+    }
+    *slot = value;
+    Ok(())
 }
 
-fn via(via: &sipx_sip::Via) -> Result<Via, ParseError> {
-    let params = via.params.iter().map(|param| {
-        let value = param.value.as_deref().map(|value| text(value, "Via").map(str::to_owned)).transpose()?;
-        Ok((text(param.name.as_ref(), "Via")?.to_owned(), value))
-    });
-    Ok(Via {
-        transport: text(&via.transport, "Via")?.to_owned(),
-        host: host(&via.host)?,
-        port: via.port,
-        params: Params(params.collect::<Result<_, ParseError>>()?),
-    })
+fn integer<T: TryFrom<u64>>(value: &str) -> Option<T> {
+    number(value)?.try_into().ok()
+}
+
+fn call_id(value: &str) -> Option<String> {
+    let is_word = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word.then(|| value.to_owned())
+}
+
+/// Sequence number, below 2³¹ (§8.1.1.5), and method.
+fn cseq(value: &str) -> Option<(u32, Method)> {
+    let (digits, method) = value.split_once([' ', '\t'])?;
+    let method = trim(method);
+    let sequence: u32 = integer(digits)?;
+    (sequence < 1 << 31 && is_token(method)).then(|| (sequence, Method::from_name(method)))
 }
 
 #[cfg(test)]

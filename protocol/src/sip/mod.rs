@@ -2,6 +2,8 @@
 
 mod codec;
 mod equivalence;
+mod grammar;
+mod lines;
 mod message;
 mod sdp;
 mod uri;
