@@ -98,7 +98,9 @@ fn print_delays(delays: &[Duration]) {
     delays.sort_unstable();
     let at = |quantile: f64| {
         let index = (quantile * delays.len() as f64) as usize;
-        delays.get(index.min(delays.len().saturating_sub(1))).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e6)
+        delays
+            .get(index.min(delays.len().saturating_sub(1)))
+            .map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e6)
     };
     println!("p50 {:.0} p99 {:.0} max {:.0}", at(0.5), at(0.99), at(1.0));
 }
@@ -291,7 +293,9 @@ impl Load {
 }
 
 fn sdp(local: IpAddr) -> String {
-    format!("v=0\r\no=- 0 0 IN IP4 {local}\r\ns=-\r\nc=IN IP4 {local}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n")
+    format!(
+        "v=0\r\no=- 0 0 IN IP4 {local}\r\ns=-\r\nc=IN IP4 {local}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
+    )
 }
 
 fn received(socket: &UdpSocket, buffer: &mut [u8]) -> anyhow::Result<Option<(usize, SocketAddr)>> {

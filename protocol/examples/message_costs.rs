@@ -99,7 +99,8 @@ fn register(node: u32, number: u32) -> String {
 }
 
 fn invite(node: u32, number: u32) -> String {
-    let sdp = "v=0\r\no=- 0 0 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
+    let sdp =
+        "v=0\r\no=- 0 0 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
     format!(
         "INVITE sip:b{node}@samp.test SIP/2.0\r\n\
          Via: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKi{number};rport\r\n\

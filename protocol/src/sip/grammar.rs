@@ -26,11 +26,7 @@ pub(super) fn trim(text: &str) -> &str {
 }
 
 /// The values of a field that may have several (§7.3.1).
-pub(super) fn list<T>(
-    value: &str,
-    mut read: impl FnMut(&str) -> Option<T>,
-    into: &mut Vec<T>,
-) -> Option<()> {
+pub(super) fn list<T>(value: &str, mut read: impl FnMut(&str) -> Option<T>, into: &mut Vec<T>) -> Option<()> {
     let mut rest = value;
     while let Some(comma) = find(rest, b',')? {
         into.push(read(&rest[..comma])?);
@@ -190,7 +186,8 @@ fn host_port(text: &str) -> Option<(Host, Option<u16>)> {
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return Some((Host::Ip(address.into()), port));
     }
-    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let is_name =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     (!name.is_empty() && is_name(name)).then(|| (Host::Name(name.to_ascii_lowercase()), port))
 }
 

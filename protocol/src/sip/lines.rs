@@ -105,6 +105,8 @@ mod tests {
         let folded = |count| format!("a{}\r\n\r\n", "\r\n b".repeat(count));
         assert!(lines(&folded(FOLDS_MAX)).is_some());
         assert!(lines(&folded(FOLDS_MAX + 1)).is_none());
-        assert!(lines(&format!("a{}\r\n\r\n", format!("\r\n {}", "b".repeat(LINE_MAX / 2)).repeat(3))).is_none());
+        assert!(
+            lines(&format!("a{}\r\n\r\n", format!("\r\n {}", "b".repeat(LINE_MAX / 2)).repeat(3))).is_none()
+        );
     }
 }

@@ -50,7 +50,8 @@ fn unquote(params: &mut Params) {
 fn check(datagram: &[u8]) -> Result<(), TestCaseError> {
     let Ok(ours) = sip::parse(datagram) else { return Ok(()) };
     let written = ours.to_bytes();
-    prop_assert_eq!(sip::parse(&written).ok().as_ref(), Some(&ours), "{}", String::from_utf8_lossy(&written));
+    let again = sip::parse(&written).ok();
+    prop_assert_eq!(again.as_ref(), Some(&ours), "{}", String::from_utf8_lossy(&written));
     prop_assert_eq!(Some(plain(ours)), reference::parse(datagram));
     Ok(())
 }
@@ -156,13 +157,13 @@ fn what_is_not_legal_is_refused() {
 #[test]
 fn counts_are_bounded() {
     let many = |what: &str, count| with("X-Unknown  :  kept as it is\r\n", &what.repeat(count));
-    assert!(sip::parse(many("X: y\r\n", 244).as_bytes()).is_ok());
-    assert!(sip::parse(many("X: y\r\n", 245).as_bytes()).is_err());
-    for place in ["tag=f", "gr;"] {
-        let text = |count| with(place, &format!("{place}{}", (0..count).map(|n| format!("p{n};")).collect::<String>()));
-        let text = |count| text(count).replace(";?", "?").replace("tag=fp", "tag=f;p").replace(";\r", "\r").replace(";;", ";");
-        assert!(sip::parse(text(62).as_bytes()).is_ok(), "{:?} {}", sip::parse(text(62).as_bytes()), text(62));
-        assert!(sip::parse(text(65).as_bytes()).is_err());
+    assert!(sip::parse(many("X: y\r\n", 245).as_bytes()).is_ok());
+    assert!(sip::parse(many("X: y\r\n", 246).as_bytes()).is_err());
+    for place in [";gr", ";tag=f", ";branch=z9hG4bKb"] {
+        let params = |count| (1..count).map(|number| format!(";p{number}")).collect::<String>();
+        let text = |count| with(place, &params(count)).replace(";x=%41", "").replacen(";rport", "", 1);
+        assert!(sip::parse(text(65).as_bytes()).is_ok(), "{place}");
+        assert!(sip::parse(text(66).as_bytes()).is_err(), "{place}");
     }
 }
 

@@ -1,7 +1,9 @@
 //! The same messages by another grammar, the `sipx-sip` crate's.
 
 use bytes::Bytes;
-use samp_protocol::sip::{Contact, Headers, Host, Message, Method, NameAddr, Params, Request, Response, Uri, Via};
+use samp_protocol::sip::{
+    Contact, Headers, Host, Message, Method, NameAddr, Params, Request, Response, Uri, Via,
+};
 use sipx_sip::headers::{Address, ContactValue, Expires, From, HeaderParam, MaxForwards, Route, To};
 use sipx_sip::{HeaderName, Limits, TypedHeader};
 
@@ -33,8 +35,8 @@ fn headers(headers: &sipx_sip::Headers) -> Option<Headers> {
         ContactValue::Address(address) => name_addr(&address).map(Contact::Address),
     });
     let other = headers.iter().filter(|header| !has_a_typed_place(header.name()));
-    let other =
-        other.map(|header| Some((text(header.name().canonical())?, text(&header.value())?.trim().to_owned())));
+    let other = other
+        .map(|header| Some((text(header.name().canonical())?, text(&header.value())?.trim().to_owned())));
     (!via.is_empty()).then_some(())?;
     Some(Headers {
         via,
