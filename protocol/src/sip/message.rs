@@ -1,8 +1,11 @@
 //! Requests and responses as typed values; what samp-lab does not read travels along unread.
 
-use super::uri::{Host, NameAddr, Uri, Via};
+use super::uri::{Host, NameAddr, Uri, Via, put};
 use bytes::Bytes;
-use std::fmt;
+use std::fmt::{self, Display, Write};
+
+/// Room for the head of most messages, in bytes.
+const HEAD_LENGTH: usize = 1024;
 
 /// The status codes that samp-lab itself gives (RFC 3261 §21).
 pub mod status {
@@ -266,38 +269,49 @@ impl Message {
             Message::Request(request) => (&request.headers, &request.body),
             Message::Response(response) => (&response.headers, &response.body),
         };
-        let mut bytes = format!("{self}{headers}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+        let mut head = String::with_capacity(HEAD_LENGTH + body.len());
+        // Writing to a string does not fail.
+        let _ = write!(head, "{self}{headers}Content-Length: {}\r\n\r\n", body.len());
+        let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         bytes
     }
 }
 
-impl fmt::Display for Message {
+impl Display for Message {
     /// The start line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Request(request) => write!(f, "{} {} SIP/2.0\r\n", request.method.name(), request.uri),
+            Message::Request(request) => {
+                put(f, &[request.method.name(), " "])?;
+                request.uri.fmt(f)?;
+                f.write_str(" SIP/2.0\r\n")
+            }
             Message::Response(response) => write!(f, "SIP/2.0 {} {}\r\n", response.status, response.reason),
         }
     }
 }
 
-impl fmt::Display for Headers {
+impl Display for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.via.iter().try_for_each(|via| write!(f, "Via: {via}\r\n"))?;
-        if let Some(hops) = self.max_forwards {
-            write!(f, "Max-Forwards: {hops}\r\n")?;
-        }
-        self.route.iter().try_for_each(|route| write!(f, "Route: {route}\r\n"))?;
-        write!(f, "From: {}\r\nTo: {}\r\n", self.from, self.to)?;
-        write!(f, "Call-ID: {}\r\nCSeq: {} {}\r\n", self.call_id, self.cseq, self.cseq_method.name())?;
+        self.via.iter().try_for_each(|via| field(f, "Via: ", via))?;
+        self.max_forwards.iter().try_for_each(|hops| field(f, "Max-Forwards: ", hops))?;
+        self.route.iter().try_for_each(|route| field(f, "Route: ", route))?;
+        field(f, "From: ", &self.from)?;
+        field(f, "To: ", &self.to)?;
+        put(f, &["Call-ID: ", &self.call_id, "\r\n"])?;
+        write!(f, "CSeq: {} {}\r\n", self.cseq, self.cseq_method.name())?;
         self.contact.iter().try_for_each(|contact| match contact {
             Contact::All => f.write_str("Contact: *\r\n"),
-            Contact::Address(address) => write!(f, "Contact: {address}\r\n"),
+            Contact::Address(address) => field(f, "Contact: ", address),
         })?;
-        if let Some(seconds) = self.expires {
-            write!(f, "Expires: {seconds}\r\n")?;
-        }
-        self.other.iter().try_for_each(|(name, value)| write!(f, "{name}: {value}\r\n"))
+        self.expires.iter().try_for_each(|seconds| field(f, "Expires: ", seconds))?;
+        self.other.iter().try_for_each(|(name, value)| put(f, &[name, ": ", value, "\r\n"]))
     }
+}
+
+fn field(f: &mut fmt::Formatter<'_>, name: &str, value: &impl Display) -> fmt::Result {
+    f.write_str(name)?;
+    value.fmt(f)?;
+    f.write_str("\r\n")
 }

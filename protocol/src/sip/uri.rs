@@ -1,7 +1,7 @@
 //! SIP URIs, addresses and Via values (RFC 3261 §19.1, §20.10, §20.42).
 
 use super::equivalence::unescape;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 
 /// The default port of SIP over UDP (RFC 3261 §19.1.2).
@@ -27,11 +27,22 @@ impl Params {
     }
 }
 
-impl fmt::Display for Params {
+/// Writes texts one after the other. A message has dozens of them, and `write!` costs as much as a text itself.
+pub(super) fn put(f: &mut fmt::Formatter<'_>, texts: &[&str]) -> fmt::Result {
+    texts.iter().try_for_each(|text| f.write_str(text))
+}
+
+fn put_port(f: &mut fmt::Formatter<'_>, port: Option<u16>) -> fmt::Result {
+    let Some(port) = port else { return Ok(()) };
+    f.write_str(":")?;
+    port.fmt(f)
+}
+
+impl Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(name, value)| match value {
-            Some(value) => write!(f, ";{name}={value}"),
-            None => write!(f, ";{name}"),
+            Some(value) => put(f, &[";", name, "=", value]),
+            None => put(f, &[";", name]),
         })
     }
 }
@@ -70,12 +81,12 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-impl fmt::Display for Host {
+impl Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Host::Name(name) => f.write_str(name),
             Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-            Host::Ip(ip) => write!(f, "{ip}"),
+            Host::Ip(IpAddr::V4(ip)) => ip.fmt(f),
         }
     }
 }
@@ -128,18 +139,16 @@ impl Uri {
     }
 }
 
-impl fmt::Display for Uri {
+impl Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sip:")?;
         if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
+            put(f, &[user, "@"])?;
         }
-        write!(f, "{}", self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        write!(f, "{}", self.params)?;
-        self.headers.iter().try_for_each(|headers| write!(f, "?{headers}"))
+        self.host.fmt(f)?;
+        put_port(f, self.port)?;
+        self.params.fmt(f)?;
+        self.headers.iter().try_for_each(|headers| put(f, &["?", headers]))
     }
 }
 
@@ -172,12 +181,15 @@ impl NameAddr {
     }
 }
 
-impl fmt::Display for NameAddr {
+impl Display for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(display) = &self.display {
             write!(f, "\"{}\" ", display.replace('\\', "\\\\").replace('"', "\\\""))?;
         }
-        write!(f, "<{}>{}", self.uri, self.params)
+        f.write_str("<")?;
+        self.uri.fmt(f)?;
+        f.write_str(">")?;
+        self.params.fmt(f)
     }
 }
 
@@ -244,12 +256,11 @@ impl Via {
     }
 }
 
-impl fmt::Display for Via {
+impl Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        write!(f, "{}", self.params)
+        put(f, &["SIP/2.0/", &self.transport, " "])?;
+        self.host.fmt(f)?;
+        put_port(f, self.port)?;
+        self.params.fmt(f)
     }
 }
