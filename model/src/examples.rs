@@ -33,11 +33,21 @@ const GRID_SMALL: File = file!("topologies/grid-small.yaml");
 const CAMPUS: File = file!("topologies/campus.yaml");
 const BACKBONE: File = file!("topologies/backbone.yaml");
 const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
+const PAPER_150: File = file!("topologies/paper-150.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 
 /// All files of all examples, each once.
-pub const FILES: &[File] =
-    &[LINE, GRID_SMALL, CAMPUS, BACKBONE, BACKBONE_GRAPH, HANDOFF, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA];
+pub const FILES: &[File] = &[
+    LINE,
+    GRID_SMALL,
+    CAMPUS,
+    BACKBONE,
+    BACKBONE_GRAPH,
+    PAPER_150,
+    HANDOFF,
+    TOPOLOGY_SCHEMA,
+    EXPERIMENT_SCHEMA,
+];
 
 /// The examples, the simplest first.
 pub const EXAMPLES: &[Example] = &[
@@ -60,6 +70,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "backbone",
         about: "a network from a GraphML file, with delays from coordinates",
         files: &[BACKBONE, BACKBONE_GRAPH, TOPOLOGY_SCHEMA],
+    },
+    Example {
+        name: "paper-150",
+        about: "the paper's city: 22,500 access routers, 100 SIP servers, 10,000 mobile nodes",
+        files: &[PAPER_150, TOPOLOGY_SCHEMA],
     },
     Example {
         name: "handoff",

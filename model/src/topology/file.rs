@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Nodes in a topology at most.
-pub(super) const MAX_NODES: u64 = 10_000;
+pub(super) const MAX_NODES: u64 = 40_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

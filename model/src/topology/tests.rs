@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::diagnostic::render_all;
+use crate::paths::{ShortestPaths, WiredGraph};
 use proptest::prelude::*;
 
 /// A file with a bit of everything, and nothing wrong with it.
@@ -596,11 +597,11 @@ fn bad_grids() {
     check(
         GRID,
         &[
-            ("width: 3", "width: 0", &["2:10 `0` is out of range |  | write a whole number from 1 to 10000"]),
+            ("width: 3", "width: 0", &["2:10 `0` is out of range |  | write a whole number from 1 to 40000"]),
             (
                 "width: 3",
-                "width: 5000",
-                &["2:10 the topology has 15004 nodes or more |  | at most 10000 fit"],
+                "width: 20000",
+                &["2:10 the topology has 60004 nodes or more |  | at most 40000 fit"],
             ),
             (
                 "count: 4",
@@ -638,7 +639,7 @@ fn bad_grids() {
     assert_eq!(
         told(&wide),
         [
-            "2:10 3600 access networks for 5000 mobile nodes each do not fit 10.0.0.0/8 |  | use fewer access routers or fewer mobile nodes"
+            "2:10 3600 access networks for 5000 mobile nodes each do not fit 10.0.0.0/8 |  | use fewer access routers or fewer mobile nodes, or `family: ipv6`"
         ]
     );
     assert_eq!(good(&wide.replace("count: 5000", "count: 4000")).mobile_nodes().count(), 4000);
@@ -749,6 +750,30 @@ fn hostile_files_are_refused() {
     // A name from the file cannot reach the terminal as a control sequence.
     let shown = errors("nodes:\n  \"\\e[31m\": { kind: router }\n")[0].render(false);
     assert!(!shown.contains('\u{1b}') && shown.contains("`\\u{1b}[31m`"), "{shown}");
+}
+
+#[test]
+fn no_way_in_the_papers_city_is_too_long_for_a_packet() {
+    let topology = good(include_str!("../../../topologies/paper-150.yaml"));
+    let counts =
+        (topology.access_routers().count(), topology.sip_servers().count(), topology.mobile_nodes().count());
+    assert_eq!(counts, (22_500, 100, 10_000));
+    let graph = WiredGraph::new(&topology);
+    let router = |x: usize, y: usize| topology.find(&format!("ar-{x}-{y}")).unwrap();
+    // Without the bridges these are too far from the corner on the other side.
+    for (x, y) in [(0, 0), (149, 0), (0, 149), (149, 149), (44, 0), (0, 44), (22, 22), (149, 44), (127, 22)] {
+        let paths = ShortestPaths::new(&graph, router(x, y));
+        let farthest = topology.access_routers().filter_map(|id| paths.hops(id)).max();
+        assert!(farthest.unwrap() <= 253, "{farthest:?} hops from ar-{x}-{y}");
+        // The bridges change no delay.
+        for (to_x, to_y) in [(0, 0), (149, 149), (0, 149), (75, 60), (149, 0)] {
+            let hops = (x.abs_diff(to_x) + y.abs_diff(to_y)) as u32;
+            assert_eq!(paths.one_way_delay(router(to_x, to_y)), Some(Duration::from_micros(500) * hops));
+        }
+    }
+    // A discovery reaches the server of its domain.
+    let near = ShortestPaths::new(&graph, router(14, 14)).hops(topology.find("s1").unwrap());
+    assert!(near.unwrap() < topology.samp.multicast_ttl.into());
 }
 
 #[test]

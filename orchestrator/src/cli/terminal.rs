@@ -8,7 +8,7 @@ use samp_model::control::Stage;
 use samp_model::diagnostic::render_all;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use tracing_subscriber::filter::LevelFilter;
 
 /// How to talk to the user.
@@ -91,15 +91,13 @@ impl Terminal {
     /// Standard output cannot be written. That its reader has gone is none.
     pub fn show<T: Serialize>(&self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         let printed = match self.format {
-            Format::Text => text(data),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(data)
-                    .map_err(|error| Failure::io("write JSON", &error.into()))?;
-                json.push('\n');
-                json
-            }
+            Format::Text => print(&text(data)),
+            Format::Json => print_with(|out| {
+                serde_json::to_writer_pretty(&mut *out, data)?;
+                out.write_all(b"\n")
+            }),
         };
-        print(&printed).map_err(|error| Failure::io("write to standard output", &error))
+        printed.map_err(|error| Failure::io("write to standard output", &error))
     }
 
     /// Says something about the progress.
@@ -204,8 +202,13 @@ fn bar_style(template: &str) -> ProgressStyle {
 
 /// Writes to standard output; that its reader has gone is no error.
 pub(super) fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// As [`print`], what is written bit by bit.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

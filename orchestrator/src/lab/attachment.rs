@@ -170,7 +170,7 @@ impl Air {
             gateway_mac: made.gateway_mac,
         };
         if let Some(&primary) = place.addresses.first() {
-            ground.multicast.add_source(primary, router, made.vif);
+            ground.multicast.add_source(primary, access_router, made.vif);
         }
         state.at = Some(place);
         state.next += 1;

@@ -28,12 +28,11 @@ struct Router {
 
 /// A care-of address in use.
 struct Source {
-    /// Number of its access router's tree.
-    tree: usize,
+    access_router: NodeId,
     /// Number of the access router's interface where it is heard.
     vif: u16,
-    /// Whether entries for it are installed.
-    installed: bool,
+    /// Routers that have an entry for it.
+    installed: Vec<NodeId>,
 }
 
 /// A router whose kernel asks.
@@ -57,7 +56,7 @@ impl Multicast {
         missed: &mpsc::Sender<Missed>,
     ) -> Result<Self, MulticastError> {
         let mut multicast = Self::default();
-        let version = if plan.discovery_group.is_ipv4() { Version::Ipv4 } else { Version::Ipv6 };
+        let version = if plan.multicast.group.is_ipv4() { Version::Ipv4 } else { Version::Ipv6 };
         for (number, namespace) in plan.namespaces.iter().enumerate() {
             // Only routers' interfaces have numbers; a router without a link has nothing to forward.
             if namespace.interfaces.iter().all(|interface| interface.vif.is_none()) {
@@ -106,17 +105,17 @@ impl Multicast {
         }
     }
 
-    /// A care-of address is in use from now on: behind the access router of this tree, at this interface.
-    pub(super) fn add_source(&mut self, address: IpAddr, tree: usize, vif: u16) {
-        self.sources.insert(address, Source { tree, vif, installed: false });
+    /// A care-of address is in use from now on: behind this access router, at this interface.
+    pub(super) fn add_source(&mut self, address: IpAddr, access_router: NodeId, vif: u16) {
+        self.sources.insert(address, Source { access_router, vif, installed: Vec::new() });
     }
 
     /// A care-of address is out of use: no router knows it any more, or it would be dropped where it comes next.
     pub(super) fn remove_source(&mut self, plan: &Plan, address: IpAddr) {
-        let Some(source) = self.sources.remove(&address).filter(|source| source.installed) else { return };
-        for TreeEntry { router, .. } in &plan.multicast[source.tree].entries {
-            let Some(found) = self.routers.get(router) else { continue };
-            if let Err(error) = found.socket.delete_entry(address, plan.discovery_group) {
+        let Some(source) = self.sources.remove(&address) else { return };
+        for router in source.installed {
+            let Some(found) = self.routers.get(&router) else { continue };
+            if let Err(error) = found.socket.delete_entry(address, plan.multicast.group) {
                 tracing::warn!(router = router.0, %address, %error, "cannot delete a multicast entry");
             }
         }
@@ -124,15 +123,16 @@ impl Multicast {
 
     /// Answers a kernel's question. Who is not attached, or speaks to another group, is not forwarded.
     pub(super) fn answer(&mut self, plan: &Plan, (asker, miss): Missed) {
-        if miss.group != plan.discovery_group {
+        if miss.group != plan.multicast.group {
             return tracing::debug!(router = asker.0, ?miss, "nobody listens to this group");
         }
         let Some(source) = self.sources.get_mut(&miss.source) else {
             return tracing::debug!(router = asker.0, ?miss, "this source is not attached");
         };
-        source.installed = true;
+        let entries = plan.multicast.tree(source.access_router).entries;
+        source.installed = entries.iter().map(|entry| entry.router).collect();
         // The last entry is the access router's: what it held back finds all others in place.
-        for TreeEntry { router, arrives, leaves } in &plan.multicast[source.tree].entries {
+        for TreeEntry { router, arrives, leaves } in &entries {
             let Some(found) = self.routers.get(router) else { continue };
             let arrives = arrives.unwrap_or(source.vif);
             if let Err(error) = found.socket.add_entry(miss.source, miss.group, arrives, leaves) {

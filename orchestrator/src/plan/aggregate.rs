@@ -1,47 +1,89 @@
-//! Fewer routes that say the same.
+//! The fewest prefixes that lead every number one of the ways it may take.
+//!
+//! This is Optimal Route Table Construction (Draves, King, Venkatachary and Zill, 1999), begun with a set of ways for
+//! each number in the place of one: all first hops of its shortest paths. What it needs not decide, as the ways to
+//! numbers that nobody has, takes whichever way saves a prefix.
 
-use super::Route;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+/// A set of first hops: bit n stands for the neighbour number n.
+pub(super) type Ways = u32;
+/// The number may be led anywhere, or nowhere.
+pub(super) const ANY: Ways = Ways::MAX;
+/// No prefix may cover the number.
+pub(super) const NO_ROUTE: Ways = 0;
 
-/// Merges two halves of a prefix that go the same way, again and again. No destination goes another way than before,
-/// and none that had no route gets one.
-pub(super) fn aggregate(routes: Vec<Route>) -> Vec<Route> {
-    let (v4, v6): (Vec<Route>, Vec<Route>) =
-        routes.into_iter().partition(|route| route.destination.is_ipv4());
-    let mut aggregated = merge::<32>(v4);
-    aggregated.extend(merge::<128>(v6));
-    aggregated
+/// The numbers from `first` on, as many as 2 to the power `bits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) first: u32,
+    pub(super) bits: u32,
+    /// The neighbour.
+    pub(super) way: u32,
 }
 
-/// The same for addresses of so many bits.
-fn merge<const BITS: u8>(routes: Vec<Route>) -> Vec<Route> {
-    let mut by_length: Vec<BTreeMap<u128, Route>> = (0..=BITS).map(|_| BTreeMap::new()).collect();
-    for route in routes {
-        by_length[usize::from(route.prefix_len)].insert(bits(route.destination), route);
+/// A binary trie over numbers; node n's halves are nodes 2n and 2n + 1, the root is node 1. It is there to be used again.
+#[derive(Debug, Default)]
+pub(super) struct Trie {
+    bits: u32,
+    /// What a prefix here may choose among so that the prefixes below are fewest.
+    choices: Vec<Ways>,
+    /// The ways that all numbers below may take.
+    common: Vec<Ways>,
+}
+
+impl Trie {
+    /// The fewest blocks, the longest prefix of which counts, for numbers of so many bits with these ways; others may go
+    /// anywhere.
+    pub(super) fn aggregate(&mut self, bits: u32, ways: impl Iterator<Item = (u32, Ways)>) -> Vec<Block> {
+        self.bits = bits;
+        let leaves = 1 << bits;
+        for values in [&mut self.choices, &mut self.common] {
+            values.clear();
+            values.resize(2 * leaves, ANY);
+        }
+        for (number, ways) in ways {
+            self.choices[leaves + number as usize] = ways;
+            self.common[leaves + number as usize] = ways;
+        }
+        for level in (0..bits).rev() {
+            let first = 1 << level;
+            fold(&mut self.choices[first..4 * first], |a, b| match a & b {
+                _ if a == NO_ROUTE || b == NO_ROUTE => NO_ROUTE,
+                0 => a | b,
+                both => both,
+            });
+            fold(&mut self.common[first..4 * first], |a, b| a & b);
+        }
+        let mut blocks = Vec::new();
+        self.choose(1, bits, NO_ROUTE, &mut blocks);
+        blocks
     }
-    for length in (1..=BITS).rev() {
-        let half = 1u128 << (BITS - length);
-        let (shorter, longer) = by_length.split_at_mut(usize::from(length));
-        let (wider, halves) = (&mut shorter[usize::from(length) - 1], &mut longer[0]);
-        let lower: Vec<u128> = halves.keys().copied().filter(|prefix| prefix & half == 0).collect();
-        for prefix in lower {
-            let same_way = |a: &Route, b: &Route| (a.via, a.index, a.source) == (b.via, b.index, b.source);
-            let merges = !wider.contains_key(&prefix)
-                && halves.get(&(prefix | half)).is_some_and(|upper| same_way(&halves[&prefix], upper));
-            if merges && let Some(route) = halves.remove(&prefix) {
-                halves.remove(&(prefix | half));
-                wider.insert(prefix, Route { prefix_len: length - 1, ..route });
-            }
+
+    /// The blocks for node `node` with `bits` bits below it, where `inherited` is the way of the shorter prefixes.
+    fn choose(&self, node: usize, bits: u32, inherited: Ways, blocks: &mut Vec<Block>) {
+        let (choice, common) = (self.choices[node], self.common[node]);
+        if common & inherited != 0 || common == ANY {
+            return;
+        }
+        let mut way = inherited;
+        if choice != NO_ROUTE && choice & inherited == 0 {
+            let first = ((node << bits) - (1 << self.bits)) as u32;
+            let lowest = choice.trailing_zeros();
+            blocks.push(Block { first, bits, way: lowest });
+            way = 1 << lowest;
+        }
+        if bits > 0 {
+            self.choose(2 * node, bits - 1, way, blocks);
+            self.choose(2 * node + 1, bits - 1, way, blocks);
         }
     }
-    by_length.into_iter().flat_map(BTreeMap::into_values).collect()
 }
 
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(Ipv4Addr::to_bits(address)),
-        IpAddr::V6(address) => Ipv6Addr::to_bits(address),
+/// Fills the first third, a level of the trie, from the rest, the level below.
+fn fold(levels: &mut [Ways], merge: impl Fn(Ways, Ways) -> Ways) {
+    let (level, below) = levels.split_at_mut(levels.len() / 3);
+    for (node, halves) in level.iter_mut().zip(below.as_chunks().0) {
+        let &[a, b] = halves;
+        *node = merge(a, b);
     }
 }
 
@@ -50,52 +92,65 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn route(destination: u32, prefix_len: u8, hop: u8) -> Route {
-        Route {
-            destination: Ipv4Addr::from_bits(destination).into(),
-            prefix_len,
-            via: [172, 16, 0, hop].into(),
-            index: u32::from(hop),
-            source: [172, 16, 1, 1].into(),
-        }
+    fn aggregate(bits: u32, ways: &[Ways]) -> Vec<Block> {
+        Trie::default().aggregate(bits, (0..).zip(ways.iter().copied()))
     }
 
-    /// The kernel's choice: the longest prefix that contains the address.
-    fn lookup(routes: &[Route], address: u32) -> Option<u32> {
-        let contains = |route: &&Route| {
-            let shift = 32 - u32::from(route.prefix_len);
-            (bits(route.destination) as u32 ^ address).checked_shr(shift).unwrap_or(0) == 0
-        };
-        routes.iter().filter(contains).max_by_key(|route| route.prefix_len).map(|route| route.index)
+    /// The kernel's choice: the longest prefix that contains the number.
+    fn lookup(blocks: &[Block], number: u32) -> Option<u32> {
+        let contains = |block: &&Block| block.first >> block.bits == number >> block.bits;
+        blocks.iter().filter(contains).min_by_key(|block| block.bits).map(|block| block.way)
     }
 
     #[test]
-    fn a_row_of_networks_becomes_few_routes() {
-        let row: Vec<_> = (0..8).map(|n| route(0x0a00_0000 | n << 8, 24, 1)).collect();
-        let merged = aggregate(row);
-        assert_eq!(merged.len(), 1);
-        assert_eq!((merged[0].destination, merged[0].prefix_len), ([10, 0, 0, 0].into(), 21));
-        assert_eq!(aggregate(vec![route(0, 32, 1), route(1, 32, 2)]).len(), 2, "two ways stay two");
-        assert_eq!(aggregate(vec![route(1, 32, 1), route(2, 32, 1)]).len(), 2, "not halves of one prefix");
+    fn one_prefix_leads_all_but_exceptions() {
+        let block = |first, bits, way| Block { first, bits, way };
+        let mut ways = [1; 8];
+        assert_eq!(aggregate(3, &ways), [block(0, 3, 0)]);
+        ways[5] = 2;
+        assert_eq!(aggregate(3, &ways), [block(0, 3, 0), block(5, 0, 1)]);
+        ways[4] = ANY;
+        assert_eq!(aggregate(3, &ways), [block(0, 3, 0), block(4, 1, 1)]);
+        assert_eq!(aggregate(3, &[ANY; 8]), []);
+        assert_eq!(aggregate(0, &[4]), [block(0, 0, 2)]);
+    }
+
+    #[test]
+    fn a_free_choice_saves_a_prefix() {
+        assert_eq!(aggregate(2, &[0b011, 0b110, 0b010, 0b010]), [Block { first: 0, bits: 2, way: 1 }]);
+    }
+
+    #[test]
+    fn nothing_covers_a_number_without_route() {
+        let blocks = aggregate(2, &[1, NO_ROUTE, 1, 1]);
+        assert_eq!(blocks, [Block { first: 0, bits: 0, way: 0 }, Block { first: 2, bits: 1, way: 0 }]);
+    }
+
+    /// The fewest prefixes, by trying: for every node of the trie, with every way from above.
+    fn fewest(ways: &[Ways], inherited: Option<u32>) -> usize {
+        let below = |way: Option<u32>| match ways {
+            [one] => usize::from(*one != ANY && way.is_none_or(|way| one & (1 << way) == 0)) * 1000,
+            _ => {
+                let (low, high) = ways.split_at(ways.len() / 2);
+                fewest(low, way) + fewest(high, way)
+            }
+        };
+        (0..3).map(|way| 1 + below(Some(way))).chain([below(inherited)]).min().unwrap()
     }
 
     proptest! {
         #[test]
-        fn every_address_goes_where_it_went(hops in prop::collection::vec(0u8..3, 1..200)) {
-            // Some of 256 hosts and of 64 networks have routes, by one of two ways.
-            let routes: Vec<_> = hops
-                .iter()
-                .enumerate()
-                .filter(|(_, hop)| **hop > 0)
-                .map(|(n, &hop)| if n % 2 == 0 { route(n as u32, 32, hop) } else { route(0x100 * n as u32, 24, hop) })
-                .collect();
-            let merged = aggregate(routes.clone());
-            prop_assert!(merged.len() <= routes.len());
-            for n in 0..=hops.len() as u32 {
-                for address in [n, 0x100 * n, 0x100 * n + 0xff] {
-                    prop_assert_eq!(lookup(&merged, address), lookup(&routes, address), "{:#x}", address);
+        fn every_number_goes_a_way_it_may_and_no_fewer_prefixes_do(
+            ways in prop::collection::vec(prop_oneof![6 => 1u32..8, 1 => Just(ANY)], 16)
+        ) {
+            let blocks = aggregate(4, &ways);
+            for (number, ways) in (0..).zip(&ways) {
+                match lookup(&blocks, number) {
+                    Some(way) => prop_assert!(ways & (1 << way) != 0, "{number} goes {way} in {blocks:?}"),
+                    None => prop_assert_eq!(*ways, ANY),
                 }
             }
+            prop_assert_eq!(blocks.len(), fewest(&ways, None));
         }
     }
 }

@@ -18,15 +18,15 @@ impl fmt::Display for Plan {
         };
         writeln!(f, "links:  {links}")?;
         writeln!(f, "attach: {attach}")?;
+        writeln!(f, "discovery: {}, TTL {}", self.multicast.group, self.multicast.ttl)?;
         writeln!(
             f,
-            "{} namespaces, {} veth pairs, {} addresses, {} neighbours, {} routes, {} multicast trees, {} agents, {} programs",
+            "{} namespaces, {} veth pairs, {} addresses, {} neighbours, {} routes, {} agents, {} programs",
             self.namespaces.len(),
             self.veths.len(),
             sum(|namespace| namespace.addresses.len()),
             sum(|namespace| namespace.neighbours.len()),
             sum(|namespace| namespace.routes.len()),
-            self.multicast.len(),
             self.agents.len(),
             self.programs.len(),
         )?;
@@ -34,8 +34,7 @@ impl fmt::Display for Plan {
             writeln!(f, "program at {}: {:?}", self.namespaces[program.node.0].name, program.argv)?;
         }
         self.namespaces.iter().try_for_each(|namespace| write!(f, "\n{namespace}"))?;
-        self.list_line(f)?;
-        self.list_trees(f)
+        self.list_line(f)
     }
 }
 
@@ -57,19 +56,6 @@ impl Plan {
         }
         for &access in &self.line.access {
             writeln!(f, "  {}", wire.interface_name(access))?;
-        }
-        Ok(())
-    }
-
-    fn list_trees(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for tree in &self.multicast {
-            writeln!(f, "\nmulticast from {}", self.namespaces[tree.access_router.0].name)?;
-            for entry in tree.entries.iter().rev() {
-                let router = &self.namespaces[entry.router.0];
-                let leaves: Vec<&str> = entry.leaves.iter().map(|&vif| router.vif_name(vif)).collect();
-                let arrives = entry.arrives.map_or("the air", |vif| router.vif_name(vif));
-                writeln!(f, "  {}: {arrives} -> {}", router.name, leaves.join(", "))?;
-            }
         }
         Ok(())
     }
@@ -114,10 +100,6 @@ impl NamespacePlan {
             return "lo";
         }
         self.interfaces.iter().find(|interface| interface.index == index).map_or("?", |found| &found.name)
-    }
-
-    fn vif_name(&self, vif: u16) -> &str {
-        self.interfaces.iter().find(|interface| interface.vif == Some(vif)).map_or("?", |found| &found.name)
     }
 }
 

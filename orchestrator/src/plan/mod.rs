@@ -7,12 +7,15 @@ mod aggregate;
 mod listing;
 mod machine;
 mod multicast;
+mod routes;
 mod wiring;
 
 pub use machine::Machine;
-pub use multicast::{MulticastTree, TreeEntry};
+pub use multicast::{Multicast, MulticastTree, TreeEntry};
+pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 
 use samp_model::agent::AgentConfig;
+use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
 use samp_model::topology::{LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Serialize, Serializer};
@@ -47,10 +50,8 @@ pub struct Plan {
     pub mobile_nodes: Vec<MobileNodePlan>,
     /// The network's ends of the air, in the order of [`Topology::access_routers`].
     pub access_routers: Vec<AccessRouterPlan>,
-    /// The group at which SIP servers are discovered; its IP version is the one whose multicast is routed.
-    pub discovery_group: IpAddr,
-    /// Along which routers the discovery group reaches all servers, one tree an access router.
-    pub multicast: Vec<MulticastTree>,
+    /// How discoveries reach the servers.
+    pub multicast: Multicast,
     /// The agents.
     pub agents: Vec<AgentPlan>,
     /// The user's own programs.
@@ -337,6 +338,19 @@ pub enum PlanError {
         /// How many.
         interfaces: usize,
     },
+    /// There is a path that no packet survives.
+    #[error("the path from `{from}` to `{to}` passes {routers} routers, IP takes {MAX_ROUTERS_ON_PATH}")]
+    TooFar {
+        /// Whence.
+        from: String,
+        /// Where to.
+        to: String,
+        /// Routers on it.
+        routers: u16,
+    },
+    /// The topology is too big and too irregular.
+    #[error("the routers would need more than {MAX_ROUTES} routes")]
+    TooManyRoutes,
     /// There is no path.
     #[error("`{from}` has no path to `{to}`")]
     Unreachable {
@@ -362,6 +376,12 @@ impl PlanError {
             PlanError::ServerLinks(_) => Some("link it to one router; routers do the forwarding".into()),
             PlanError::WiredMobileNode(_) => Some("mobile nodes have a radio link only: remove the wired one".into()),
             PlanError::TooManyInterfaces { .. } => Some("spread its links over several routers".into()),
+            PlanError::TooFar { .. } => Some(
+                "add a link that bridges a part of the way, as topologies/paper-150.yaml does: with the sum of the delays \
+                 of the links that it bridges it changes no delay"
+                    .into(),
+            ),
+            PlanError::TooManyRoutes => Some("use fewer routers".into()),
             PlanError::Unreachable { .. } => Some("add a link between the two parts of the network".into()),
         }
     }
@@ -376,10 +396,11 @@ impl Plan {
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }
-        check(topology)?;
         let emulation = resolve(topology.emulation, machine)?;
-        let wiring = wiring::Wiring::new(topology, emulation)?;
-        let multicast = multicast::trees(topology, &wiring)?;
+        let graph = WiredGraph::new(topology);
+        check(topology, &graph)?;
+        let wiring = wiring::Wiring::new(topology, &graph, emulation)?;
+        let multicast = Multicast::new(topology, graph, &wiring);
         let agents = agents::agents(topology, &wiring);
         let programs = agents::programs(topology);
         Ok(Plan {
@@ -390,7 +411,6 @@ impl Plan {
             line: wiring.line,
             mobile_nodes: wiring.mobile_nodes,
             access_routers: wiring.access_routers,
-            discovery_group: topology.samp.discovery_group(topology.family),
             multicast,
             agents,
             programs,
@@ -404,13 +424,12 @@ impl Plan {
 
     /// Position of a mobile node in [`Plan::mobile_nodes`], which is also its number among the radios.
     pub fn mobile_node(&self, node: NodeId) -> Option<usize> {
-        self.mobile_nodes.iter().position(|mobile_node| mobile_node.node == node)
+        self.mobile_nodes.binary_search_by_key(&node, |mobile_node| mobile_node.node).ok()
     }
 
-    /// Position of an access router in [`Plan::access_routers`], which is also the number of its tree and in
-    /// attach mode `switch` its number among the delay line's access ends.
+    /// Position of an access router in [`Plan::access_routers`], which is also in attach mode `switch` its number among the delay line's access ends.
     pub fn access_router(&self, node: NodeId) -> Option<usize> {
-        self.access_routers.iter().position(|access_router| access_router.node == node)
+        self.access_routers.binary_search_by_key(&node, |access_router| access_router.node).ok()
     }
 }
 
@@ -430,11 +449,10 @@ fn resolve(asked: EmulationSettings, machine: &Machine) -> Result<EmulationSetti
 }
 
 /// What later stages take for granted.
-fn check(topology: &Topology) -> Result<(), PlanError> {
-    let neighbours = samp_model::paths::neighbours(topology);
+fn check(topology: &Topology, graph: &WiredGraph) -> Result<(), PlanError> {
     for (id, node) in topology.nodes() {
         let name = || node.name.clone();
-        let neighbours = &neighbours[id.0];
+        let mut neighbours = graph.neighbours(id);
         match &node.kind {
             NodeKind::Router { access, .. } => {
                 let interfaces = neighbours.len() + usize::from(access.is_some());
@@ -444,11 +462,11 @@ fn check(topology: &Topology) -> Result<(), PlanError> {
             }
             NodeKind::SipServer { .. } => {
                 let to_a_router = |id: NodeId| matches!(topology.node(id).kind, NodeKind::Router { .. });
-                if !matches!(neighbours[..], [only] if to_a_router(only.node)) {
+                if neighbours.len() != 1 || !neighbours.all(|step| to_a_router(step.node)) {
                     return Err(PlanError::ServerLinks(name()));
                 }
             }
-            NodeKind::MobileNode { .. } if !neighbours.is_empty() => {
+            NodeKind::MobileNode { .. } if neighbours.len() > 0 => {
                 return Err(PlanError::WiredMobileNode(name()));
             }
             NodeKind::MobileNode { .. } => {}

@@ -1,23 +1,37 @@
-//! The trees along which a discovery reaches all servers.
+//! The trees along which a discovery reaches the servers around it.
 
-use super::PlanError;
 use super::wiring::Wiring;
-use samp_model::paths::PathTree;
+use samp_model::paths::{ShortestPaths, WiredGraph};
 use samp_model::topology::{NodeId, Topology};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-/// The shortest-path tree from one access router to all servers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// How discoveries are routed. Their trees are worked out when they are needed: all of a big lab would fill the memory.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Multicast {
+    /// The group at which SIP servers are discovered; its IP version is the one whose multicast is routed.
+    pub group: IpAddr,
+    /// TTL or hop limit with which discoveries are sent.
+    pub ttl: u8,
+    #[serde(skip)]
+    graph: WiredGraph,
+    #[serde(skip)]
+    servers: Vec<NodeId>,
+    /// For each link, the number of each end's interface in multicast routing.
+    #[serde(skip)]
+    vifs: Vec<[(NodeId, Option<u16>); 2]>,
+}
+
+/// The shortest paths from one access router to all servers that a discovery reaches from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MulticastTree {
-    /// The access router, where sources are.
-    pub access_router: NodeId,
     /// One entry a router of the tree, the access router last: once it forwards, all others do.
     pub entries: Vec<TreeEntry>,
 }
 
 /// What one router of a tree does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeEntry {
     /// The router.
     pub router: NodeId,
@@ -27,34 +41,50 @@ pub struct TreeEntry {
     pub leaves: Vec<u16>,
 }
 
-/// One tree for each access router, in their order.
-pub(super) fn trees(topology: &Topology, wiring: &Wiring) -> Result<Vec<MulticastTree>, PlanError> {
-    topology.access_routers().map(|access_router| tree(topology, wiring, access_router)).collect()
-}
-
-fn tree(topology: &Topology, wiring: &Wiring, access_router: NodeId) -> Result<MulticastTree, PlanError> {
-    let paths = PathTree::towards(topology, access_router);
-    let vif = |node, link| wiring.interface(topology, node, link).vif;
-    // Keyed by distance and node, so that the reverse order is from the servers towards the access router.
-    let mut entries = BTreeMap::from([((0, access_router), entry(access_router, None))]);
-    for server in topology.sip_servers() {
-        let path = paths.path(server).ok_or_else(|| PlanError::Unreachable {
-            from: topology.node(access_router).name.clone(),
-            to: topology.node(server).name.clone(),
-        })?;
-        for (walked, step) in path.iter().enumerate() {
-            let distance = path.len() - walked - 1;
-            let arrives = paths.next(step.node).and_then(|next| vif(step.node, next.link));
-            let parent = entries.entry((distance, step.node)).or_insert_with(|| entry(step.node, arrives));
-            let leaves = vif(step.node, step.link);
-            parent.leaves.extend(leaves.filter(|leaf| !parent.leaves.contains(leaf)));
+impl Multicast {
+    pub(super) fn new(topology: &Topology, graph: WiredGraph, wiring: &Wiring) -> Self {
+        let vifs =
+            topology.links.iter().enumerate().map(|(number, link)| {
+                link.ends.map(|node| (node, wiring.interface(topology, node, number).vif))
+            });
+        Self {
+            group: topology.samp.discovery_group(topology.family),
+            ttl: topology.samp.multicast_ttl,
+            graph,
+            servers: topology.sip_servers().collect(),
+            vifs: vifs.collect(),
         }
     }
-    let entries = entries.into_values().rev().map(|mut entry: TreeEntry| {
-        entry.leaves.sort_unstable();
-        entry
-    });
-    Ok(MulticastTree { access_router, entries: entries.collect() })
+
+    /// The tree of an access router.
+    pub fn tree(&self, access_router: NodeId) -> MulticastTree {
+        let paths = ShortestPaths::new(&self.graph, access_router);
+        // Keyed by distance and node, so that the reverse order is from the servers towards the access router.
+        let mut entries = BTreeMap::from([((0, access_router), entry(access_router, None))]);
+        // Each router takes one off the TTL and forwards what has more than 1.
+        let reached = |server: &&NodeId| paths.hops(**server).is_some_and(|hops| hops < self.ttl.into());
+        for &server in self.servers.iter().filter(reached) {
+            let mut here = server;
+            while let Some(step) = paths.step_back(here) {
+                let distance = paths.hops(step.node).unwrap_or(0);
+                let arrives = paths.step_back(step.node).and_then(|back| self.vif(step.node, back.link));
+                let router =
+                    entries.entry((distance, step.node)).or_insert_with(|| entry(step.node, arrives));
+                let leaves = self.vif(step.node, step.link);
+                router.leaves.extend(leaves.filter(|leaf| !router.leaves.contains(leaf)));
+                here = step.node;
+            }
+        }
+        let entries = entries.into_values().rev().map(|mut entry: TreeEntry| {
+            entry.leaves.sort_unstable();
+            entry
+        });
+        MulticastTree { entries: entries.collect() }
+    }
+
+    fn vif(&self, node: NodeId, link: usize) -> Option<u16> {
+        self.vifs[link].iter().find(|(end, _)| *end == node).and_then(|(_, vif)| *vif)
+    }
 }
 
 fn entry(router: NodeId, arrives: Option<u16>) -> TreeEntry {

@@ -1,9 +1,8 @@
 //! What a plan must hold, on a line of two access routers and on a triangle of routers.
 
 use super::*;
-use samp_model::paths::PathTree;
 use samp_model::settings::{Family, MediaSettings, SampSettings};
-use samp_model::topology::{AccessNetwork, Link, Node, Radio, Subnet};
+use samp_model::topology::{AccessNetwork, Link, Node, Radio};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
@@ -187,59 +186,17 @@ fn netem_links_are_one_pair_and_userspace_links_two() {
 }
 
 #[test]
-fn routes_lead_every_router_to_every_destination_along_shortest_paths() {
+fn a_server_has_one_default_route_a_family() {
     for family in FAMILIES {
-        for topology in [line(AttachMode::Switch, LinkBackend::Auto), triangle(LinkBackend::Auto)] {
-            check_routes(&with_family(topology, family));
+        let topology = with_family(triangle(LinkBackend::Auto), family);
+        let plan = plan(&topology, NO_NETEM);
+        for server in topology.sip_servers() {
+            let routes = &plan.namespaces[server.0].routes;
+            assert!(routes.iter().all(|route| route.prefix_len == 0 && route.destination.is_unspecified()));
+            let sources: HashSet<_> = routes.iter().map(|route| route.source).collect();
+            let own: HashSet<_> = topology.node(server).addresses().iter().copied().collect();
+            assert_eq!((routes.len(), sources), (own.len(), own));
         }
-    }
-}
-
-fn check_routes(topology: &Topology) {
-    let plan = plan(topology, NO_NETEM);
-    for (target, node) in topology.nodes() {
-        let tree = PathTree::towards(topology, target);
-        let own = node.addresses().iter().map(|&address| (address, if address.is_ipv4() { 32 } else { 128 }));
-        let subnets = node.access().into_iter().flat_map(|access| &access.subnets);
-        let destinations: Vec<_> =
-            own.chain(subnets.map(|subnet| (subnet.prefix, subnet.prefix_len))).collect();
-        for (here, router) in
-            topology.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Router { .. }))
-        {
-            let namespace = &plan.namespaces[here.0];
-            for &(destination, prefix_len) in &destinations {
-                if here == target {
-                    continue;
-                }
-                // The kernel's choice: the longest prefix that contains it.
-                let contains = |route: &&Route| {
-                    let prefix = Subnet { prefix: route.destination, prefix_len: route.prefix_len };
-                    prefix.prefix_len <= prefix_len && prefix.contains(destination)
-                };
-                let Some(route) = namespace.routes.iter().filter(contains).max_by_key(|r| r.prefix_len)
-                else {
-                    panic!("no route from {} to {destination}", router.name)
-                };
-                assert!(router.addresses().contains(&route.source));
-                assert_eq!(route.source.is_ipv4(), destination.is_ipv4());
-                let peer = tree.next(here).unwrap().node;
-                let neighbours = namespace.neighbours.iter();
-                let neighbour = neighbours.filter(|n| (n.index, n.address) == (route.index, route.via));
-                let [neighbour] = neighbour.collect::<Vec<_>>()[..] else { panic!("not one neighbour") };
-                assert!(plan.namespaces[peer.0].interfaces.iter().any(|i| i.mac == neighbour.mac));
-                match route.via {
-                    IpAddr::V4(_) => assert!(topology.node(peer).addresses().contains(&route.via)),
-                    IpAddr::V6(via) => assert_eq!(via, neighbour.mac.link_local()),
-                }
-            }
-        }
-    }
-    for server in topology.sip_servers() {
-        let routes = &plan.namespaces[server.0].routes;
-        assert!(routes.iter().all(|route| route.prefix_len == 0 && route.destination.is_unspecified()));
-        let sources: HashSet<_> = routes.iter().map(|route| route.source).collect();
-        let own: HashSet<_> = topology.node(server).addresses().iter().copied().collect();
-        assert_eq!((routes.len(), sources), (own.len(), own), "one default route a family");
     }
 }
 
@@ -274,7 +231,7 @@ fn each_family_has_its_addresses_kernel_parameters_and_group() {
                 assert_eq!(set("net/ipv6/conf/all/disable_ipv6"), Some(off));
             }
             assert_eq!(plan.namespaces[plan.wire()].sysctls[0].value, "1", "never in the wire");
-            assert_eq!(plan.discovery_group.is_ipv6(), family.has_ipv6());
+            assert_eq!(plan.multicast.group.is_ipv6(), family.has_ipv6());
             for agent in &plan.agents {
                 match &agent.config.role {
                     samp_model::agent::Role::SipServer { address, .. } => {
@@ -289,9 +246,8 @@ fn each_family_has_its_addresses_kernel_parameters_and_group() {
 
 #[test]
 fn multicast_follows_the_shortest_paths_and_starts_at_the_far_end() {
-    let topology = triangle(LinkBackend::Auto);
+    let mut topology = triangle(LinkBackend::Auto);
     let plan = plan(&topology, NO_NETEM);
-    let [tree] = &plan.multicast[..] else { panic!("one access router") };
     let vif = |router: usize, name: &str| {
         let interface =
             plan.namespaces[router].interfaces.iter().find(|interface| interface.name == name).unwrap();
@@ -304,13 +260,17 @@ fn multicast_follows_the_shortest_paths_and_starts_at_the_far_end() {
         leaves: leaves.iter().map(|name| vif(router, name)).collect(),
     };
     assert_eq!(
-        tree.entries,
+        plan.multicast.tree(NodeId(0)).entries,
         [
             entry(2, Some("to-r2"), &["to-sip2"]),
             entry(1, Some("to-r1"), &["to-r3", "to-sip1"]),
             entry(0, None, &["to-r2"]),
         ]
     );
+    // With a TTL of 3 packets pass two routers, and so never meet sip2.
+    topology.samp.multicast_ttl = 3;
+    let near = Plan::new(&topology, &machine(NO_NETEM)).unwrap().multicast.tree(NodeId(0));
+    assert_eq!(near.entries, [entry(1, Some("to-r1"), &["to-sip1"]), entry(0, None, &["to-r2"])]);
     assert_eq!(plan.access_routers[0].access.unwrap().vif, vif(0, ACCESS));
 }
 
@@ -377,9 +337,25 @@ fn what_cannot_be_wired_is_refused_by_name() {
         refused(|t| t.links.extend((0..40).map(|_| link(0, 1, 1)))),
         PlanError::TooManyInterfaces { router: "r1".into(), interfaces: 42 }
     );
+    let line = |routers: u8| {
+        let links = (1..usize::from(routers)).map(|number| link(number - 1, number, 1)).collect();
+        topology(
+            (0..routers).map(|number| router(number, false)).collect(),
+            links,
+            AttachMode::Auto,
+            LinkBackend::Auto,
+        )
+    };
+    assert!(Plan::new(&line(254), &machine(NO_NETEM)).is_ok());
+    assert_eq!(
+        Plan::new(&line(255), &machine(NO_NETEM)).unwrap_err(),
+        PlanError::TooFar { from: "r254".into(), to: "r0".into(), routers: 255 }
+    );
     let no_ipv6 = Machine { ipv6: false, ..machine(NO_NETEM) };
     let error = Plan::new(&with_family(base(), Family::Dual), &no_ipv6).unwrap_err();
     assert_eq!(error, PlanError::NoIpv6);
     assert!(error.hint().unwrap().contains("family: ipv4"));
     assert!(Plan::new(&base(), &no_ipv6).is_ok());
 }
+
+mod routing;

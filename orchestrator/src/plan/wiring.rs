@@ -1,16 +1,16 @@
 //! Namespaces, interfaces, addresses, neighbours and routes.
 
-use super::aggregate::aggregate;
+use super::routes::{OwnNetwork, routes};
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
-    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, PlanError, RADIO, RadioEnd, Route, Sysctl,
-    Veth, VethEnd, WIRE, seed_for,
+    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, PlanError, RADIO, RadioEnd, Sysctl, Veth,
+    VethEnd, WIRE, seed_for,
 };
-use samp_model::paths::{PathTree, Step, neighbours};
+use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Index of the first interface. Where tunnel modules are loaded, every new namespace has devices of theirs from 2 on.
 const FIRST_INDEX: u32 = 100;
@@ -67,7 +67,11 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
-    pub(super) fn new(topology: &Topology, emulation: EmulationSettings) -> Result<Self, PlanError> {
+    pub(super) fn new(
+        topology: &Topology,
+        graph: &WiredGraph,
+        emulation: EmulationSettings,
+    ) -> Result<Self, PlanError> {
         let mut wiring = Self {
             namespaces: topology
                 .nodes
@@ -91,7 +95,12 @@ impl Wiring {
         });
         wiring.own_addresses(topology);
         wiring.wired_links(topology, emulation.links);
-        wiring.routes(topology)?;
+        let own_network = match emulation.attach {
+            AttachMode::Move => OwnNetwork::NoRoute,
+            AttachMode::Switch | AttachMode::Auto => OwnNetwork::OnInterface,
+        };
+        let routes = routes(topology, graph, &wiring, own_network)?;
+        wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         match emulation.attach {
             AttachMode::Move => wiring.moving_air(topology),
             AttachMode::Switch | AttachMode::Auto => wiring.switched_air(topology),
@@ -234,55 +243,6 @@ impl Wiring {
         }
     }
 
-    /// Routers know the way to every router, server and access network; a server knows its router.
-    fn routes(&mut self, topology: &Topology) -> Result<(), PlanError> {
-        for (id, node) in topology.nodes().filter(|(_, node)| !node.addresses().is_empty()) {
-            let tree = PathTree::towards(topology, id);
-            let mut destinations: Vec<_> =
-                node.addresses().iter().map(|&address| (address, host_len(address))).collect();
-            let subnets = node.access().into_iter().flat_map(|access| &access.subnets);
-            destinations.extend(subnets.map(|subnet| (subnet.prefix, subnet.prefix_len)));
-            for (here, other) in topology.nodes() {
-                if here == id || other.addresses().is_empty() {
-                    continue;
-                }
-                let step = tree.next(here).ok_or_else(|| PlanError::Unreachable {
-                    from: other.name.clone(),
-                    to: node.name.clone(),
-                })?;
-                if let NodeKind::Router { .. } = other.kind {
-                    self.add_routes(topology, here, step, &destinations);
-                }
-            }
-        }
-        let neighbours = neighbours(topology);
-        for id in topology.sip_servers() {
-            let Some(&step) = neighbours[id.0].first() else { continue };
-            let addresses = topology.node(id).addresses();
-            let everywhere: Vec<_> = addresses.iter().map(|&own| (unspecified(own), 0)).collect();
-            self.add_routes(topology, id, step, &everywhere);
-        }
-        for namespace in &mut self.namespaces {
-            namespace.routes = aggregate(std::mem::take(&mut namespace.routes));
-        }
-        Ok(())
-    }
-
-    /// Routes from `here` by this step, each for the IP version of its destination.
-    fn add_routes(&mut self, topology: &Topology, here: NodeId, step: Step, destinations: &[(IpAddr, u8)]) {
-        let index = self.interface(topology, here, step.link).index;
-        let mac = self.interface(topology, step.node, step.link).mac;
-        let of_version = |node: NodeId, version: IpAddr| {
-            let mut addresses = topology.node(node).addresses().iter().copied();
-            addresses.find(|address| address.is_ipv4() == version.is_ipv4())
-        };
-        let routes = destinations.iter().filter_map(|&(destination, prefix_len)| {
-            let via = next_hop(of_version(step.node, destination)?, mac);
-            Some(Route { destination, prefix_len, via, index, source: of_version(here, destination)? })
-        });
-        self.namespaces[here.0].routes.extend(routes);
-    }
-
     /// Adds the wire's half of a veth pair and returns its index there.
     fn through_wire(&mut self, end: VethEnd, name: String) -> u32 {
         let wire = self.wire();
@@ -331,7 +291,7 @@ fn namespace(name: &str, kind: &NodeKind, family: Family) -> NamespacePlan {
 }
 
 /// How a route names the neighbour with this address, whose interface on the link is `mac`.
-fn next_hop(address: IpAddr, mac: Mac) -> IpAddr {
+pub(super) fn next_hop(address: IpAddr, mac: Mac) -> IpAddr {
     if address.is_ipv4() { address } else { mac.link_local().into() }
 }
 
@@ -343,11 +303,6 @@ fn own_address(address: IpAddr) -> Address {
 /// Bits of an address's own prefix.
 fn host_len(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// Where the default route leads to, in the IP version of an address.
-fn unspecified(address: IpAddr) -> IpAddr {
-    if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// Small numbers of interfaces as the kernel counts them.

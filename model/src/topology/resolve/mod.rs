@@ -521,7 +521,7 @@ impl<'f> Resolver<'f> {
         let mut nodes = nodes.collect::<Option<Vec<_>>>()?;
         if let Err(full) = addressing::assign(&mut nodes, family) {
             self.errors.report(first, full.to_string(), |error| {
-                error.hint("use fewer access routers or fewer mobile nodes")
+                error.hint("use fewer access routers or fewer mobile nodes, or `family: ipv6`")
             });
             return None;
         }
