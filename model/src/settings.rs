@@ -132,6 +132,8 @@ pub struct ChordSettings {
     pub peer_timeout: Duration,
     /// r: how many distinct servers hold a binding, its home server included.
     pub replicas: usize,
+    /// Places that each server has on the ring: more of them spread the keys more evenly.
+    pub virtual_nodes: usize,
 }
 
 impl Default for ChordSettings {
@@ -141,6 +143,7 @@ impl Default for ChordSettings {
             stabilize_period: Duration::from_secs(1),
             peer_timeout: Duration::from_secs(1),
             replicas: 2,
+            virtual_nodes: 1,
         }
     }
 }

@@ -66,7 +66,7 @@ impl Lab {
     }
 
     fn hear(&mut self, text: &str) {
-        self.now = self.now + PACE;
+        self.now += PACE;
         if self.server.poll_timeout().is_some_and(|due| due <= self.now) {
             self.server.handle_timeout(self.now);
         }

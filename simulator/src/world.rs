@@ -210,7 +210,7 @@ impl World {
     fn ring_is_ideal(&self) -> bool {
         let servers = self.topology.sip_servers().filter(|id| self.actors.contains_key(id));
         let names: Vec<_> = servers.map(|id| self.topology.node(id).name.as_str()).collect();
-        self.ring.out_of_place(&names, self.topology.samp.chord.successors).is_empty()
+        self.ring.out_of_place(&names, &self.topology.samp.chord).is_empty()
     }
 
     fn next_instant(&self) -> Option<Time> {

@@ -138,9 +138,8 @@ impl Startup {
         let mut progress = Vec::new();
         loop {
             if self.stage == Stage::Ring {
-                let length = lab.topology.samp.chord.successors;
                 let names: Vec<_> = self.servers.iter().map(|&server| lab.name_of(server)).collect();
-                let misplaced = self.ring.out_of_place(&names, length);
+                let misplaced = self.ring.out_of_place(&names, &lab.topology.samp.chord);
                 self.waiting = misplaced.into_iter().filter_map(|name| lab.topology.find(name)).collect();
             }
             let done = self.total - self.waiting.len();

@@ -1,75 +1,73 @@
-//! The Chord ring (Stoica et al., SIGCOMM 2001) in the form that Zave proved correct (IEEE TSE 2017).
+//! The Chord ring (Stoica et al., SIGCOMM 2001) in the form that Zave proved correct (IEEE TSE 2017), with virtual
+//! nodes.
 //!
-//! A joining server copies a member's whole successor list; *stabilize* asks the successor for its predecessor and
-//! list; *rectify* answers a notification by adopting the notifier when it is nearer, or when the present
-//! predecessor turns out dead. Rings of fewer than L + 1 members keep lists of all other members.
+//! A server is one or several members of the ring ([`member`]). What they share is here: the way to a key, fingers,
+//! the detection of failures, and the search for parts of the ring that have been cut off.
+//!
+//! Every peer in anybody's tables is asked for a sign of life once in a period. A server that is silent is gone from
+//! all tables at once, so that no lookup goes there, and is not believed in on others' words until it speaks itself.
 
+pub(crate) mod arc;
+mod fingers;
+pub(crate) mod list;
+pub(crate) mod member;
+mod peer;
 pub(crate) mod record;
+mod route;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
 
+pub use peer::{Peer, identifier_of};
+pub(crate) use route::NextHop;
+
 use crate::timers::Timers;
+use arc::Arc;
+use fingers::{FingerName, Fingers};
+use list::SuccessorList;
+use member::{Member, Step};
 use samp_model::settings::ChordSettings;
-use samp_model::{Event, OverlayId, Time};
-use sha1::{Digest, Sha1};
-use std::collections::{BTreeMap, VecDeque};
+use samp_model::{Event, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::{Neighbours, OverlayRequest};
 
-/// The identifier of a name: its SHA-1.
-pub fn identifier_of(name: &str) -> OverlayId {
-    OverlayId(Sha1::digest(name.as_bytes()).into())
+/// Stabilisation periods between two looks for another part of the ring.
+const MEET_PERIODS: u32 = 10;
+/// Stabilisation periods for which a silent server is not believed in on others' words.
+const SUSPICION_PERIODS: u32 = 5;
+/// After a change the period is this part of the configured one, and doubles until it is that again.
+const HASTE: u32 = 20;
+/// Servers that are remembered as ways to other parts of the ring, at most.
+const MAX_CONTACTS: usize = 16;
+
+/// Why a server was asked something: what its answer, or its silence, will mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A step of the member of this number.
+    Member(usize, Step),
+    /// To fill a finger, by way of this peer.
+    Finger(FingerName, Peer),
+    /// A sign of life.
+    Ping,
+    /// Who owns the identifier of the member of this number, in the eyes of a server that may be cut off.
+    Meet(usize),
 }
 
-/// A member of the ring. Its identifier is the hash of its address, so nobody can choose a place on the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer {
-    /// Where on the ring.
-    pub id: OverlayId,
-    /// Where in the network.
-    pub address: SocketAddr,
-}
+impl Purpose {
+    /// Whether the answer comes from the owner of a key, and not from whom was asked.
+    pub(crate) fn is_routed(&self) -> bool {
+        matches!(self, Purpose::Member(_, Step::Find) | Purpose::Finger(..) | Purpose::Meet(_))
+    }
 
-impl Peer {
-    /// The peer at this address.
-    pub fn at(address: SocketAddr) -> Self {
-        Self { id: identifier_of(&address.to_string()), address }
+    /// Whether a member is asked for its neighbours.
+    pub(crate) fn wants_neighbours(&self) -> bool {
+        matches!(self, Purpose::Member(_, Step::Copy(_) | Step::Stabilize(_) | Step::Adopt(_)))
     }
 }
 
-/// Where a key leads from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NextHop {
-    /// This server owns it.
-    Here,
-    /// This peer owns it, as far as is known here.
-    Owner(Peer),
-    /// This peer is nearer to its owner.
-    Nearer(Peer),
-    /// This server is no member of the ring yet.
-    Unknown,
-}
-
-/// Why a peer was asked something: what its answer, or its silence, will mean.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Purpose {
-    /// To find the place where this server joins.
-    Join,
-    /// Stabilize, first step: the successor's predecessor and list.
-    Stabilize(Peer),
-    /// Stabilize, second step: the list of a nearer successor.
-    Adopt(Peer),
-    /// To tell the successor that this server precedes it.
-    Notify(Peer),
-    /// Rectify: is the predecessor alive, or does this candidate take its place?
-    Probe { predecessor: Peer, candidate: Peer },
-    /// To fill one finger, by way of `asked`.
-    Finger { exponent: usize, asked: Peer },
-}
-
-/// A request for a peer.
+/// A request for a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ask {
     pub(crate) to: SocketAddr,
@@ -77,220 +75,221 @@ pub(crate) struct Ask {
     pub(crate) request: OverlayRequest,
 }
 
-/// What a peer answered.
+/// What a server answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// To `neighbours`.
     Neighbours(Neighbours),
-    /// To `find`: the owner and its successor list.
-    Found(Peer, Vec<Peer>),
-    /// To `notify`.
+    /// To `find`: the owner and its neighbours.
+    Found(Peer, Neighbours),
+    /// To what needs no words.
     Noted,
+    /// The peer is not in the ring.
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Join,
-    Stabilize,
+    Stabilize(usize),
+    Ping,
+    Meet,
 }
 
 /// One server's view of the ring.
 #[derive(Debug)]
 pub(crate) struct Chord {
-    me: Peer,
+    address: SocketAddr,
     settings: ChordSettings,
-    /// The member through which this server joins, and joins again if it loses everybody.
-    seed: Option<SocketAddr>,
-    joining: bool,
-    predecessor: Option<Peer>,
-    successors: Vec<Peer>,
-    fingers: BTreeMap<usize, Peer>,
-    next_finger: usize,
-    period: Duration,
-    stabilizing: bool,
-    probing: bool,
+    members: Vec<Member>,
+    /// The present period of each member.
+    paces: Vec<Duration>,
+    fingers: Fingers,
+    /// Servers to join through and to find other parts of the ring by; the next one to ask comes first.
+    contacts: VecDeque<SocketAddr>,
+    next_to_meet: usize,
+    /// Silent servers, and until when others' words about them do not count.
+    suspects: BTreeMap<SocketAddr, Time>,
+    pinged: BTreeSet<SocketAddr>,
     timers: Timers<Timer>,
     asks: VecDeque<Ask>,
     events: VecDeque<Event>,
 }
 
+// Construction and getters.
 impl Chord {
     /// A server that joins the ring through `join`, or starts one.
-    pub(crate) fn new(me: Peer, settings: ChordSettings, join: Option<SocketAddr>, now: Time) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        settings: ChordSettings,
+        join: Option<SocketAddr>,
+        now: Time,
+    ) -> Self {
+        let peers = (0..settings.virtual_nodes).map(|number| Peer::virtual_node(address, number as u16));
+        let mut peers: Vec<_> = peers.collect();
+        peers.sort();
         let mut chord = Self {
-            me,
-            period: settings.stabilize_period,
-            settings,
-            seed: join,
-            joining: join.is_some(),
-            predecessor: None,
-            successors: Vec::new(),
-            fingers: BTreeMap::new(),
-            next_finger: 0,
-            stabilizing: false,
-            probing: false,
+            address,
+            members: peers.iter().map(|&peer| Member::new(peer, settings.successors)).collect(),
+            paces: vec![settings.stabilize_period / HASTE; peers.len()],
+            fingers: Fingers::default(),
+            contacts: join.into_iter().collect(),
+            next_to_meet: 0,
+            suspects: BTreeMap::new(),
+            pinged: BTreeSet::new(),
             timers: Timers::default(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
+            settings,
         };
-        if join.is_some() {
-            chord.timers.set(Timer::Join, now);
-        } else {
-            chord.timers.set(Timer::Stabilize, now + chord.period);
-            chord.report();
+        if join.is_none() {
+            chord.place(&peers);
         }
+        let period = chord.settings.stabilize_period;
+        for index in 0..chord.members.len() {
+            chord.timers.set(Timer::Stabilize(index), if join.is_some() { now } else { now + period });
+        }
+        chord.timers.set(Timer::Ping, now + period);
+        chord.timers.set(Timer::Meet, now + period * MEET_PERIODS);
         chord
     }
 
-    /// The nearest successors, at most `count`: where replicas belong.
-    pub(crate) fn successors(&self, count: usize) -> &[Peer] {
-        &self.successors[..count.min(self.successors.len())]
-    }
-
-    /// The predecessor, if known.
-    pub(crate) fn predecessor(&self) -> Option<Peer> {
-        self.predecessor
-    }
-
-    /// What a peer that asks gets to know.
-    pub(crate) fn neighbours(&self) -> Neighbours {
-        Neighbours { predecessor: self.predecessor, successors: self.successors.clone() }
-    }
-
-    /// Whether this server owns the key: it lies between the predecessor and this server.
-    pub(crate) fn owns(&self, key: OverlayId) -> bool {
-        match self.predecessor {
-            Some(predecessor) => key.in_arc(predecessor.id, self.me.id),
-            None => self.successors.is_empty() && !self.joining,
+    /// Puts this server's members where they belong among `ring`, all members in the order of their identifiers.
+    fn place(&mut self, ring: &[Peer]) {
+        for index in 0..self.members.len() {
+            let me = self.members[index].me();
+            let position = ring.iter().position(|peer| *peer == me).expect("own members are in the ring");
+            let next = |step: usize| ring[(position + step) % ring.len()];
+            let rest: Vec<_> = (2..=ring.len()).map(next).collect();
+            let successors = SuccessorList::new(me, self.settings.successors, next(1), &rest);
+            let predecessor = Some(next(ring.len() - 1)).filter(|peer| *peer != me);
+            self.members[index].place(predecessor, successors);
+            self.report(index);
         }
     }
 
-    /// Where to send what concerns this key.
-    pub(crate) fn next_hop(&self, key: OverlayId) -> NextHop {
-        if self.owns(key) {
-            return NextHop::Here;
-        }
-        let mut from = self.me;
-        for &successor in &self.successors {
-            if key.in_arc(from.id, successor.id) {
-                return NextHop::Owner(successor);
-            }
-            from = successor;
-        }
-        let known = self.successors.iter().chain(self.fingers.values());
-        let preceding = known.filter(|peer| peer.id.between(self.me.id, key));
-        // The nearest before the key: of two, the one that lies between the other and the key.
-        match preceding.reduce(|best, peer| if peer.id.between(best.id, key) { peer } else { best }) {
-            Some(&peer) => NextHop::Nearer(peer),
-            None => NextHop::Unknown,
-        }
+    /// What a peer that asks for this member gets to know; none while the member is not in the ring.
+    pub(crate) fn neighbours(&self, of: Peer) -> Option<Neighbours> {
+        self.index(of).map(|index| self.members[index].neighbours())
     }
 
-    /// A peer says that it precedes this server (rectify).
-    pub(crate) fn handle_notify(&mut self, now: Time, peer: Peer) {
-        if peer == self.me {
-            return;
-        }
-        if self.successors.is_empty() {
-            self.successors.push(peer);
-            self.stabilize_soon(now);
-        }
-        match self.predecessor {
-            Some(predecessor) if predecessor == peer => {}
-            Some(predecessor) if !peer.id.between(predecessor.id, self.me.id) => {
-                if !self.probing {
-                    self.probing = true;
-                    self.ask(
-                        predecessor.address,
-                        Purpose::Probe { predecessor, candidate: peer },
-                        OverlayRequest::Neighbours,
-                    );
-                }
-            }
-            _ => {
-                self.predecessor = Some(peer);
-                self.changed(now);
-            }
-        }
+    /// The members that are in the ring and know what they own, with the keys.
+    pub(crate) fn arcs(&self) -> impl Iterator<Item = (&Member, Arc)> {
+        self.members.iter().filter_map(|member| Some((member, member.arc()?)))
     }
 
-    /// A peer answered.
-    pub(crate) fn handle_answer(&mut self, now: Time, purpose: Purpose, answer: Answer) {
+    /// The member in whose name this is asked.
+    pub(crate) fn asker(&self, purpose: Purpose) -> Option<Peer> {
+        let Purpose::Member(index, _) = purpose else { return None };
+        self.members.get(index).map(Member::me)
+    }
+
+    /// All peers in anybody's tables.
+    fn known(&self) -> impl Iterator<Item = Peer> {
+        let neighbours = self
+            .members
+            .iter()
+            .flat_map(|member| member.successors().peers().iter().copied().chain(member.predecessor()));
+        neighbours.chain(self.fingers.peers()).filter(|peer| peer.address != self.address)
+    }
+
+    fn index(&self, of: Peer) -> Option<usize> {
+        self.members.iter().position(|member| member.me() == of && member.is_in())
+    }
+}
+
+// Input.
+impl Chord {
+    /// A server has said something to this one: it is alive.
+    pub(crate) fn hear(&mut self, from: SocketAddr) {
+        self.suspects.remove(&from);
+    }
+
+    /// A peer says that it precedes the member `to`; whether that is a member here.
+    pub(crate) fn handle_notify(&mut self, now: Time, to: Peer, peer: Peer) -> bool {
+        let Some(index) = self.index(to) else { return false };
+        self.members[index].handle_notify(peer);
+        self.carry(now, index);
+        true
+    }
+
+    /// A server answered.
+    pub(crate) fn handle_answer(&mut self, now: Time, to: SocketAddr, purpose: Purpose, answer: Answer) {
+        self.pinged.remove(&to);
         match (purpose, answer) {
-            (Purpose::Join, Answer::Found(owner, list)) if owner != self.me => {
-                self.joining = false;
-                self.timers.stop(&Timer::Join);
-                self.set_successors(now, owner, &list);
-                self.stabilize_soon(now);
-            }
-            (Purpose::Stabilize(head), Answer::Neighbours(neighbours)) => {
-                self.stabilizing = false;
-                if self.successors.first() != Some(&head) {
-                    return self.stabilize_soon(now);
-                }
-                self.set_successors(now, head, &neighbours.successors);
-                match neighbours.predecessor {
-                    Some(nearer) if nearer.id.between(self.me.id, head.id) => {
-                        self.ask(nearer.address, Purpose::Adopt(nearer), OverlayRequest::Neighbours);
+            (Purpose::Member(index, step), answer) => {
+                match answer {
+                    Answer::Found(owner, neighbours) => self.members[index].handle_found(owner, &neighbours),
+                    Answer::Neighbours(neighbours) => {
+                        let suspects = &self.suspects;
+                        let is_suspect =
+                            |peer: Peer| suspects.get(&peer.address).is_some_and(|&until| until > now);
+                        self.members[index].handle_neighbours(step, &neighbours, is_suspect);
                     }
-                    _ => self.notify(head),
+                    Answer::Noted => self.members[index].handle_noted(step),
+                    Answer::Refused => {
+                        if let Step::Copy(gone) | Step::Stabilize(gone) | Step::Adopt(gone) = step {
+                            self.forget(now, |peer| peer == gone);
+                        }
+                        self.members[index].handle_silence(step);
+                    }
                 }
+                self.carry(now, index);
             }
-            (Purpose::Adopt(nearer), Answer::Neighbours(neighbours)) => {
-                self.set_successors(now, nearer, &neighbours.successors);
-                self.notify(nearer);
+            (Purpose::Finger(name, _), Answer::Found(owner, _)) if owner.address != self.address => {
+                self.fingers.set(name, owner);
             }
-            (Purpose::Probe { .. }, Answer::Neighbours(_)) => self.probing = false,
-            (Purpose::Finger { exponent, .. }, Answer::Found(owner, _)) if owner != self.me => {
-                self.fingers.insert(exponent, owner);
+            (Purpose::Finger(name, _), _) => self.fingers.clear(name),
+            (Purpose::Meet(index), Answer::Found(owner, _)) => {
+                self.members[index].meet(owner);
+                self.carry(now, index);
             }
-            // The seed knows no other member than this server yet.
-            (Purpose::Join, _) => self.join_later(now),
-            _ => {}
+            (Purpose::Ping | Purpose::Meet(_), _) => {}
         }
     }
 
-    /// A peer did not answer in time.
-    pub(crate) fn handle_silence(&mut self, now: Time, purpose: Purpose) {
+    /// A server did not answer in time.
+    pub(crate) fn handle_silence(&mut self, now: Time, to: SocketAddr, purpose: Purpose) {
+        self.pinged.remove(&to);
         match purpose {
-            Purpose::Join => self.join_later(now),
-            Purpose::Stabilize(head) => {
-                self.stabilizing = false;
-                self.forget(now, head);
-                self.stabilize_soon(now);
+            // The answer comes from somebody else: the silence may be anybody's on the way.
+            Purpose::Member(index, Step::Find) => {
+                self.members[index].handle_silence(Step::Find);
+                self.contacts.rotate_left(1);
             }
-            Purpose::Adopt(nearer) => {
-                // The successor still believes in a dead predecessor: telling it about us makes it rectify.
-                self.forget(now, nearer);
-                if let Some(&head) = self.successors.first() {
-                    self.notify(head);
-                }
+            Purpose::Meet(_) => {}
+            Purpose::Finger(name, asked) => {
+                self.fingers.clear(name);
+                self.fingers.forget(|peer| peer == asked);
             }
-            Purpose::Notify(_) => {}
-            Purpose::Probe { predecessor, candidate } => {
-                self.probing = false;
-                self.forget(now, predecessor);
-                if self.predecessor.is_none_or(|now| candidate.id.between(now.id, self.me.id)) {
-                    self.predecessor = Some(candidate);
-                    self.changed(now);
-                }
+            Purpose::Member(index, step) => {
+                self.bury(now, to);
+                self.members[index].handle_silence(step);
+                self.carry(now, index);
             }
-            // Who was asked may be dead, or who it asked: neither way is taken before it has been looked up anew.
-            Purpose::Finger { exponent, asked } => {
-                self.fingers.retain(|&known, peer| known != exponent && *peer != asked);
-            }
+            Purpose::Ping => self.bury(now, to),
         }
+    }
+
+    /// A server is silent: it is gone from all tables, and what others say of it does not count for a while.
+    pub(crate) fn bury(&mut self, now: Time, server: SocketAddr) {
+        let until = now + self.settings.stabilize_period * SUSPICION_PERIODS;
+        if self.suspects.insert(server, until).is_none() {
+            self.events.push_back(Event::PeerFailed { id: Peer::at(server).id });
+        }
+        if !self.contacts.contains(&server) {
+            self.contacts.push_back(server);
+            self.contacts.truncate(MAX_CONTACTS);
+        }
+        self.forget(now, |peer| peer.address == server);
     }
 
     /// Lets the timers that are due do their work.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         while let Some(timer) = self.timers.expired(now) {
-            match (timer, self.seed) {
-                (Timer::Join, Some(member)) => {
-                    self.ask(member, Purpose::Join, OverlayRequest::Find { key: self.me.id });
-                }
-                (Timer::Join, None) => {}
-                (Timer::Stabilize, _) => self.stabilize(now),
+            match timer {
+                Timer::Stabilize(index) => self.stabilize(now, index),
+                Timer::Ping => self.ping(now),
+                Timer::Meet => self.look_for_others(now),
             }
         }
     }
@@ -300,7 +299,7 @@ impl Chord {
         self.timers.next()
     }
 
-    /// The next request for a peer.
+    /// The next request for a server.
     pub(crate) fn poll_ask(&mut self) -> Option<Ask> {
         self.asks.pop_front()
     }
@@ -309,101 +308,99 @@ impl Chord {
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
+}
 
-    fn ask(&mut self, to: SocketAddr, purpose: Purpose, request: OverlayRequest) {
-        self.asks.push_back(Ask { to, purpose, request });
-    }
-
-    fn notify(&mut self, peer: Peer) {
-        self.ask(peer.address, Purpose::Notify(peer), OverlayRequest::Notify);
-    }
-
-    fn stabilize(&mut self, now: Time) {
-        self.timers.set(Timer::Stabilize, now + self.period);
+// What happens by itself.
+impl Chord {
+    fn stabilize(&mut self, now: Time, index: usize) {
         // A quiet ring is asked at the full period; a change shortens it again.
-        self.period = (2 * self.period).min(self.settings.stabilize_period);
-        let Some(&head) = self.successors.first() else { return };
-        if !self.stabilizing {
-            self.stabilizing = true;
-            self.ask(head.address, Purpose::Stabilize(head), OverlayRequest::Neighbours);
+        self.timers.set(Timer::Stabilize(index), now + self.paces[index]);
+        self.paces[index] = (2 * self.paces[index]).min(self.settings.stabilize_period);
+        match (self.members[index].is_in(), self.contacts.front()) {
+            (true, _) => self.members[index].stabilize(),
+            (false, Some(&contact)) => self.members[index].join(contact),
+            (false, None) => {}
         }
-        self.fix_next_finger();
+        self.carry(now, index);
     }
 
-    /// Looks up the next finger that the successor list does not cover anyway.
-    fn fix_next_finger(&mut self) {
-        let Some(&last) = self.successors.last() else { return };
-        let me = self.me.id;
-        let covered = |exponent: usize| me.plus_power_of_two(exponent).in_arc(me, last.id);
-        // The successor list is kept alive, fingers that it has caught up with are not.
-        self.fingers.retain(|&exponent, _| !covered(exponent));
-        let exponents = (self.next_finger..OverlayId::BITS).chain(0..self.next_finger);
-        let Some(exponent) = exponents.into_iter().find(|&exponent| !covered(exponent)) else { return };
-        self.next_finger = (exponent + 1) % OverlayId::BITS;
-        let key = self.me.id.plus_power_of_two(exponent);
-        if let NextHop::Owner(peer) | NextHop::Nearer(peer) = self.next_hop(key) {
-            let purpose = Purpose::Finger { exponent, asked: peer };
-            self.ask(peer.address, purpose, OverlayRequest::Find { key });
-        }
-    }
-
-    fn stabilize_soon(&mut self, now: Time) {
-        self.period = self.settings.stabilize_period / 20;
-        self.timers.set(Timer::Stabilize, now);
-    }
-
-    /// The successor list is `head` and what it told of its own, up to L members and never this server.
-    fn set_successors(&mut self, now: Time, head: Peer, list: &[Peer]) {
-        let mut successors = vec![head];
-        for &peer in list {
-            if peer == self.me || successors.len() == self.settings.successors {
-                break;
-            }
-            if !successors.contains(&peer) {
-                successors.push(peer);
+    /// Asks all peers for a sign of life, but those that are asked for their neighbours anyway, and looks up a finger.
+    fn ping(&mut self, now: Time) {
+        self.timers.set(Timer::Ping, now + self.settings.stabilize_period);
+        self.suspects.retain(|_, until| *until > now);
+        let heads = self.members.iter().filter_map(|member| member.successors().head());
+        let heads: BTreeSet<_> = heads.map(|head| head.address).collect();
+        let known: BTreeSet<_> = self.known().map(|peer| peer.address).collect();
+        for &to in known.difference(&heads) {
+            if self.pinged.insert(to) {
+                self.asks.push_back(Ask { to, purpose: Purpose::Ping, request: OverlayRequest::Ping });
             }
         }
-        if successors != self.successors {
-            self.successors = successors;
-            self.changed(now);
+        if let Some((name, key)) = self.fingers.next(&self.members)
+            && let NextHop::Owner(peer) | NextHop::Nearer(peer) = self.next_hop(key)
+        {
+            let purpose = Purpose::Finger(name, peer);
+            self.asks.push_back(Ask { to: peer.address, purpose, request: OverlayRequest::Find { key } });
         }
     }
 
-    fn join_later(&mut self, now: Time) {
-        if self.joining {
-            self.timers.set(Timer::Join, now + self.settings.stabilize_period);
+    /// Asks a server that this one may have lost sight of for the owner of a member's own identifier. In one ring
+    /// that is the member itself; of two rings it makes one, which successor lists alone never do.
+    fn look_for_others(&mut self, now: Time) {
+        let is_alone = self.members.iter().any(Member::is_alone);
+        let periods = if is_alone { 1 } else { MEET_PERIODS };
+        self.timers.set(Timer::Meet, now + self.settings.stabilize_period * periods);
+        let index = self.next_to_meet % self.members.len();
+        self.next_to_meet = index + 1;
+        if let Some(&to) = self.contacts.front()
+            && self.members[index].is_in()
+        {
+            self.contacts.rotate_left(1);
+            let request = OverlayRequest::Find { key: self.members[index].me().id };
+            self.asks.push_back(Ask { to, purpose: Purpose::Meet(index), request });
         }
     }
 
-    fn forget(&mut self, now: Time, peer: Peer) {
-        self.successors.retain(|&known| known != peer);
-        self.fingers.retain(|_, known| *known != peer);
-        if self.predecessor == Some(peer) {
-            self.predecessor = None;
+    fn forget(&mut self, now: Time, is_gone: impl Fn(Peer) -> bool) {
+        self.fingers.forget(&is_gone);
+        for index in 0..self.members.len() {
+            self.members[index].forget(&is_gone);
+            self.carry(now, index);
         }
-        if self.successors.is_empty() {
-            // The whole list is gone: the predecessor, if any, is the only way back, else the seed.
-            self.successors.extend(self.predecessor);
-            if self.successors.is_empty() && self.seed.is_some() {
-                self.joining = true;
-                self.timers.set(Timer::Join, now);
+    }
+
+    /// Takes a member's questions and changes up. What the server's own members ask of each other is answered here.
+    fn carry(&mut self, now: Time, index: usize) {
+        while let Some((to, step, request)) = self.members[index].poll_question() {
+            if to != self.address {
+                self.asks.push_back(Ask { to, purpose: Purpose::Member(index, step), request });
+                continue;
+            }
+            match request {
+                OverlayRequest::Neighbours { of } => match self.neighbours(of) {
+                    Some(neighbours) => self.members[index].handle_neighbours(step, &neighbours, |_| false),
+                    None => self.members[index].forget(|peer| peer == of),
+                },
+                OverlayRequest::Notify { to } => {
+                    let peer = self.members[index].me();
+                    self.handle_notify(now, to, peer);
+                }
+                _ => self.members[index].handle_noted(step),
             }
         }
-        self.events.push_back(Event::PeerFailed { id: peer.id });
-        self.changed(now);
+        if self.members[index].take_changed() {
+            self.report(index);
+            self.paces[index] = self.settings.stabilize_period / HASTE;
+            self.timers.set(Timer::Stabilize(index), now + self.paces[index]);
+        }
     }
 
-    fn changed(&mut self, now: Time) {
-        self.period = self.settings.stabilize_period / 20;
-        self.timers.set(Timer::Stabilize, now + self.period);
-        self.report();
-    }
-
-    fn report(&mut self) {
+    fn report(&mut self, index: usize) {
+        let member = &self.members[index];
         self.events.push_back(Event::RingChanged {
-            id: self.me.id,
-            predecessor: self.predecessor.map(|peer| peer.id),
-            successors: self.successors.iter().map(|peer| peer.id).collect(),
+            id: member.me().id,
+            predecessor: member.predecessor().map(|peer| peer.id),
+            successors: member.successors().peers().iter().map(|peer| peer.id).collect(),
         });
     }
 }

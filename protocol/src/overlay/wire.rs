@@ -4,25 +4,28 @@ use super::Peer;
 use super::record::Record;
 use crate::sip::{Headers, Method, NameAddr, Request, Response, Uri};
 use bytes::Bytes;
+use samp_model::ring::LONGEST_LIST;
 use samp_model::{OverlayId, Time};
 use std::net::SocketAddr;
 
 const OPERATION: &str = "Overlay-Operation";
+/// The member that asks, or answers.
 const PEER: &str = "Overlay-Peer";
+/// The member that is asked, where it matters which of a server's it is.
+const TO: &str = "Overlay-To";
 const ROUTE: &str = "Overlay-Route";
 
-/// What one member asks of another.
+/// What one server asks of another.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum OverlayRequest {
-    /// Predecessor and successor list.
-    Neighbours,
+    /// Predecessor and successor list of a member.
+    Neighbours { of: Peer },
     /// The owner of a key; routed over the ring, answered by the owner.
-    Find {
-        /// The key.
-        key: OverlayId,
-    },
+    Find { key: OverlayId },
     /// "I precede you."
-    Notify,
+    Notify { to: Peer },
+    /// A sign of life.
+    Ping,
     /// Keep these records, as replica or as their new owner.
     Store(Vec<Record>),
 }
@@ -62,7 +65,7 @@ impl OverlayRoute {
     }
 }
 
-/// The SIP request that asks this of the member at `to`; the caller adds the Via.
+/// The SIP request by which the member `me` asks this of the server at `to`; the caller adds the Via.
 pub(crate) fn request(
     me: Peer,
     to: SocketAddr,
@@ -83,19 +86,26 @@ pub(crate) fn request(
         route: Vec::new(),
         contact: Vec::new(),
         expires: None,
-        other: vec![(PEER.to_owned(), me.address.to_string())],
+        other: vec![(PEER.to_owned(), me.to_string())],
     };
-    let (operation, body) = match what {
-        OverlayRequest::Neighbours => ("neighbours", String::new()),
+    let mut body = String::new();
+    let operation = match what {
+        OverlayRequest::Neighbours { of } => {
+            headers.set(TO, of.to_string());
+            "neighbours"
+        }
         OverlayRequest::Find { key } => {
             OverlayRoute { key: *key, owner: None }.write(&mut headers);
-            ("find", String::new())
+            "find"
         }
-        OverlayRequest::Notify => ("notify", String::new()),
+        OverlayRequest::Notify { to } => {
+            headers.set(TO, to.to_string());
+            "notify"
+        }
+        OverlayRequest::Ping => "ping",
         OverlayRequest::Store(records) => {
-            let mut body = String::new();
             records.iter().for_each(|record| record.write(now, &mut body));
-            ("store", body)
+            "store"
         }
     };
     headers.set(OPERATION, operation);
@@ -104,40 +114,42 @@ pub(crate) fn request(
 
 /// Who asks, and what; none when it is malformed.
 pub(crate) fn read_request(now: Time, request: &Request) -> Option<(Peer, OverlayRequest)> {
-    let peer = Peer::at(request.headers.get(PEER)?.parse().ok()?);
-    let what = match request.headers.get(OPERATION)? {
-        "neighbours" => OverlayRequest::Neighbours,
-        "find" => OverlayRequest::Find { key: OverlayRoute::of(&request.headers)?.key },
-        "notify" => OverlayRequest::Notify,
+    let headers = &request.headers;
+    let peer = |name| headers.get(name)?.parse().ok();
+    let what = match headers.get(OPERATION)? {
+        "neighbours" => OverlayRequest::Neighbours { of: peer(TO)? },
+        "find" => OverlayRequest::Find { key: OverlayRoute::of(headers)?.key },
+        "notify" => OverlayRequest::Notify { to: peer(TO)? },
+        "ping" => OverlayRequest::Ping,
         "store" => OverlayRequest::Store(Record::read_all(now, std::str::from_utf8(&request.body).ok()?)?),
         _ => return None,
     };
-    Some((peer, what))
+    Some((peer(PEER)?, what))
 }
 
-/// Writes who answers and its neighbours into a response.
+/// Writes into a response which member answers, and its neighbours.
 pub(crate) fn write_answer(response: &mut Response, me: Peer, neighbours: &Neighbours) {
-    response.headers.set(PEER, me.address.to_string());
+    response.headers.set(PEER, me.to_string());
     let mut body = String::new();
     if let Some(predecessor) = neighbours.predecessor {
-        body += &format!("predecessor {}\n", predecessor.address);
+        body += &format!("predecessor {predecessor}\n");
     }
     for successor in &neighbours.successors {
-        body += &format!("successor {}\n", successor.address);
+        body += &format!("successor {successor}\n");
     }
     response.body = Bytes::from(body);
 }
 
-/// Who answered and its neighbours.
+/// Which member answered, and its neighbours; none when it is malformed or names more than a list may hold.
 pub(crate) fn read_answer(response: &Response) -> Option<(Peer, Neighbours)> {
-    let peer = Peer::at(response.headers.get(PEER)?.parse().ok()?);
+    let peer = response.headers.get(PEER)?.parse().ok()?;
     let mut neighbours = Neighbours::default();
     for line in std::str::from_utf8(&response.body).ok()?.lines() {
-        let (what, address) = line.split_once(' ')?;
-        let peer = Peer::at(address.parse().ok()?);
+        let (what, peer) = line.split_once(' ')?;
+        let peer = peer.parse().ok()?;
         match what {
             "predecessor" => neighbours.predecessor = Some(peer),
-            "successor" => neighbours.successors.push(peer),
+            "successor" if neighbours.successors.len() < LONGEST_LIST => neighbours.successors.push(peer),
             _ => return None,
         }
     }

@@ -55,7 +55,8 @@ pub struct SampServer {
     epoch: u64,
     /// Tier 2: anchors of callees.
     tier2: LocationCache<SocketAddr>,
-    asked: BTreeMap<ClientKey, Purpose>,
+    /// Questions of the ring's, by whom was asked.
+    asked: BTreeMap<ClientKey, (SocketAddr, Purpose)>,
     forwardings: BTreeMap<ClientKey, Forwarding>,
     counts: (usize, usize),
     transmits: VecDeque<Transmit>,
@@ -77,7 +78,7 @@ impl SampServer {
         let mut server = Self {
             me,
             random: Random::new(seed),
-            chord: Chord::new(me, settings.chord.clone(), join, now),
+            chord: Chord::new(address, settings.chord.clone(), join, now),
             transactions: Transactions::new(settings.t1),
             anchored: Registrar::new(min_expires),
             home: Registrar::new(min_expires),
@@ -99,7 +100,7 @@ impl SampServer {
             return self.reply(&request, status::TOO_MANY_HOPS);
         }
         match request.method {
-            Method::Overlay => self.handle_overlay(now, request),
+            Method::Overlay => self.handle_overlay(now, from, request),
             Method::Register if to.is_multicast() => self.answer_discovery(from, &request),
             Method::Register => self.handle_register(now, request),
             Method::Options if request.uri.user.is_none() => self.reply(&request, status::OK),
@@ -158,18 +159,18 @@ impl SampServer {
     }
 
     fn handle_response(&mut self, now: Time, key: ClientKey, response: Response) {
-        if let Some(purpose) = self.asked.remove(&key) {
-            return match answer_to(&purpose, &response) {
-                Some(answer) => self.chord.handle_answer(now, purpose, answer),
-                None => self.chord.handle_silence(now, purpose),
+        if let Some((to, purpose)) = self.asked.remove(&key) {
+            return match answer_to(to, &purpose, &response) {
+                Some(answer) => self.chord.handle_answer(now, to, purpose, answer),
+                None => self.chord.handle_silence(now, to, purpose),
             };
         }
         self.handle_forwarding_response(now, key, response);
     }
 
     fn handle_transaction_timeout(&mut self, now: Time, key: ClientKey) {
-        if let Some(purpose) = self.asked.remove(&key) {
-            return self.chord.handle_silence(now, purpose);
+        if let Some((to, purpose)) = self.asked.remove(&key) {
+            return self.chord.handle_silence(now, to, purpose);
         }
         self.handle_forwarding_timeout(now, key);
     }
@@ -181,8 +182,7 @@ impl SampServer {
     /// Carries over what the ring's state machine wants and has to tell, and counts bindings.
     fn settle(&mut self, now: Time) {
         while let Some(ask) = self.chord.poll_ask() {
-            let key = self.ask(now, ask.to, &ask.request);
-            self.asked.insert(key, ask.purpose);
+            self.ask_ring(now, ask);
         }
         let mut ring_changed = false;
         while let Some(event) = self.chord.poll_event() {
