@@ -74,7 +74,15 @@ pub enum Event {
         /// How many of them within δ.
         within_delta: u32,
     },
-    /// A REGISTER was sent for the first time.
+    /// The chosen server was told by an ACK to its answer; it does not say that it has heard it.
+    AnchorConfirmed {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// Address of the anchor SIP server.
+        anchor: IpAddr,
+    },
+    /// A REGISTER was sent for the first time. Those that only renew the binding at the anchor are left out, here and
+    /// below, unless they fail.
     RegisterSent {
         /// Which handoff.
         handoff: HandoffNumber,
@@ -93,7 +101,7 @@ pub enum Event {
         /// The servers that the request passed, first to last, as the answer's Via headers name them.
         path: Vec<IpAddr>,
     },
-    /// A REGISTER failed; the node starts over with a discovery.
+    /// A REGISTER failed: with the anchor, the node looks for another one; with the home server, it tries again.
     RegistrationFailed {
         /// Which handoff.
         handoff: HandoffNumber,
@@ -101,6 +109,13 @@ pub enum Event {
         scope: RegistrationScope,
         /// The final status; 408 also stands for no answer.
         status: u16,
+    },
+    /// A server has forgotten this node, which leaves.
+    Deregistered {
+        /// Which handoff came before.
+        handoff: HandoffNumber,
+        /// Which server.
+        scope: RegistrationScope,
     },
     /// A re-INVITE with the new care-of address was sent to the correspondent node for the first time.
     UpdateSent {
@@ -257,9 +272,11 @@ impl Event {
             | Event::AddressConfigured { handoff, .. }
             | Event::DiscoveryStarted { handoff }
             | Event::AnchorSelected { handoff, .. }
+            | Event::AnchorConfirmed { handoff, .. }
             | Event::RegisterSent { handoff, .. }
             | Event::Registered { handoff, .. }
             | Event::RegistrationFailed { handoff, .. }
+            | Event::Deregistered { handoff, .. }
             | Event::UpdateSent { handoff, .. }
             | Event::UpdateAnswered { handoff, .. } => Some(*handoff),
             _ => None,

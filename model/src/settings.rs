@@ -37,15 +37,26 @@ impl Family {
     }
 }
 
-/// How SAMP behaves; the defaults are `profile: recommended`.
+/// How SAMP behaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampSettings {
+    /// Where the knobs come from that the file does not set.
+    pub profile: Profile,
     /// δ: servers that answer a discovery within it are candidates for anchor (the paper: 30–50 ms for IP telephony).
     pub delta: Duration,
     /// How long a discovery waits when nobody answered within δ.
     pub discovery_deadline: Duration,
     /// How an anchor is picked among the candidates.
     pub anchor_select: AnchorSelect,
+    /// How the chosen server is told.
+    pub confirm: Confirm,
+    /// When candidates for anchor are looked for.
+    pub discover: Discover,
+    /// How often a node renews its registration with its anchor, whether it moves or not: an anchor that has crashed
+    /// is noticed within this time and `anchor_timeout`.
+    pub anchor_probe: Duration,
+    /// When the correspondent nodes of a moving node are told.
+    pub update_order: UpdateOrder,
     /// Whether a move within the anchor's reach updates the anchor only.
     pub hierarchical_registration: bool,
     /// The caller's own cache of care-of addresses (tier 1), or none.
@@ -72,14 +83,32 @@ pub struct SampSettings {
 
 impl Default for SampSettings {
     fn default() -> Self {
+        Self::of_profile(Profile::Recommended)
+    }
+}
+
+impl SampSettings {
+    /// Every knob as this profile has it.
+    pub fn of_profile(profile: Profile) -> Self {
         let delta = Duration::from_millis(40);
-        Self {
+        let cache = |lifetime, size| CacheSettings {
+            enabled: true,
+            lifetime: Duration::from_secs(lifetime),
+            adaptive: false,
+            size,
+        };
+        let recommended = Self {
+            profile,
             delta,
             discovery_deadline: 4 * delta,
             anchor_select: AnchorSelect::Random,
+            confirm: Confirm::Standard,
+            discover: Discover::Reactive,
+            anchor_probe: Duration::from_secs(10),
+            update_order: UpdateOrder::Parallel,
             hierarchical_registration: true,
-            tier1: CacheSettings { enabled: true, lifetime: Duration::from_secs(60), size: 64 },
-            tier2: CacheSettings { enabled: true, lifetime: Duration::from_secs(600), size: 4096 },
+            tier1: cache(60, 64),
+            tier2: cache(600, 4096),
             stale_deadline: Duration::from_millis(200),
             anchor_timeout: Duration::from_secs(1),
             registration_lifetime: Duration::from_secs(600),
@@ -89,11 +118,19 @@ impl Default for SampSettings {
             discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),
             t1: Duration::from_millis(500),
             chord: ChordSettings::default(),
+        };
+        match profile {
+            Profile::Recommended => recommended,
+            Profile::Paper => Self {
+                confirm: Confirm::Paper,
+                update_order: UpdateOrder::Serial,
+                // It has neither replicas nor anything about how a dead server is noticed.
+                chord: ChordSettings { replicas: 1, ..recommended.chord },
+                ..recommended
+            },
         }
     }
-}
 
-impl SampSettings {
     /// The group at which nodes with primary addresses of this family meet all SIP servers.
     pub fn discovery_group(&self, family: Family) -> IpAddr {
         if family.has_ipv6() { self.discovery_group6.into() } else { DISCOVERY_GROUP4.into() }
@@ -110,13 +147,55 @@ pub enum AnchorSelect {
     Fastest,
 }
 
+/// A value for every knob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// What the paper says, or what comes nearest to it.
+    Paper,
+    /// What samp-lab advises.
+    Recommended,
+}
+
+/// How the server that a mobile node has chosen as its anchor is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirm {
+    /// By a REGISTER of its own, which it answers (RFC 3261 §10).
+    Standard,
+    /// By an ACK to its answer, which RFC 3261 does not know.
+    Paper,
+}
+
+/// When a mobile node looks for servers that may become its anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discover {
+    /// When it needs an anchor; it then waits for δ.
+    Reactive,
+    /// After every handoff and with every probe of its anchor, so that it has candidates when it needs one.
+    Ahead,
+}
+
+/// When a mobile node that has moved tells the correspondent nodes of its calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateOrder {
+    /// At once, while it registers.
+    Parallel,
+    /// When its anchor has it registered.
+    Serial,
+}
+
 /// One cache of the two-tier caching.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheSettings {
     /// Whether it is consulted and filled.
     pub enabled: bool,
-    /// How long an entry is believed.
+    /// How long an entry is believed; when it adapts, before the callee has been seen to move or to stay.
     pub lifetime: Duration,
+    /// Whether the lifetime follows the callee's rate of movement.
+    pub adaptive: bool,
     /// Entries at most; the oldest goes first.
     pub size: usize,
 }

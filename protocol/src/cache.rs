@@ -1,42 +1,76 @@
 //! A location cache with a lifetime and a size: tier 1 at the mobile node, tier 2 at the anchor.
 
+mod movement;
+
+use movement::Movement;
 use samp_model::Time;
 use samp_model::settings::CacheSettings;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How a location became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// The callee said so as it moved: between two of these it moved once.
+    Told,
+    /// An answer came from there: since the last time it may have moved any number of times.
+    Found,
+}
 
 /// What is believed about where callees are.
 #[derive(Debug)]
 pub(crate) struct LocationCache<L> {
     settings: CacheSettings,
-    entries: BTreeMap<String, (L, Time)>,
-    /// Oldest write first.
-    order: VecDeque<String>,
+    entries: BTreeMap<String, Entry<L>>,
+    /// Who was written when: the oldest goes first.
+    order: BTreeSet<(u64, String)>,
+    writes: u64,
 }
 
-impl<L: Clone> LocationCache<L> {
+#[derive(Debug)]
+struct Entry<L> {
+    location: L,
+    learned_at: Time,
+    /// It turned out to be wrong; what is known of the callee's movement stays.
+    refuted: bool,
+    movement: Movement,
+    write: u64,
+}
+
+impl<L: Clone + PartialEq> LocationCache<L> {
     pub(crate) fn new(settings: CacheSettings) -> Self {
-        Self { settings, entries: BTreeMap::new(), order: VecDeque::new() }
+        Self { settings, entries: BTreeMap::new(), order: BTreeSet::new(), writes: 0 }
     }
 
-    /// The location, unless it is unknown or too old.
+    /// The location, unless it is unknown, refuted or too old.
     pub(crate) fn get(&self, now: Time, address_of_record: &str) -> Option<L> {
-        let (location, expires_at) = self.entries.get(address_of_record)?;
-        (*expires_at > now).then(|| location.clone())
+        let entry = self.entries.get(address_of_record)?;
+        let is_fresh = now < entry.learned_at + self.lifetime(entry);
+        (is_fresh && !entry.refuted).then(|| entry.location.clone())
     }
 
     /// Believes this from now on, for the cache's lifetime.
-    pub(crate) fn learn(&mut self, now: Time, address_of_record: &str, location: L) {
+    pub(crate) fn learn(&mut self, now: Time, address_of_record: &str, location: L, how: Learned) {
         if !self.settings.enabled || self.settings.size == 0 {
             return;
         }
-        self.forget(address_of_record);
+        let movement = match self.remove(address_of_record) {
+            Some(mut before) => {
+                let elapsed = now - before.learned_at;
+                before.movement.observe(elapsed, before.location != location, how);
+                before.movement
+            }
+            None => Movement::unknown(self.settings.lifetime),
+        };
         if self.entries.len() == self.settings.size
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.entries.remove(&oldest);
         }
-        self.order.push_back(address_of_record.to_owned());
-        self.entries.insert(address_of_record.to_owned(), (location, now + self.settings.lifetime));
+        self.writes += 1;
+        self.order.insert((self.writes, address_of_record.to_owned()));
+        let entry = Entry { location, learned_at: now, refuted: false, movement, write: self.writes };
+        self.entries.insert(address_of_record.to_owned(), entry);
     }
 
     /// Entries, too old ones included.
@@ -44,37 +78,71 @@ impl<L: Clone> LocationCache<L> {
         self.entries.len()
     }
 
-    /// Believes nothing about this callee any more.
+    /// Believes nothing about this callee's place any more.
     pub(crate) fn forget(&mut self, address_of_record: &str) {
-        if self.entries.remove(address_of_record).is_some() {
-            self.order.retain(|name| name != address_of_record);
+        if let Some(entry) = self.entries.get_mut(address_of_record) {
+            entry.refuted = true;
         }
+    }
+
+    fn lifetime(&self, entry: &Entry<L>) -> Duration {
+        if self.settings.adaptive { entry.movement.lifetime() } else { self.settings.lifetime }
+    }
+
+    fn remove(&mut self, address_of_record: &str) -> Option<Entry<L>> {
+        let entry = self.entries.remove(address_of_record)?;
+        self.order.remove(&(entry.write, address_of_record.to_owned()));
+        Some(entry)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    fn settings() -> CacheSettings {
+        CacheSettings { enabled: true, lifetime: Duration::from_secs(10), adaptive: false, size: 2 }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_nanos(seconds * 1_000_000_000)
+    }
 
     #[test]
     fn entries_age_and_the_oldest_makes_room() {
-        let settings = CacheSettings { enabled: true, lifetime: Duration::from_secs(10), size: 2 };
-        let at = |seconds: u64| Time::from_nanos(seconds * 1_000_000_000);
-        let mut cache = LocationCache::new(settings.clone());
-        cache.learn(at(0), "a", 1);
-        cache.learn(at(1), "b", 2);
-        cache.learn(at(2), "a", 3);
+        let mut cache = LocationCache::new(settings());
+        cache.learn(at(0), "a", 1, Learned::Found);
+        cache.learn(at(1), "b", 2, Learned::Found);
+        cache.learn(at(2), "a", 3, Learned::Found);
         assert_eq!((cache.get(at(11), "a"), cache.get(at(11), "b")), (Some(3), None));
-        cache.learn(at(3), "c", 4);
+        cache.learn(at(3), "c", 4, Learned::Found);
         assert_eq!(
             (cache.get(at(3), "a"), cache.get(at(3), "b"), cache.get(at(3), "c")),
             (Some(3), None, Some(4))
         );
         cache.forget("a");
         assert_eq!(cache.get(at(3), "a"), None);
-        let mut off = LocationCache::new(CacheSettings { enabled: false, ..settings });
-        off.learn(at(0), "a", 1);
+        cache.learn(at(4), "a", 5, Learned::Found);
+        assert_eq!(cache.get(at(4), "a"), Some(5));
+        let mut off = LocationCache::new(CacheSettings { enabled: false, ..settings() });
+        off.learn(at(0), "a", 1, Learned::Found);
         assert_eq!(off.get(at(0), "a"), None);
+    }
+
+    #[test]
+    fn an_adaptive_cache_believes_who_stays_longer_than_who_moves() {
+        let adaptive = CacheSettings { adaptive: true, ..settings() };
+        let (mut cache, mut fixed) = (LocationCache::new(adaptive), LocationCache::new(settings()));
+        for round in 0..100_u64 {
+            for cache in [&mut cache, &mut fixed] {
+                cache.learn(at(5 * round), "stays", 0_u64, Learned::Found);
+                // Also what was found out to be wrong counts as a move.
+                cache.forget("moves");
+                cache.learn(at(5 * round), "moves", round, Learned::Found);
+            }
+        }
+        let after = |seconds: u64| at(5 * 99 + seconds);
+        assert_eq!((fixed.get(after(9), "stays"), fixed.get(after(9), "moves")), (Some(0), Some(99)));
+        assert_eq!((cache.get(after(30), "stays"), cache.get(after(3), "moves")), (Some(0), None));
     }
 }

@@ -84,6 +84,8 @@ pub enum Input {
         /// The call.
         call: Option<String>,
     },
+    /// Mobile node: leave; its servers are to forget it.
+    Deregister,
 }
 
 /// A message to send.

@@ -162,6 +162,11 @@ impl World {
         self.input(mobile_node, Input::HangUp { call: None });
     }
 
+    /// Lets a mobile node leave: its servers are to forget it.
+    pub fn deregister(&mut self, mobile_node: NodeId) {
+        self.input(mobile_node, Input::Deregister);
+    }
+
     /// Ends a node without a word.
     pub fn crash(&mut self, node: NodeId) {
         if let Some(actor) = self.actors.remove(&node) {

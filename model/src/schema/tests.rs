@@ -32,6 +32,8 @@ fn topologies() -> Vec<Value> {
         },
         "links": [wired],
         "samp": {
+            "profile": "paper", "confirm": "paper", "discover": "ahead", "anchor_probe": "1s",
+            "update_order": "serial",
             "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
             "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
             "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",

@@ -1,6 +1,8 @@
 //! The topology file as it is written: its fields, their types, and nothing decided yet.
 
-use crate::settings::{AnchorSelect, AttachMode, Family, LinkBackend};
+use crate::settings::{
+    AnchorSelect, AttachMode, Confirm, Discover, Family, LinkBackend, Profile, UpdateOrder,
+};
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
@@ -197,9 +199,14 @@ impl Reverse {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Samp {
+    pub(super) profile: Option<Value<Word<Profile>>>,
     pub(super) delta: Option<Value<Interval>>,
     pub(super) discovery_deadline: Option<Value<Interval>>,
     pub(super) anchor_select: Option<Value<Word<AnchorSelect>>>,
+    pub(super) confirm: Option<Value<Word<Confirm>>>,
+    pub(super) discover: Option<Value<Word<Discover>>>,
+    pub(super) anchor_probe: Option<Value<Interval>>,
+    pub(super) update_order: Option<Value<Word<UpdateOrder>>>,
     pub(super) hierarchical_registration: Option<Value<Word<bool>>>,
     pub(super) tier1: Option<Cache>,
     pub(super) tier2: Option<Cache>,
@@ -220,7 +227,7 @@ pub(super) struct Samp {
 #[serde(deny_unknown_fields)]
 pub(super) struct Cache {
     pub(super) enabled: Option<Value<Word<bool>>>,
-    pub(super) lifetime: Option<Value<Interval>>,
+    pub(super) lifetime: Option<Value<CacheLifetime>>,
     pub(super) size: Option<Value<Whole<1, 1_000_000>>>,
 }
 
@@ -247,6 +254,49 @@ impl Keyword for Family {
 impl Keyword for AnchorSelect {
     const WHAT: &'static str = "a way to select an anchor";
     const WORDS: &'static [(&'static str, Self)] = &[("random", Self::Random), ("fastest", Self::Fastest)];
+}
+
+impl Keyword for Profile {
+    const WHAT: &'static str = "a profile";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("paper", Self::Paper), ("recommended", Self::Recommended)];
+}
+
+impl Keyword for Confirm {
+    const WHAT: &'static str = "a way to confirm an anchor";
+    const WORDS: &'static [(&'static str, Self)] = &[("standard", Self::Standard), ("paper", Self::Paper)];
+}
+
+impl Keyword for Discover {
+    const WHAT: &'static str = "a time for discovery";
+    const WORDS: &'static [(&'static str, Self)] = &[("reactive", Self::Reactive), ("ahead", Self::Ahead)];
+}
+
+impl Keyword for UpdateOrder {
+    const WHAT: &'static str = "an order of updates";
+    const WORDS: &'static [(&'static str, Self)] = &[("parallel", Self::Parallel), ("serial", Self::Serial)];
+}
+
+/// How long a cache believes its entries.
+#[derive(Clone, Copy)]
+pub(super) enum CacheLifetime {
+    /// For so long, or for as long as the tier's default says.
+    Fixed(Option<Interval>),
+    /// For as long as the callee's movement allows.
+    Adaptive,
+}
+
+impl FromStr for CacheLifetime {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "fixed" => Ok(Self::Fixed(None)),
+            "adaptive" => Ok(Self::Adaptive),
+            time => time.parse().map(|time| Self::Fixed(Some(time))).map_err(|error: InvalidValue| {
+                InvalidValue { hint: "write it as 60s, fixed or adaptive".to_owned(), ..error }
+            }),
+        }
+    }
 }
 
 impl Keyword for LinkBackend {

@@ -1,15 +1,16 @@
 //! The topology file's knobs, `samp:`, `media:` and `emulation:`, with their defaults filled in.
 
-use super::file::{Cache, Emulation, Media, Samp};
-use crate::settings::{CacheSettings, EmulationSettings, MediaSettings, SampSettings};
+use super::file::{Cache, CacheLifetime, Emulation, Media, Samp};
+use crate::settings::{CacheSettings, EmulationSettings, MediaSettings, Profile, SampSettings};
 use crate::units::Interval;
-use crate::yaml::{Errors, Value, Whole, Word, span};
+use crate::yaml::{Errors, Keyword, Value, Whole, Word, span};
 use std::time::Duration;
 
 /// SAMP's knobs, with defaults where the file says nothing.
 pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
-    let mut settings = SampSettings::default();
-    let Some(file) = file else { return settings };
+    let Some(file) = file else { return SampSettings::default() };
+    let mut settings =
+        SampSettings::of_profile(errors.value_or(file.profile.as_ref(), Word(Profile::Recommended)).0);
     let ms = Duration::from_millis;
 
     interval(errors, &mut settings.delta, file.delta.as_ref(), ms(1));
@@ -17,6 +18,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     interval(errors, &mut settings.discovery_deadline, file.discovery_deadline.as_ref(), settings.delta);
     interval(errors, &mut settings.stale_deadline, file.stale_deadline.as_ref(), ms(1));
     interval(errors, &mut settings.anchor_timeout, file.anchor_timeout.as_ref(), ms(1));
+    interval(errors, &mut settings.anchor_probe, file.anchor_probe.as_ref(), ms(100));
     interval(errors, &mut settings.t1, file.t1.as_ref(), ms(10));
     interval(errors, &mut settings.chord.stabilize_period, file.stabilize_period.as_ref(), ms(10));
     interval(errors, &mut settings.chord.peer_timeout, file.peer_timeout.as_ref(), ms(10));
@@ -25,9 +27,11 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     cache(errors, &mut settings.tier1, file.tier1.as_ref());
     cache(errors, &mut settings.tier2, file.tier2.as_ref());
 
-    settings.anchor_select = errors.value_or(file.anchor_select.as_ref(), Word(settings.anchor_select)).0;
-    settings.hierarchical_registration =
-        errors.value_or(file.hierarchical_registration.as_ref(), Word(true)).0;
+    word(errors, &mut settings.anchor_select, file.anchor_select.as_ref());
+    word(errors, &mut settings.confirm, file.confirm.as_ref());
+    word(errors, &mut settings.discover, file.discover.as_ref());
+    word(errors, &mut settings.update_order, file.update_order.as_ref());
+    word(errors, &mut settings.hierarchical_registration, file.hierarchical_registration.as_ref());
     if let Some(Whole(ttl)) = file.multicast_ttl.as_ref().and_then(|ttl| errors.value(ttl)) {
         settings.multicast_ttl = ttl as u8;
     }
@@ -54,9 +58,13 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
 
 fn cache(errors: &mut Errors, settings: &mut CacheSettings, file: Option<&Cache>) {
     let Some(file) = file else { return };
-    settings.enabled = errors.value_or(file.enabled.as_ref(), Word(settings.enabled)).0;
+    word(errors, &mut settings.enabled, file.enabled.as_ref());
     settings.size = errors.value_or(file.size.as_ref(), Whole(settings.size as u64)).0 as usize;
-    interval(errors, &mut settings.lifetime, file.lifetime.as_ref(), Duration::from_millis(1));
+    match file.lifetime.as_ref().and_then(|lifetime| errors.value(lifetime)) {
+        Some(CacheLifetime::Adaptive) => settings.adaptive = true,
+        Some(CacheLifetime::Fixed(Some(lifetime))) => settings.lifetime = lifetime.get(),
+        Some(CacheLifetime::Fixed(None)) | None => {}
+    }
 }
 
 /// The media's knobs.
@@ -88,6 +96,11 @@ fn seconds(errors: &mut Errors, setting: &mut Duration, file: Option<&Value<Inte
             error.hint("write it without a fraction of a second")
         });
     }
+}
+
+/// Sets a word that the file may give.
+fn word<T: Keyword>(errors: &mut Errors, setting: &mut T, file: Option<&Value<Word<T>>>) {
+    *setting = errors.value_or(file, Word(*setting)).0;
 }
 
 /// Sets a time that the file may give, and that is at least `least`.

@@ -1,13 +1,13 @@
 //! JSON Schema of topology files.
 
-use super::file::{Factor, Group6, Kind, MAX_NODES, Metres};
+use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
 use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
-    AnchorSelect, AttachMode, CacheSettings, EmulationSettings, Family, LinkBackend, MediaSettings,
-    SampSettings,
+    AnchorSelect, AttachMode, CacheSettings, Confirm, Discover, EmulationSettings, Family, LinkBackend,
+    MediaSettings, Profile, SampSettings, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
@@ -23,6 +23,17 @@ impl Scalar for Metres {
 impl Scalar for Group6 {
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^[fF][fF][0-9a-fA-F][3-9a-eA-E]:[0-9a-fA-F:]+$" })
+    }
+}
+
+impl Scalar for CacheLifetime {
+    fn schema() -> Value {
+        let interval = Interval::schema()["pattern"].as_str().map_or(String::new(), str::to_owned);
+        let interval = interval.trim_start_matches('^').trim_end_matches('$');
+        json!({
+            "type": "string", "pattern": format!("^({interval}|fixed|adaptive)$"),
+            "examples": ["60s", "fixed", "adaptive"],
+        })
     }
 }
 
@@ -234,9 +245,14 @@ fn quality() -> Vec<(&'static str, Value)> {
 
 fn samp() -> Value {
     let SampSettings {
+        profile,
         delta,
         discovery_deadline: _,
         anchor_select,
+        confirm,
+        discover,
+        anchor_probe,
+        update_order,
         hierarchical_registration,
         tier1,
         tier2,
@@ -254,6 +270,13 @@ fn samp() -> Value {
         &[],
         vec![
             (
+                "profile",
+                scalar_or::<Word<Profile>>(
+                    "Where the knobs come from that are not set here: the paper, or samp-lab's advice.",
+                    word(profile),
+                ),
+            ),
+            (
                 "delta",
                 scalar_or::<Interval>("Servers that answer within it may become the anchor.", time(delta)),
             ),
@@ -266,6 +289,34 @@ fn samp() -> Value {
             (
                 "anchor_select",
                 scalar_or::<Word<AnchorSelect>>("How an anchor is picked among them.", word(anchor_select)),
+            ),
+            (
+                "confirm",
+                scalar_or::<Word<Confirm>>(
+                    "How the chosen server is told: by a REGISTER of its own, or by the paper's ACK.",
+                    word(confirm),
+                ),
+            ),
+            (
+                "discover",
+                scalar_or::<Word<Discover>>(
+                    "Whether candidates for anchor are looked for when one is needed, or before.",
+                    word(discover),
+                ),
+            ),
+            (
+                "anchor_probe",
+                scalar_or::<Interval>(
+                    "How often a node renews its registration with its anchor; so soon a crash is noticed.",
+                    time(anchor_probe),
+                ),
+            ),
+            (
+                "update_order",
+                scalar_or::<Word<UpdateOrder>>(
+                    "Whether correspondent nodes are told while a node registers, or after.",
+                    word(update_order),
+                ),
             ),
             (
                 "hierarchical_registration",
@@ -342,13 +393,19 @@ fn samp() -> Value {
     )
 }
 
-fn cache(description: &str, CacheSettings { enabled, lifetime, size }: &CacheSettings) -> Value {
+fn cache(description: &str, CacheSettings { enabled, lifetime, size, .. }: &CacheSettings) -> Value {
     object(
         description,
         &[],
         vec![
             ("enabled", scalar_or::<Word<bool>>("Whether it is used.", *enabled)),
-            ("lifetime", scalar_or::<Interval>("How long an entry is believed.", time(*lifetime))),
+            (
+                "lifetime",
+                scalar_or::<CacheLifetime>(
+                    "How long an entry is believed: a time, or as long as the callee's movement allows.",
+                    time(*lifetime),
+                ),
+            ),
             ("size", scalar_or::<Whole<1, 1_000_000>>("Entries at most; the oldest goes first.", *size)),
         ],
     )

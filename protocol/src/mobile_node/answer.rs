@@ -2,6 +2,7 @@
 
 use super::call::{Call, Unacknowledged, own_media};
 use super::{MobileNode, Timer, contact_header};
+use crate::cache::Learned;
 use crate::node::{MediaCommand, Transmit};
 use crate::sip::{MediaDescription, Request, status};
 use samp_model::{Event, Time};
@@ -47,7 +48,7 @@ impl MobileNode {
             _ => return self.answer(now, &request, status::NO_SUCH_CALL),
         }
         // What a peer says of its place is the best that tier 1 can know.
-        self.tier1.learn(now, &request.headers.from.uri.address_of_record(), contact.uri);
+        self.tier1.learn(now, &request.headers.from.uri.address_of_record(), contact.uri, Learned::Told);
         self.answer_invite(now, &id, &request, own);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{MobileNode, Timer, contact_header};
 use crate::RTP_PORT;
+use crate::cache::Learned;
 use crate::node::{MediaCommand, Output, Transmit};
 use crate::overlay::identifier_of;
 use crate::server::{CACHE, path_of};
@@ -134,11 +135,16 @@ impl MobileNode {
         self.call_requests.insert(key, pending);
     }
 
+    /// This node has moved: what it sent from its old address is void.
+    pub(super) fn abandon_all_requests(&mut self) {
+        let calls: Vec<_> = self.calls.keys().cloned().collect();
+        calls.iter().for_each(|id| self.abandon_requests(id));
+    }
+
     /// This node has moved: every peer gets to know, and what was being set up begins anew.
     pub(super) fn update_calls(&mut self, now: Time) {
         let calls: Vec<_> = self.calls.iter().map(|(id, call)| (id.clone(), call.state)).collect();
         for (id, state) in calls {
-            self.abandon_requests(&id);
             match state {
                 State::Established => {
                     self.record(Event::UpdateSent { handoff: self.handoff, call: id.clone() });
@@ -229,7 +235,7 @@ impl MobileNode {
         call.state = State::Established;
         let (srd, peer) = (now - call.started, call.peer.address_of_record());
         let cache = cache_outcome(pending.direct, call.tier1_was_stale, response.headers.get(CACHE));
-        self.tier1.learn(now, &peer, contact.uri.clone());
+        self.tier1.learn(now, &peer, contact.uri.clone(), Learned::Found);
         self.acknowledge(id, response.headers.cseq);
         let path = path_of(response);
         self.record(Event::CallEstablished { call: id.clone(), srd, cache, path });
@@ -316,6 +322,11 @@ impl MobileNode {
             }
             (Kind::Bye { .. }, _) => {}
         }
+    }
+
+    pub(super) fn hang_up_all(&mut self, now: Time) {
+        let calls: Vec<_> = self.calls.keys().cloned().collect();
+        calls.iter().for_each(|call| self.hang_up(now, call));
     }
 
     pub(super) fn hang_up(&mut self, now: Time, id: &str) {

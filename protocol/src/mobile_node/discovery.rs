@@ -1,13 +1,19 @@
 //! Anchor discovery: one multicast REGISTER, many answers, a choice among those within δ.
 //!
+//! ```text
+//!                         anchor needed ──▶ Open ──δ, or the deadline──▶ chosen ─▶ REGISTER or ACK to the choice
+//! discover: ahead,   handoff done, probe ──▶ Open ──the deadline──▶ candidates, kept for when an anchor is needed
+//! ```
 //! RFC 3261 §17.1.3 keeps only the first response to a multicast request, so discovery is a transaction of its own
-//! kind, open for δ. The request carries no Contact and so changes no binding (§10.2.3).
+//! kind, open for δ. With `confirm: standard` the request carries no Contact and so changes no binding (§10.2.3).
 
 use super::registration::{Anchor, Cause};
-use super::{MobileNode, SIP_PORT, Timer};
+use super::{MobileNode, SIP_PORT, Timer, contact_header};
 use crate::node::Transmit;
-use crate::sip::{Host, Message, Method, Response, Transport, Uri, status};
-use samp_model::settings::{AnchorSelect, Family};
+use crate::server::minted_uri;
+use crate::sip::{Host, Message, Method, NameAddr, Request, Response, Transport, Uri, Via, status};
+use crate::transaction::client::in_the_steps_of;
+use samp_model::settings::{AnchorSelect, Confirm, Discover, Family};
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,25 +21,66 @@ use std::time::Duration;
 
 /// The longest pause between two unheard discoveries.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
+/// Servers that one discovery listens to at most.
+const MAX_ANSWERS: usize = 256;
 
 /// A discovery under way.
 #[derive(Debug)]
 pub(super) struct Discovery {
-    branch: String,
+    request: Request,
     started: Time,
-    /// Who answered, after what time, in the order of arrival.
-    answers: Vec<(SocketAddr, Duration)>,
+    /// Who answered, in the order of arrival.
+    answers: Vec<Candidate>,
     /// How long to wait for the first answer; doubles with each unheard attempt.
     patience: Duration,
+    /// Nobody waits for it: it only measures.
+    is_ahead: bool,
+}
+
+/// A server that may become the anchor.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    address: SocketAddr,
+    response_time: Duration,
+    /// The To field of its answer, which has its tag.
+    to: NameAddr,
+    minted: Option<Uri>,
 }
 
 impl MobileNode {
-    pub(super) fn start_discovery(&mut self, now: Time) {
-        self.record(Event::DiscoveryStarted { handoff: self.handoff });
-        self.multicast_register(now, self.settings.discovery_deadline);
+    /// An anchor is needed, and not this one: one that is known to answer within δ, or a discovery.
+    pub(super) fn find_anchor(&mut self, now: Time, except: Option<SocketAddr>) {
+        let mut known = std::mem::take(&mut self.candidates);
+        known.retain(|known| Some(known.address) != except && known.response_time <= self.settings.delta);
+        if known.is_empty() {
+            return self.start_discovery(now);
+        }
+        self.stop_discovery();
+        let (answers, chosen) = (known.len() as u32, self.choose(&known));
+        self.record_choice(&chosen, answers, answers);
+        self.anchor = Some(Anchor::new(chosen.address));
+        self.register_with_anchor(now, Cause::Remembered);
     }
 
-    fn multicast_register(&mut self, now: Time, patience: Duration) {
+    pub(super) fn start_discovery(&mut self, now: Time) {
+        self.record(Event::DiscoveryStarted { handoff: self.handoff });
+        self.multicast_register(now, self.settings.discovery_deadline, false);
+    }
+
+    /// Measures who could be the anchor, if that is wanted and nobody does already.
+    pub(super) fn look_ahead(&mut self, now: Time) {
+        if self.settings.discover == Discover::Ahead && self.discovery.is_none() {
+            self.multicast_register(now, self.settings.discovery_deadline, true);
+        }
+    }
+
+    pub(super) fn stop_discovery(&mut self) {
+        self.discovery = None;
+        self.timers.stop(&Timer::Delta);
+        self.timers.stop(&Timer::DiscoveryDeadline);
+    }
+
+    fn multicast_register(&mut self, now: Time, patience: Duration, is_ahead: bool) {
         let Some(own) = self.own_address() else { return };
         let group = self.settings.discovery_group(Family::of(own.ip()));
         // The name that RFC 3261 §10.2.6 assigns has an IPv4 address only.
@@ -41,28 +88,38 @@ impl MobileNode {
         let uri = Uri::new(None, host);
         let home = self.address_of_record.clone();
         let call_id = self.random.token("call");
-        let request = self.request(Method::Register, uri, home, &call_id, 1, own);
-        let branch = request.headers.via[0].branch().to_owned();
-        self.discovery = Some(Discovery { branch, started: now, answers: Vec::new(), patience });
+        let mut request = self.request(Method::Register, uri, home, &call_id, 1, own);
+        if self.settings.confirm == Confirm::Paper && !is_ahead {
+            request.headers.contact.push(contact_header(self.contact(own)));
+            request.headers.expires = Some(self.lifetime.as_secs() as u32);
+        }
+        let message = Arc::new(Message::Request(request.clone()));
+        self.discovery = Some(Discovery { request, started: now, answers: Vec::new(), patience, is_ahead });
         self.timers.set(Timer::Delta, now + self.settings.delta);
         self.timers.set(Timer::DiscoveryDeadline, now + patience);
         self.transmits.push_back(Transmit {
             destination: SocketAddr::new(group, SIP_PORT),
             transport: Transport::Udp,
-            message: Arc::new(Message::Request(request)),
+            message,
             ttl: Some(self.settings.multicast_ttl),
         });
     }
 
     pub(super) fn handle_discovery_answer(&mut self, now: Time, from: SocketAddr, response: &Response) {
         let Some(discovery) = &mut self.discovery else { return };
-        let ours = response.headers.via.first().is_some_and(|via| via.branch() == discovery.branch);
-        let known = discovery.answers.iter().any(|&(server, _)| server == from);
-        if !ours || known || response.status != status::OK {
+        let branch = discovery.request.top_via().map(Via::branch);
+        let ours = response.headers.via.first().map(Via::branch) == branch;
+        let known = discovery.answers.iter().any(|answer| answer.address == from);
+        if !ours || known || response.status != status::OK || discovery.answers.len() == MAX_ANSWERS {
             return;
         }
-        discovery.answers.push((from, now - discovery.started));
-        if self.settings.anchor_select == AnchorSelect::Fastest {
+        discovery.answers.push(Candidate {
+            address: from,
+            response_time: now - discovery.started,
+            to: response.headers.to.clone(),
+            minted: minted_uri(response),
+        });
+        if self.settings.anchor_select == AnchorSelect::Fastest && !discovery.is_ahead {
             self.finish_discovery(now, true);
         }
     }
@@ -70,31 +127,71 @@ impl MobileNode {
     /// Chooses, if there is somebody to choose; `at_deadline` takes those slower than δ too.
     pub(super) fn finish_discovery(&mut self, now: Time, at_deadline: bool) {
         let Some(discovery) = &self.discovery else { return };
-        let within: Vec<_> =
-            discovery.answers.iter().filter(|(_, time)| *time <= self.settings.delta).copied().collect();
-        let candidates =
-            if at_deadline && within.is_empty() { discovery.answers.clone() } else { within.clone() };
-        if candidates.is_empty() {
+        if discovery.is_ahead {
             if at_deadline {
-                let patience = (2 * discovery.patience).min(MAX_PAUSE);
-                self.multicast_register(now, patience);
+                self.candidates = discovery.answers.clone();
+                self.stop_discovery();
             }
             return;
         }
-        let (answers, within_delta) = (discovery.answers.len() as u32, within.len() as u32);
+        let answers = discovery.answers.clone();
+        let within: Vec<_> =
+            answers.iter().filter(|answer| answer.response_time <= self.settings.delta).cloned().collect();
+        let candidates = if at_deadline && within.is_empty() { &answers } else { &within };
+        if candidates.is_empty() {
+            if at_deadline {
+                let patience = (2 * discovery.patience).min(MAX_PAUSE);
+                self.multicast_register(now, patience, false);
+            }
+            return;
+        }
+        let chosen = self.choose(candidates);
+        let Some(discovery) = self.discovery.take() else { return };
+        self.stop_discovery();
+        self.record_choice(&chosen, answers.len() as u32, within.len() as u32);
+        if self.anchor.as_ref().is_some_and(|present| present.address == chosen.address) {
+            return;
+        }
+        match self.settings.confirm {
+            Confirm::Standard => {
+                self.anchor = Some(Anchor::new(chosen.address));
+                self.register_with_anchor(now, Cause::Discovery);
+            }
+            Confirm::Paper => self.confirm(now, &discovery.request, chosen),
+        }
+    }
+
+    fn choose(&mut self, candidates: &[Candidate]) -> Candidate {
         let choice = match self.settings.anchor_select {
             AnchorSelect::Random => self.random.index("anchor", candidates.len()),
-            AnchorSelect::Fastest => 0,
+            AnchorSelect::Fastest => {
+                let fastest = candidates.iter().enumerate().min_by_key(|(_, one)| one.response_time);
+                fastest.map_or(0, |(index, _)| index)
+            }
         };
-        let (server, response_time) = candidates[choice];
-        self.discovery = None;
-        self.timers.stop(&Timer::Delta);
-        self.timers.stop(&Timer::DiscoveryDeadline);
-        let (handoff, anchor) = (self.handoff, server.ip());
+        candidates[choice].clone()
+    }
+
+    fn record_choice(&mut self, chosen: &Candidate, answers: u32, within_delta: u32) {
+        let (handoff, anchor, response_time) = (self.handoff, chosen.address.ip(), chosen.response_time);
         self.record(Event::AnchorSelected { handoff, anchor, response_time, answers, within_delta });
-        if self.anchor.as_ref().is_none_or(|present| present.address != server) {
-            self.anchor = Some(Anchor::new(server));
-            self.register_with_anchor(now, Cause::Discovery);
-        }
+    }
+
+    /// The paper's ACK to the winner: its answer's Call-ID, tags and CSeq number, and a branch of its own.
+    fn confirm(&mut self, now: Time, register: &Request, chosen: Candidate) {
+        let Some(own) = self.own_address() else { return };
+        let mut ack = in_the_steps_of(register, Method::Ack);
+        ack.uri = Uri::new(None, Host::Ip(chosen.address.ip()));
+        ack.headers.to = chosen.to;
+        ack.headers.via = vec![Via::new(own, &self.random.branch())];
+        self.transmits.push_back(Transmit::request(chosen.address, ack));
+        let (handoff, anchor) = (self.handoff, chosen.address.ip());
+        self.record(Event::AnchorConfirmed { handoff, anchor });
+        let mut anchor = Anchor::new(chosen.address);
+        anchor.contacts.insert(self.contact(own));
+        anchor.minted = chosen.minted;
+        self.anchor = Some(anchor);
+        self.handle_anchored(now, self.settings.anchor_probe);
+        self.register_with_home(now);
     }
 }

@@ -18,13 +18,14 @@ use crate::sip::{Contact, Headers, Method, NameAddr, Request, Response, Uri, Via
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use call::{Call, CallRequest};
-use discovery::Discovery;
+use discovery::{Candidate, Discovery};
 use registration::{Anchor, Registering};
 use samp_model::record::HandoffNumber;
 use samp_model::settings::SampSettings;
 use samp_model::{Event, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// The port of SIP over UDP.
 pub(crate) const SIP_PORT: u16 = 5060;
@@ -39,9 +40,15 @@ pub struct MobileNode {
     handoff: HandoffNumber,
     care_of: Option<IpAddr>,
     discovery: Option<Discovery>,
+    /// Who could be the anchor, as it was measured when nobody needed one.
+    candidates: Vec<Candidate>,
     anchor: Option<Anchor>,
-    /// The contact that the home server holds.
-    home_contact: Option<Uri>,
+    /// The contacts that the home server may hold.
+    home_contacts: BTreeSet<Uri>,
+    /// What is asked for; a registrar may want more (423).
+    lifetime: Duration,
+    /// The calls' peers are to be told of the new care-of address once it is registered.
+    updates_due: bool,
     registering: BTreeMap<ClientKey, Registering>,
     registration_call_id: String,
     registration_cseq: u32,
@@ -60,7 +67,9 @@ enum Timer {
     Delta,
     /// When a discovery that heard nobody within δ takes whoever answered.
     DiscoveryDeadline,
-    /// When the bindings are due for a refresh.
+    /// When the binding at the anchor is renewed, to see whether it is there.
+    Probe,
+    /// When the binding at the home server is due for a refresh.
     Refresh,
     /// When the home registration is tried again.
     RetryHome,
@@ -82,8 +91,11 @@ impl MobileNode {
             handoff: 0,
             care_of: None,
             discovery: None,
+            candidates: Vec::new(),
             anchor: None,
-            home_contact: None,
+            home_contacts: BTreeSet::new(),
+            lifetime: settings.registration_lifetime,
+            updates_due: false,
             registering: BTreeMap::new(),
             registration_cseq: 0,
             calls: BTreeMap::new(),
@@ -94,19 +106,6 @@ impl MobileNode {
             outputs: VecDeque::new(),
             settings,
         }
-    }
-
-    fn handle_address(&mut self, now: Time, handoff: HandoffNumber, address: IpAddr) {
-        self.handoff = handoff;
-        self.care_of = Some(address);
-        self.record(Event::AddressConfigured { handoff, address });
-        self.abandon_registrations();
-        if self.anchor.is_some() {
-            self.register_with_anchor(now, registration::Cause::Handoff);
-        } else {
-            self.start_discovery(now);
-        }
-        self.update_calls(now);
     }
 
     fn handle_request(&mut self, now: Time, request: Request) {
@@ -152,7 +151,7 @@ impl MobileNode {
 
     fn handle_transaction_timeout(&mut self, now: Time, key: &ClientKey) {
         if let Some(registering) = self.registering.remove(key) {
-            self.handle_registration_failure(now, &registering, status::REQUEST_TIMEOUT);
+            self.handle_registration_failure(now, &registering, status::REQUEST_TIMEOUT, None);
         } else if let Some(pending) = self.call_requests.remove(key) {
             self.handle_call_silence(now, pending);
         }
@@ -221,10 +220,8 @@ impl Node for MobileNode {
             Input::AddressConfigured { handoff, address } => self.handle_address(now, handoff, address),
             Input::Call { callee, call } => self.start_call(now, callee, call),
             Input::HangUp { call: Some(call) } => self.hang_up(now, &call),
-            Input::HangUp { call: None } => {
-                let calls: Vec<_> = self.calls.keys().cloned().collect();
-                calls.iter().for_each(|call| self.hang_up(now, call));
-            }
+            Input::HangUp { call: None } => self.hang_up_all(now),
+            Input::Deregister => self.deregister(now),
         }
     }
 
@@ -237,8 +234,8 @@ impl Node for MobileNode {
                 Timer::Delta | Timer::DiscoveryDeadline => {
                     self.finish_discovery(now, timer == Timer::DiscoveryDeadline)
                 }
-                Timer::Refresh => self.refresh(now),
-                Timer::RetryHome => self.register_with_home(now),
+                Timer::Probe => self.probe_anchor(now),
+                Timer::Refresh | Timer::RetryHome => self.register_with_home(now),
                 Timer::RepeatAnswer(call) => self.repeat_answer(now, &call),
                 Timer::RetryUpdate(call) => self.update_call(now, &call),
             }

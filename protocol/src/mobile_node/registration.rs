@@ -1,41 +1,63 @@
-//! Registration with the anchor and, over it, with the home server (hierarchical registration).
+//! Registration with the anchor and, over it, with the home server (hierarchical registration), RFC 3261 §10.2.
+//!
+//! ```text
+//!            no anchor ◀────────────────── no answer, refused ───────────────────┐
+//! handoff,      │ discovery                                                      │
+//! probe ──▶ REGISTER to the anchor ──200──▶ anchored ──home does not know──▶ REGISTER to the home server
+//!               ▲                              │  │                           retried each second until 200
+//!               └──────── anchor_probe ────────┘  └──200 later than δ, after a handoff──▶ discovery
+//! ```
+//! The response time of the anchor is that of the REGISTER after a handoff, from its first transmission to its 200:
+//! a retransmission makes it longer, never shorter.
 
 use super::{MobileNode, Timer, contact_header};
 use crate::server::{minted_uri, path_of};
-use crate::sip::{Contact, Host, Method, NameAddr, Response, Uri, status};
+use crate::sip::{Contact, Headers, Host, Method, NameAddr, Response, Uri, status};
 use samp_model::record::{HandoffNumber, RegistrationScope};
+use samp_model::settings::UpdateOrder;
 use samp_model::{Event, Time};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// How long to wait before a failed home registration is tried again.
+/// How long to wait before a failed home registration is tried again, when the answer does not say.
 const RETRY: Duration = Duration::from_secs(1);
+/// A node waits no longer than this, whatever a server asks for.
+const MAX_RETRY: Duration = Duration::from_secs(60);
+/// Contacts that a registrar may still hold, and that a REGISTER removes, at most.
+const MAX_HELD: usize = 8;
+/// The longest lifetime that a node asks for because a registrar wants it (RFC 3261 §10.3, point 7).
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The anchor SIP server.
 #[derive(Debug)]
 pub(super) struct Anchor {
     pub(super) address: SocketAddr,
-    /// The contact that it holds.
-    contact: Option<Uri>,
+    /// The contacts that it may hold.
+    pub(super) contacts: BTreeSet<Uri>,
     /// The URI that it minted for this node.
-    minted: Option<Uri>,
+    pub(super) minted: Option<Uri>,
 }
 
 impl Anchor {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, contact: None, minted: None }
+        Self { address, contacts: BTreeSet::new(), minted: None }
     }
 }
 
-/// Why a node registers with its anchor.
+/// Why a node registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It has moved, and keeps its anchor.
     Handoff,
-    /// It has just chosen this anchor.
+    /// A discovery has just chosen this anchor.
     Discovery,
-    /// The binding grows old.
-    Refresh,
+    /// This anchor was chosen from what an earlier discovery measured.
+    Remembered,
+    /// The binding grows old, and the anchor may be gone.
+    Probe,
+    /// The node leaves.
+    Removal,
 }
 
 /// A REGISTER under way.
@@ -49,55 +71,78 @@ pub(super) struct Registering {
 }
 
 impl MobileNode {
+    /// The care-of address is new.
+    pub(super) fn handle_address(&mut self, now: Time, handoff: HandoffNumber, address: IpAddr) {
+        self.handoff = handoff;
+        self.care_of = Some(address);
+        self.record(Event::AddressConfigured { handoff, address });
+        self.abandon_registrations();
+        self.abandon_all_requests();
+        if self.anchor.is_some() {
+            self.register_with_anchor(now, Cause::Handoff);
+        } else {
+            self.find_anchor(now, None);
+        }
+        match self.settings.update_order {
+            UpdateOrder::Parallel => self.update_calls(now),
+            UpdateOrder::Serial => self.updates_due = true,
+        }
+    }
+
     /// Forgets what was sent from an address that is gone.
-    pub(super) fn abandon_registrations(&mut self) {
+    fn abandon_registrations(&mut self) {
         for key in std::mem::take(&mut self.registering).into_keys() {
             self.transactions.forget(&key);
         }
-        self.discovery = None;
-        for timer in [Timer::Delta, Timer::DiscoveryDeadline, Timer::RetryHome] {
-            self.timers.stop(&timer);
-        }
+        self.stop_discovery();
+        self.timers.stop(&Timer::RetryHome);
     }
 
     /// Registers the care-of address with the anchor.
     pub(super) fn register_with_anchor(&mut self, now: Time, cause: Cause) {
         let (Some(own), Some(anchor)) = (self.own_address(), &self.anchor) else { return };
-        let (old, registrar) = (anchor.contact.clone(), Uri::new(None, Host::Ip(anchor.address.ip())));
-        self.register(now, RegistrationScope::Anchor, cause, registrar, self.contact(own), old);
+        let registrar = Uri::new(None, Host::Ip(anchor.address.ip()));
+        self.register(now, RegistrationScope::Anchor, cause, registrar, self.contact(own));
     }
 
     /// Registers the anchor's URI for this node with the home server.
     pub(super) fn register_with_home(&mut self, now: Time) {
         let Some(minted) = self.anchor.as_ref().and_then(|anchor| anchor.minted.clone()) else { return };
-        let (old, domain) = (self.home_contact.clone(), Uri::new(None, self.address_of_record.host.clone()));
-        self.register(now, RegistrationScope::Home, Cause::Discovery, domain, minted, old);
+        let domain = Uri::new(None, self.address_of_record.host.clone());
+        self.register(now, RegistrationScope::Home, Cause::Discovery, domain, minted);
     }
 
-    /// Sends a REGISTER by way of the anchor: `contact` in, `old` out.
-    fn register(
-        &mut self,
-        now: Time,
-        scope: RegistrationScope,
-        cause: Cause,
-        registrar: Uri,
-        contact: Uri,
-        old: Option<Uri>,
-    ) {
-        let (Some(own), Some(anchor)) = (self.own_address(), &self.anchor) else { return };
+    /// Sends a REGISTER by way of the anchor: `contact` in, all others that the registrar may hold out.
+    fn register(&mut self, now: Time, scope: RegistrationScope, cause: Cause, registrar: Uri, contact: Uri) {
+        let (Some(own), Some(anchor)) = (self.own_address(), &mut self.anchor) else { return };
         let destination = anchor.address;
+        let held = match scope {
+            RegistrationScope::Anchor => &mut anchor.contacts,
+            RegistrationScope::Home => &mut self.home_contacts,
+        };
+        if held.len() == MAX_HELD {
+            held.pop_first();
+        }
+        held.insert(contact.clone());
+        let removed: Vec<_> =
+            held.iter().filter(|held| **held != contact || cause == Cause::Removal).cloned().collect();
         self.registration_cseq += 1;
         let (home, call_id, cseq) =
             (self.address_of_record.clone(), self.registration_call_id.clone(), self.registration_cseq);
         let mut request = self.request(Method::Register, registrar, home, &call_id, cseq, own);
-        request.headers.expires = Some(self.settings.registration_lifetime.as_secs() as u32);
-        request.headers.contact.push(contact_header(contact.clone()));
-        if let Some(old) = old.filter(|old| *old != contact) {
-            let removed = NameAddr::new(old).with("expires", Some("0".to_owned()));
-            request.headers.contact.push(Contact::Address(removed));
+        request.headers.expires = Some(self.lifetime.as_secs() as u32);
+        if cause != Cause::Removal {
+            request.headers.contact.push(contact_header(contact.clone()));
         }
+        request.headers.contact.extend(
+            removed.into_iter().map(|removed| {
+                Contact::Address(NameAddr::new(removed).with("expires", Some("0".to_owned())))
+            }),
+        );
         let handoff = self.handoff;
-        self.record(Event::RegisterSent { handoff, scope });
+        if is_told(cause) {
+            self.record(Event::RegisterSent { handoff, scope });
+        }
         // An anchor that is silent is left soon; the home server may be a ring away that just heals.
         let deadline = (scope == RegistrationScope::Anchor).then_some(self.settings.anchor_timeout);
         let key = self.transactions.send(now, request, destination, deadline);
@@ -111,46 +156,133 @@ impl MobileNode {
         response: &Response,
     ) {
         if response.status != status::OK {
-            return self.handle_registration_failure(now, &registering, response.status);
+            return self.handle_registration_failure(now, &registering, response.status, Some(response));
         }
         let Registering { scope, cause, handoff, sent_at, contact } = registering;
+        if cause == Cause::Removal {
+            return self.record(Event::Deregistered { handoff, scope });
+        }
         let rrd = now - sent_at;
-        self.record(Event::Registered { handoff, scope, rrd, path: path_of(response) });
+        if is_told(cause) {
+            self.record(Event::Registered { handoff, scope, rrd, path: path_of(response) });
+        }
+        let granted = granted(&response.headers, &contact).unwrap_or(self.lifetime);
         if scope == RegistrationScope::Home {
-            self.home_contact = Some(contact);
-            return self.timers.set(Timer::Refresh, now + self.settings.registration_lifetime / 2);
+            self.home_contacts = BTreeSet::from([contact]);
+            return self.timers.set(Timer::Refresh, now + granted / 2);
         }
         let Some(anchor) = &mut self.anchor else { return };
-        anchor.contact = Some(contact);
+        let address = anchor.address;
+        anchor.contacts = BTreeSet::from([contact]);
         anchor.minted = minted_uri(response);
-        let home_is_current = anchor.minted.is_some() && anchor.minted == self.home_contact;
-        let local_move = cause == Cause::Handoff && self.settings.hierarchical_registration;
-        if !(home_is_current && local_move) {
+        let home_is_current = self.home_contacts.iter().eq(&anchor.minted);
+        let local =
+            cause == Cause::Probe || cause == Cause::Handoff && self.settings.hierarchical_registration;
+        self.handle_anchored(now, granted / 2);
+        if !(home_is_current && local) {
             self.register_with_home(now);
         }
-        // The anchor has come out of reach: look for a nearer one, while this one serves.
-        if cause == Cause::Handoff && rrd > self.settings.delta && self.discovery.is_none() {
-            self.start_discovery(now);
+        // The anchor is out of reach: look for a nearer one, while this one serves.
+        match cause {
+            _ if rrd <= self.settings.delta => self.look_ahead(now),
+            Cause::Handoff if self.discovery.is_none() => self.find_anchor(now, Some(address)),
+            // What was measured before the handoff does not hold here.
+            Cause::Remembered => self.start_discovery(now),
+            _ => self.look_ahead(now),
         }
     }
 
-    pub(super) fn handle_registration_failure(&mut self, now: Time, registering: &Registering, status: u16) {
-        let Registering { scope, handoff, .. } = *registering;
+    /// The anchor has the care-of address, for as long as twice this.
+    pub(super) fn handle_anchored(&mut self, now: Time, half_life: Duration) {
+        self.timers.set(Timer::Probe, now + half_life.min(self.settings.anchor_probe));
+        if std::mem::take(&mut self.updates_due) {
+            self.update_calls(now);
+        }
+    }
+
+    /// The registrar refused, or (408) was silent.
+    pub(super) fn handle_registration_failure(
+        &mut self,
+        now: Time,
+        registering: &Registering,
+        status: u16,
+        response: Option<&Response>,
+    ) {
+        let Registering { scope, cause, handoff, .. } = *registering;
+        if cause == Cause::Removal {
+            return;
+        }
+        let seconds = |name: &str| response.and_then(|response| seconds(&response.headers, name));
+        if status == status::INTERVAL_TOO_BRIEF
+            && let Some(least) = seconds("Min-Expires")
+            && (self.lifetime..=MAX_LIFETIME).contains(&least)
+            && least > self.lifetime
+        {
+            self.lifetime = least;
+            return match scope {
+                RegistrationScope::Anchor => self.register_with_anchor(now, cause),
+                RegistrationScope::Home => self.register_with_home(now),
+            };
+        }
         self.record(Event::RegistrationFailed { handoff, scope, status });
         match scope {
-            RegistrationScope::Home => self.timers.set(Timer::RetryHome, now + RETRY),
+            RegistrationScope::Home => {
+                let wait = seconds("Retry-After").unwrap_or(RETRY).clamp(RETRY, MAX_RETRY);
+                self.timers.set(Timer::RetryHome, now + wait);
+            }
             RegistrationScope::Anchor => {
                 self.abandon_registrations();
-                self.anchor = None;
-                self.start_discovery(now);
+                let failed = self.anchor.take().map(|anchor| anchor.address);
+                self.timers.stop(&Timer::Probe);
+                self.find_anchor(now, failed);
             }
         }
     }
 
-    pub(super) fn refresh(&mut self, now: Time) {
-        self.timers.set(Timer::Refresh, now + self.settings.registration_lifetime / 2);
-        if self.registering.is_empty() {
-            self.register_with_anchor(now, Cause::Refresh);
+    /// Time to see whether the anchor is still there, and still has this node.
+    pub(super) fn probe_anchor(&mut self, now: Time) {
+        self.timers.set(Timer::Probe, now + self.settings.anchor_probe);
+        if self.registering.is_empty() && self.discovery.is_none() {
+            self.register_with_anchor(now, Cause::Probe);
         }
     }
+
+    /// Leaves: calls end, and both servers forget this node. Its next attachment makes it register again.
+    pub(super) fn deregister(&mut self, now: Time) {
+        self.hang_up_all(now);
+        self.abandon_registrations();
+        for timer in [Timer::Probe, Timer::Refresh] {
+            self.timers.stop(&timer);
+        }
+        let domain = Uri::new(None, self.address_of_record.host.clone());
+        if let Some(contact) = self.home_contacts.first().cloned() {
+            self.register(now, RegistrationScope::Home, Cause::Removal, domain, contact);
+        }
+        if let (Some(anchor), Some(own)) = (&self.anchor, self.own_address()) {
+            let registrar = Uri::new(None, Host::Ip(anchor.address.ip()));
+            self.register(now, RegistrationScope::Anchor, Cause::Removal, registrar, self.contact(own));
+        }
+        self.anchor = None;
+        self.home_contacts.clear();
+    }
+}
+
+/// Whether the records tell of such a registration: not of those that change nothing.
+fn is_told(cause: Cause) -> bool {
+    !matches!(cause, Cause::Probe | Cause::Removal)
+}
+
+/// For how long the registrar holds this contact.
+fn granted(headers: &Headers, contact: &Uri) -> Option<Duration> {
+    let own = headers.contact.iter().find_map(|listed| match listed {
+        Contact::Address(address) if address.uri == *contact => address.params.get("expires"),
+        _ => None,
+    });
+    own?.parse().ok().map(Duration::from_secs)
+}
+
+/// A header field that is a number of seconds, perhaps with a comment behind.
+fn seconds(headers: &Headers, name: &str) -> Option<Duration> {
+    let digits = headers.get(name)?.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(Duration::from_secs)
 }

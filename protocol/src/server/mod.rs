@@ -11,6 +11,7 @@
 //! Only a caller's own anchor keeps state for an INVITE, as it may have to try its cache and then the ring; all
 //! other servers forward statelessly (RFC 3261 §16.11).
 
+mod confirmation;
 mod proxy;
 mod registrar;
 mod registration;
@@ -21,8 +22,9 @@ use crate::cache::LocationCache;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
-use crate::sip::{Method, Request, Response, Via, status};
+use crate::sip::{Host, Method, Request, Response, Via, status};
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use confirmation::Confirmations;
 use proxy::Forwarding;
 use registrar::Registrar;
 pub(crate) use registration::minted_uri;
@@ -49,6 +51,8 @@ pub struct SampServer {
     transactions: Transactions,
     /// Care-of addresses of the nodes that chose this server as anchor.
     anchored: Registrar,
+    /// Care-of addresses of nodes that may yet choose this server.
+    confirmations: Confirmations,
     /// Anchors of the nodes whose home this server is, and copies of its neighbours' bindings.
     home: Registrar,
     /// Of this server's writes; above all that it saw when it became the owner of what it owns.
@@ -81,6 +85,7 @@ impl SampServer {
             chord: Chord::new(address, settings.chord.clone(), join, now),
             transactions: Transactions::new(settings.t1),
             anchored: Registrar::new(min_expires),
+            confirmations: Confirmations::default(),
             home: Registrar::new(min_expires),
             epoch: 1,
             tier2: LocationCache::new(settings.tier2.clone()),
@@ -101,9 +106,14 @@ impl SampServer {
         }
         match request.method {
             Method::Overlay => self.handle_overlay(now, from, request),
-            Method::Register if to.is_multicast() => self.answer_discovery(from, &request),
+            Method::Register if to.is_multicast() => self.answer_discovery(now, from, &request),
             Method::Register => self.handle_register(now, request),
             Method::Options if request.uri.user.is_none() => self.reply(&request, status::OK),
+            Method::Ack
+                if request.uri.host == Host::Ip(self.me.address.ip()) && request.uri.user.is_none() =>
+            {
+                self.handle_confirmation(now, &request)
+            }
             Method::Cancel => self.handle_cancel(now, request),
             _ => self.proxy(now, request),
         }

@@ -1,6 +1,7 @@
 //! The proxy side of a SAMP server: towards the callee, and back (RFC 3261 §16).
 
 use super::{CACHE, MINTED_FOR, PATH, SampServer, join, path_of};
+use crate::cache::Learned;
 use crate::overlay::wire::OverlayRoute;
 use crate::sip::{Host, Method, Request, Response, Uri, status};
 use crate::transaction::{ClientKey, ServerKey, Transactions, client::in_the_steps_of};
@@ -127,6 +128,7 @@ impl SampServer {
                             now,
                             &forwarding.callee,
                             SocketAddr::new(anchor, self.me.address.port()),
+                            Learned::Found,
                         );
                     }
                     let outcome = match (forwarding.from_cache, forwarding.stale) {

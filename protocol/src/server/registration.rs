@@ -9,12 +9,18 @@ use std::sync::Arc;
 
 impl SampServer {
     /// A mobile node looks for an anchor: anyone that hears it offers itself, by unicast to the source.
-    pub(super) fn answer_discovery(&mut self, from: SocketAddr, request: &Request) {
-        let message = Message::Response(request.response(status::OK, &self.stateless_tag(request)));
+    pub(super) fn answer_discovery(&mut self, now: Time, from: SocketAddr, request: &Request) {
+        let mut response = request.response(status::OK, &self.stateless_tag(request));
+        if let Some(contact) = request.headers.contact_address() {
+            self.confirmations.offer(now, request);
+            response.headers.contact.push(Contact::Address(NameAddr::new(contact.uri.clone())));
+            self.add_minted(&mut response);
+        }
+        let message = Arc::new(Message::Response(response));
         self.transmits.push_back(Transmit {
             destination: from,
             transport: Transport::Udp,
-            message: Arc::new(message),
+            message,
             ttl: None,
         });
     }
@@ -57,17 +63,22 @@ impl SampServer {
             path.push(self.me.address.ip());
             response.headers.set(PATH, join(&path));
             if at == RegisterAt::Anchor {
-                let minted = self.mint(to);
-                for contact in &mut response.headers.contact {
-                    if let Contact::Address(address) = contact {
-                        address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
-                    }
-                }
+                self.add_minted(&mut response);
             } else {
                 self.replicate(now, &to.address_of_record());
             }
         }
         self.transactions.respond(now, &key, response);
+    }
+
+    /// Tells the node the URI that goes with each of its contacts.
+    fn add_minted(&self, response: &mut Response) {
+        let minted = self.mint(&response.headers.to.uri);
+        for contact in &mut response.headers.contact {
+            if let Contact::Address(address) = contact {
+                address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
+            }
+        }
     }
 
     /// The URI by which this anchor, and only it, knows the node: local moves never change it.

@@ -104,6 +104,10 @@ impl Progress<'_> {
                     self.home_due = true;
                 }
             }
+            Event::AnchorConfirmed { anchor, .. } => {
+                self.milestones.push(Milestone::local("dispatch", Some(at)));
+                self.registered_with = Some(*anchor);
+            }
             Event::RegisterSent { scope, .. } => {
                 self.milestones.push(Milestone::local("dispatch", Some(at)));
                 self.sent.push((*scope, at));

@@ -1,0 +1,242 @@
+//! The mobile node's knobs in virtual time: discovery, confirmation, probes, order of updates, leaving.
+
+use samp_model::record::RegistrationScope::{Anchor, Home};
+use samp_model::settings::{Confirm, Discover, Profile, SampSettings, UpdateOrder};
+use samp_model::{Event, NodeId, Record, Topology, topology};
+use samp_simulator::World;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The small grid with these settings.
+fn grid(set: impl FnOnce(&mut SampSettings)) -> Topology {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/grid-small.yaml");
+    let mut topology = topology::load(&path).expect("the shipped topology is valid");
+    set(&mut topology.samp);
+    topology
+}
+
+/// A world whose ring is ideal and whose mobile nodes are registered at home.
+fn up(topology: Topology, seed: u64) -> World {
+    let nodes = topology.mobile_nodes().count();
+    let mut world = World::new(topology, seed);
+    assert!(world.run_until_ring_is_ideal(30 * SECOND), "no ring");
+    world.attach_all();
+    let mut registered = BTreeSet::new();
+    let all = |record: &Record| {
+        if let Event::Registered { scope: Home, .. } = record.event {
+            registered.insert(record.node.clone());
+        }
+        registered.len() == nodes
+    };
+    assert!(world.run_until(30 * SECOND, all), "not registered");
+    world.run_for(SECOND);
+    world
+}
+
+fn node(world: &World, name: &str) -> NodeId {
+    world.topology().find(name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// What a node recorded from this record on.
+fn since<'w>(world: &'w World, first: usize, node: &str) -> Vec<&'w Record> {
+    world.records()[first..].iter().filter(|record| record.node == node).collect()
+}
+
+/// Who is the anchor of a node: the server that was chosen last.
+fn anchor(world: &World, name: &str) -> NodeId {
+    let chosen = world.records().iter().rev().find_map(|record| match record.event {
+        Event::AnchorSelected { anchor, .. } if record.node == name => Some(anchor),
+        _ => None,
+    });
+    let mut servers = world.topology().sip_servers();
+    servers.find(|&id| world.topology().node(id).address() == chosen).expect("an anchor")
+}
+
+/// Whether a call from one to the other is answered.
+fn can_call(world: &mut World, caller: &str, callee: &str) -> bool {
+    let (from, to) = (node(world, caller), node(world, callee));
+    let id = world.call(from, to);
+    let mut established = false;
+    let over = |record: &Record| match &record.event {
+        Event::CallEstablished { call, .. } if *call == id => {
+            established = true;
+            true
+        }
+        Event::CallFailed { call, .. } => *call == id,
+        _ => false,
+    };
+    assert!(world.run_until(60 * SECOND, over), "neither established nor failed");
+    world.run_for(SECOND);
+    world.hang_up(from);
+    world.run_for(SECOND);
+    established
+}
+
+#[test]
+fn a_crashed_anchor_is_noticed_and_replaced_within_the_stated_time() {
+    for seed in 0..20 {
+        let mut world = up(grid(|samp| samp.anchor_probe = 3 * SECOND), seed);
+        let victim = anchor(&world, "mn1");
+        world.crash(victim);
+        let before = world.records().len();
+        // A probe, its deadline, a discovery, and two registrations over a ring that may have to heal.
+        let samp = &world.topology().samp;
+        let noticed = samp.anchor_probe + samp.anchor_timeout;
+        let bound = noticed + samp.delta + samp.chord.peer_timeout + 2 * SECOND;
+        let failed = |record: &Record| {
+            record.node == "mn1" && matches!(record.event, Event::RegistrationFailed { scope: Anchor, .. })
+        };
+        assert!(world.run_until(noticed, failed), "seed {seed}: not noticed");
+        world.run_for(bound - noticed);
+        let registered = |record: &&Record| matches!(record.event, Event::Registered { scope: Home, .. });
+        assert!(since(&world, before, "mn1").iter().any(registered), "seed {seed}: not repaired");
+        assert_ne!(anchor(&world, "mn1"), victim);
+        // Nobody has moved, and everybody can be called.
+        assert!(can_call(&mut world, "mn5", "mn1"), "seed {seed}");
+    }
+}
+
+#[test]
+fn probes_that_change_nothing_are_not_told_of() {
+    let mut world = up(grid(|samp| samp.anchor_probe = 3 * SECOND), 1);
+    let before = world.records().len();
+    world.run_for(20 * SECOND);
+    let quiet = since(&world, before, "mn1")
+        .iter()
+        .all(|record| !matches!(record.event, Event::RegisterSent { .. } | Event::RegistrationFailed { .. }));
+    assert!(quiet);
+}
+
+#[test]
+fn an_ack_confirms_the_anchor_and_saves_a_round_trip() {
+    let registered_after = |confirm| {
+        let mut world = up(grid(|samp| samp.confirm = confirm), 2);
+        assert!(can_call(&mut world, "mn5", "mn1"), "the binding is committed");
+        let at = |wanted: fn(&Event) -> bool| {
+            let of_node = since(&world, 0, "mn1");
+            of_node.into_iter().find(|record| wanted(&record.event)).map(|record| record.at)
+        };
+        let confirmed = at(|event| matches!(event, Event::AnchorConfirmed { .. }));
+        assert_eq!(confirmed.is_some(), confirm == Confirm::Paper);
+        let chosen = at(|event| matches!(event, Event::AnchorSelected { .. })).expect("chosen");
+        at(|event| matches!(event, Event::RegisterSent { scope: Home, .. })).expect("registers") - chosen
+    };
+    assert_eq!(registered_after(Confirm::Paper), Duration::ZERO);
+    assert!(registered_after(Confirm::Standard) > Duration::ZERO);
+}
+
+#[test]
+fn servers_that_were_not_chosen_forget_the_node() {
+    let mut world = up(grid(|samp| samp.confirm = Confirm::Paper), 3);
+    world.run_for(20 * SECOND);
+    let held = world.records().iter().fold(std::collections::BTreeMap::new(), |mut held, record| {
+        if let Event::BindingsChanged { anchor, .. } = record.event {
+            held.insert(record.node.clone(), anchor);
+        }
+        held
+    });
+    assert_eq!(held.values().sum::<u32>(), 8, "each node has one anchor: {held:?}");
+}
+
+/// The far corner of the grid, and how far from each server it is, is the same for every seed.
+fn waits_for_delta(discover: Discover) -> usize {
+    let mut waits = 0;
+    for seed in 0..10 {
+        let mut world = up(
+            grid(|samp| {
+                samp.discover = discover;
+                samp.delta = Duration::from_millis(14);
+            }),
+            seed,
+        );
+        let mobile_node = node(&world, "mn1");
+        let routers: Vec<_> = world.topology().access_routers().collect();
+        for step in [1, 2, 3, 7, 11, 15, 14, 13, 12, 8, 4, 0] {
+            let before = world.records().len();
+            let handoff = world.attach(mobile_node, routers[step]);
+            world.run_for(SECOND);
+            let after = since(&world, before, "mn1");
+            waits +=
+                after.iter().filter(|record| matches!(record.event, Event::DiscoveryStarted { .. })).count();
+            let registered = |record: &&Record| matches!(record.event, Event::Registered { handoff: number, .. } if number == handoff);
+            assert!(after.iter().any(registered));
+        }
+        assert!(can_call(&mut world, "mn5", "mn1"), "seed {seed}");
+    }
+    waits
+}
+
+#[test]
+fn who_looks_ahead_seldom_waits_for_delta() {
+    let (reactive, ahead) = (waits_for_delta(Discover::Reactive), waits_for_delta(Discover::Ahead));
+    assert!(reactive > 20, "{reactive}");
+    assert!(3 * ahead < reactive, "{ahead} waits instead of {reactive}");
+}
+
+#[test]
+fn peers_are_told_at_once_or_after_the_registration() {
+    for order in [UpdateOrder::Parallel, UpdateOrder::Serial] {
+        let mut world = up(grid(|samp| samp.update_order = order), 4);
+        let (a, b) = (node(&world, "mn1"), node(&world, "mn2"));
+        world.call(a, b);
+        world.run_for(SECOND);
+        let before = world.records().len();
+        let router = world.topology().access_routers().nth(6).expect("a router");
+        world.attach(a, router);
+        world.run_for(SECOND);
+        let after = since(&world, before, "mn1");
+        let at = |wanted: fn(&Event) -> bool| {
+            after.iter().find(|record| wanted(&record.event)).expect("it happens").at
+        };
+        let told = at(|event| matches!(event, Event::UpdateSent { .. }));
+        let registered = at(|event| matches!(event, Event::Registered { scope: Anchor, .. }));
+        assert!(after.iter().any(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. })));
+        match order {
+            UpdateOrder::Parallel => {
+                assert_eq!(told, at(|event| matches!(event, Event::RegisterSent { .. })))
+            }
+            UpdateOrder::Serial => assert_eq!(told, registered),
+        }
+    }
+}
+
+#[test]
+fn who_leaves_is_forgotten_and_may_come_back() {
+    let mut world = up(grid(|samp| samp.tier1.enabled = false), 5);
+    let (leaver, router) = (node(&world, "mn1"), world.topology().access_routers().nth(6).expect("a router"));
+    let before = world.records().len();
+    world.deregister(leaver);
+    world.run_for(SECOND);
+    let forgotten: Vec<_> = since(&world, before, "mn1")
+        .iter()
+        .filter_map(|record| match record.event {
+            Event::Deregistered { scope, .. } => Some(scope),
+            _ => None,
+        })
+        .collect();
+    assert!(forgotten.contains(&Anchor) && forgotten.contains(&Home), "{forgotten:?}");
+    world.run_for(60 * SECOND);
+    assert!(!can_call(&mut world, "mn5", "mn1"), "nobody is there");
+    world.attach(leaver, router);
+    world.run_for(SECOND);
+    assert!(can_call(&mut world, "mn5", "mn1"));
+}
+
+#[test]
+fn both_profiles_work() {
+    for profile in [Profile::Paper, Profile::Recommended] {
+        for seed in 0..5 {
+            let mut world = up(grid(|samp| *samp = SampSettings::of_profile(profile)), seed);
+            let routers: Vec<_> = world.topology().access_routers().collect();
+            let mobile_nodes: Vec<_> = world.topology().mobile_nodes().collect();
+            for (index, &mobile_node) in mobile_nodes.iter().enumerate() {
+                world.attach(mobile_node, routers[(5 * index + 2) % routers.len()]);
+                world.run_for(SECOND);
+            }
+            assert!(can_call(&mut world, "mn1", "mn8"), "{profile:?}, seed {seed}");
+        }
+    }
+}
