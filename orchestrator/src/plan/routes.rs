@@ -27,6 +27,11 @@ pub(super) fn routes(
     own_network: OwnNetwork,
 ) -> Result<Vec<Vec<Route>>, PlanError> {
     let spaces = spaces(topology, own_network);
+    let targets: Vec<_> = topology
+        .nodes()
+        .filter(|(_, node)| !node.addresses().is_empty())
+        .map(|(id, node)| (id, u16::from(matches!(node.kind, NodeKind::Router { .. }))))
+        .collect();
     let number_of_routes = AtomicUsize::new(0);
     let some = |nodes: &[NodeId]| {
         let mut search = Search {
@@ -34,6 +39,7 @@ pub(super) fn routes(
             graph,
             wiring,
             spaces: &spaces,
+            targets: &targets,
             paths: ShortestPaths::default(),
             trie: Trie::default(),
         };
@@ -136,6 +142,8 @@ struct Search<'a> {
     graph: &'a WiredGraph,
     wiring: &'a Wiring,
     spaces: &'a [Space],
+    /// Routers and servers, and how many routers each is: one or none.
+    targets: &'a [(NodeId, u16)],
     paths: ShortestPaths,
     trie: Trie,
 }
@@ -190,16 +198,16 @@ impl Search<'_> {
 
     /// That there is a path to every router and server, and none too long.
     fn check_reach(&self, here: NodeId) -> Result<(), PlanError> {
-        for (id, node) in self.topology.nodes().filter(|(_, node)| !node.addresses().is_empty()) {
-            let names = || (node.name.clone(), self.topology.node(here).name.clone());
-            let hops = self.paths.hops(id).ok_or_else(|| {
-                let (from, to) = names();
-                PlanError::Unreachable { from, to }
-            })?;
-            // Two hops between routers pass three of them; a server passes nothing on.
-            let routers = hops + u16::from(matches!(node.kind, NodeKind::Router { .. }));
+        for &(node, passes) in self.targets {
+            let names = || [node, here].map(|node| self.topology.node(node).name.clone());
+            let Some(hops) = self.paths.hops(node) else {
+                let [from, to] = names();
+                return Err(PlanError::Unreachable { from, to });
+            };
+            // One hop between routers passes both of them.
+            let routers = hops + passes;
             if routers > MAX_ROUTERS_ON_PATH {
-                let (from, to) = names();
+                let [from, to] = names();
                 return Err(PlanError::TooFar { from, to, routers });
             }
         }
