@@ -15,6 +15,8 @@ pub struct AgentConfig {
     pub seed: u64,
     /// SAMP's knobs.
     pub samp: SampSettings,
+    /// With `auth: digest`, the key that all SIP servers share, or the mobile node's password.
+    pub secret: Option<String>,
     /// What kind of node.
     pub role: Role,
 }

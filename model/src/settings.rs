@@ -1,6 +1,7 @@
 //! The knobs of the protocols, resolved: what a topology file may set under `samp:`, with every default filled in.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -75,6 +76,10 @@ pub struct SampSettings {
     pub multicast_ttl: u8,
     /// The group "all SIP servers" in IPv6, where RFC 3261 assigns none.
     pub discovery_group6: Ipv6Addr,
+    /// Whether registrars want to know who a REGISTER is from.
+    pub auth: Auth,
+    /// With `auth: digest`, passwords of users of one's own, by address-of-record. All others follow from the lab's key.
+    pub passwords: BTreeMap<String, String>,
     /// SIP's T1 (RFC 3261 §17.1.1.1).
     pub t1: Duration,
     /// The overlay of the servers.
@@ -116,6 +121,8 @@ impl SampSettings {
             multicast_ttl: 32,
             // Transient, site-local scope (RFC 4291 §2.7).
             discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),
+            auth: Auth::Off,
+            passwords: BTreeMap::new(),
             t1: Duration::from_millis(500),
             chord: ChordSettings::default(),
         };
@@ -135,6 +142,16 @@ impl SampSettings {
     pub fn discovery_group(&self, family: Family) -> IpAddr {
         if family.has_ipv6() { self.discovery_group6.into() } else { DISCOVERY_GROUP4.into() }
     }
+}
+
+/// Whether registrars authenticate users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Everybody is believed.
+    Off,
+    /// Digest (RFC 3261 §22, RFC 8760).
+    Digest,
 }
 
 /// How a mobile node picks its anchor SIP server.

@@ -30,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         name: "server".to_owned(),
         seed: 1,
         samp,
+        secret: None,
         role: Role::SipServer { address, join: None, interface },
     };
     let (agent, supervisor) =

@@ -17,6 +17,7 @@ mod watch;
 pub use address::RadioAddress;
 pub use privileges::leave_root;
 pub use runtime::start_runtime;
+pub use samp_protocol::RingKey;
 
 use anyhow::Context;
 use control::Control;

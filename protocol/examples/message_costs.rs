@@ -61,7 +61,7 @@ struct Lab {
 
 impl Lab {
     fn new(address: SocketAddr) -> Self {
-        let server = SampServer::new(address, None, SampSettings::default(), 1, Time::ZERO);
+        let server = SampServer::new(address, None, SampSettings::default(), None, 1, Time::ZERO);
         Self { server, now: Time::ZERO, sent: Vec::new() }
     }
 

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod digest;
+mod keys;
 pub mod mobile_node;
 pub mod node;
 pub mod overlay;
@@ -11,6 +13,7 @@ pub mod sip;
 mod timers;
 mod transaction;
 
+pub use keys::RingKey;
 pub use mobile_node::MobileNode;
 pub use node::{Census, Input, MediaCommand, Node, Output, Transmit};
 pub use server::SampServer;
@@ -29,10 +32,12 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, sip::Pars
     let samp = config.samp.clone();
     Ok(match &config.role {
         Role::SipServer { address, join, .. } => {
-            Box::new(SampServer::new(*address, *join, samp, config.seed, now))
+            let key = config.secret.as_deref().map(RingKey::new);
+            Box::new(SampServer::new(*address, *join, samp, key, config.seed, now))
         }
         Role::MobileNode { address_of_record, .. } => {
-            Box::new(MobileNode::new(address_of_record.parse()?, samp, config.seed))
+            let password = config.secret.clone();
+            Box::new(MobileNode::new(address_of_record.parse()?, samp, password, config.seed))
         }
     })
 }

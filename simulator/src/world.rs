@@ -3,16 +3,19 @@
 use crate::network::Network;
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::ring::RingView;
+use samp_model::settings::Auth;
 use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Record, Time, Topology};
 use samp_protocol::sip::{self, Message, Transport};
-use samp_protocol::{Input, Node, Output};
+use samp_protocol::{Input, Node, Output, RingKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The port of SIP.
 const SIP_PORT: u16 = 5060;
+/// What the servers share with `auth: digest`.
+const RING_KEY: &str = "simulated";
 
 /// A topology's servers and mobile nodes in virtual time.
 pub struct World {
@@ -82,10 +85,17 @@ impl World {
                     interface: String::new(),
                 },
             };
+            let samp = world.topology.samp.clone();
             let config = AgentConfig {
                 name: node.name.clone(),
                 seed: seed ^ (id.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-                samp: world.topology.samp.clone(),
+                samp: samp.clone(),
+                secret: (samp.auth == Auth::Digest).then(|| match &role {
+                    Role::SipServer { .. } => RING_KEY.to_owned(),
+                    Role::MobileNode { address_of_record, .. } => {
+                        RingKey::new(RING_KEY).password(&samp, address_of_record)
+                    }
+                }),
                 role,
             };
             let node = samp_protocol::build(&config, world.now).expect("a valid address-of-record");

@@ -219,3 +219,28 @@ fn a_crashed_server_is_healed_around_and_its_bindings_live_on() {
         }
     }
 }
+
+#[test]
+fn nodes_authenticate_and_move_with_credentials_that_nobody_asked_for() {
+    let mut topology = grid_small();
+    topology.samp.auth = samp_model::settings::Auth::Digest;
+    let mut world = up(topology, 1);
+    let refused = |world: &World| {
+        events(world).filter(|event| matches!(event, Event::RegistrationFailed { .. })).count()
+    };
+    assert_eq!(refused(&world), 0);
+    // Each node is challenged once; then it always has a nonce to use.
+    let sent =
+        |world: &World| events(world).filter(|event| matches!(event, Event::RegisterSent { .. })).count();
+    let answered =
+        |world: &World| events(world).filter(|event| matches!(event, Event::Registered { .. })).count();
+    let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+    assert_eq!(sent(&world), answered(&world) + nodes.len());
+    let routers: Vec<_> = world.topology().access_routers().collect();
+    for (index, &node) in nodes.iter().enumerate() {
+        world.attach(node, routers[(5 * index + 3) % routers.len()]);
+        world.run_for(5 * SECOND);
+    }
+    assert_eq!((sent(&world), refused(&world)), (answered(&world) + nodes.len(), 0));
+    assert_eq!(call(&mut world, nodes[0], nodes[1]), CacheOutcome::Miss);
+}

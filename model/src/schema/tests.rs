@@ -37,7 +37,7 @@ fn topologies() -> Vec<Value> {
             "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
             "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
             "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",
-            "min_expires": "60s",
+            "min_expires": "60s", "auth": "digest", "passwords": { "alice": "wonderland1" },
             "discovery_group6": "ff15::5060",
             "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
         },
@@ -201,7 +201,7 @@ fn the_samples_have_every_field() {
         let free = |pointer: &str| -> String {
             let parts: Vec<_> = pointer.split('/').collect();
             let kept = parts.iter().enumerate().map(|(at, part)| {
-                let named = at == 2 && parts[1] == "nodes";
+                let named = at == 2 && parts[1] == "nodes" || at == 3 && parts[2] == "passwords";
                 if named || part.parse::<usize>().is_ok() { "*" } else { *part }
             });
             kept.collect::<Vec<_>>().join("/")

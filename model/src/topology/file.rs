@@ -1,7 +1,7 @@
 //! The topology file as it is written: its fields, their types, and nothing decided yet.
 
 use crate::settings::{
-    AnchorSelect, AttachMode, Confirm, Discover, Family, LinkBackend, Profile, UpdateOrder,
+    AnchorSelect, AttachMode, Auth, Confirm, Discover, Family, LinkBackend, Profile, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -216,6 +216,9 @@ pub(super) struct Samp {
     pub(super) min_expires: Option<Value<Interval>>,
     pub(super) multicast_ttl: Option<Value<Whole<1, 255>>>,
     pub(super) discovery_group6: Option<Value<Group6>>,
+    pub(super) auth: Option<Value<Word<Auth>>>,
+    #[serde(default)]
+    pub(super) passwords: Entries<Value<Password>>,
     pub(super) t1: Option<Value<Interval>>,
     pub(super) successors: Option<Value<Whole<1, 32>>>,
     pub(super) stabilize_period: Option<Value<Interval>>,
@@ -299,6 +302,11 @@ impl FromStr for CacheLifetime {
     }
 }
 
+impl Keyword for Auth {
+    const WHAT: &'static str = "a way to authenticate";
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("digest", Self::Digest)];
+}
+
 impl Keyword for LinkBackend {
     const WHAT: &'static str = "a way to emulate links";
     const WORDS: &'static [(&'static str, Self)] =
@@ -336,6 +344,29 @@ impl FromStr for Group6 {
                 hint: "write a transient group of site-local scope or larger, as ff15::5060".to_owned(),
             }),
         }
+    }
+}
+
+/// A password that every SIP program can send.
+#[derive(Clone)]
+pub(super) struct Password(pub(super) String);
+
+impl Password {
+    /// Letters and digits at most.
+    pub(super) const LONGEST: usize = 64;
+}
+
+impl FromStr for Password {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(InvalidValue {
+            message: "this is no password".to_owned(),
+            hint: format!("write 1 to {} letters and digits", Self::LONGEST),
+        })
     }
 }
 

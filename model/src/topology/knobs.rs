@@ -1,10 +1,16 @@
 //! The topology file's knobs, `samp:`, `media:` and `emulation:`, with their defaults filled in.
 
-use super::file::{Cache, CacheLifetime, Emulation, Media, Samp};
-use crate::settings::{CacheSettings, EmulationSettings, MediaSettings, Profile, SampSettings};
+use super::file::{Cache, CacheLifetime, Emulation, Media, Password, Samp};
+use super::resolve::SIP_DOMAIN;
+use crate::settings::{
+    Auth, CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile, SampSettings,
+};
 use crate::units::Interval;
 use crate::yaml::{Errors, Keyword, Value, Whole, Word, span};
 use std::time::Duration;
+
+/// Users with passwords of their own, at most.
+pub(super) const MAX_USERS: usize = 256;
 
 /// SAMP's knobs, with defaults where the file says nothing.
 pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
@@ -32,6 +38,14 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     word(errors, &mut settings.discover, file.discover.as_ref());
     word(errors, &mut settings.update_order, file.update_order.as_ref());
     word(errors, &mut settings.hierarchical_registration, file.hierarchical_registration.as_ref());
+    word(errors, &mut settings.auth, file.auth.as_ref());
+    passwords(errors, &mut settings, file);
+    if settings.auth == Auth::Digest && settings.confirm == Confirm::Paper {
+        let given = file.auth.as_ref().map_or(0..0, span);
+        errors.report(given, "the paper's confirmation of an anchor cannot be authenticated", |error| {
+            error.hint("add `confirm: standard`")
+        });
+    }
     if let Some(Whole(ttl)) = file.multicast_ttl.as_ref().and_then(|ttl| errors.value(ttl)) {
         settings.multicast_ttl = ttl as u8;
     }
@@ -54,6 +68,28 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
         });
     }
     settings
+}
+
+/// Users of one's own.
+fn passwords(errors: &mut Errors, settings: &mut SampSettings, file: &Samp) {
+    for (name, password) in file.passwords.0.iter().take(MAX_USERS + 1) {
+        let user = &name.value;
+        let is_good =
+            (1..=32).contains(&user.len()) && user.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !is_good {
+            errors.report(span(name), "this is no user's name", |error| {
+                error.hint("write 1 to 32 letters, digits and `-`")
+            });
+        } else if settings.auth == Auth::Off {
+            errors.report(span(name), "nobody is asked for a password", |error| {
+                error.hint("add `auth: digest`")
+            });
+        } else if settings.passwords.len() == MAX_USERS {
+            errors.report(span(name), format!("more than {MAX_USERS} users"), |error| error);
+        } else if let Some(Password(password)) = errors.value(password) {
+            settings.passwords.insert(format!("sip:{user}@{SIP_DOMAIN}"), password);
+        }
+    }
 }
 
 fn cache(errors: &mut Errors, settings: &mut CacheSettings, file: Option<&Cache>) {

@@ -1,12 +1,13 @@
 //! JSON Schema of topology files.
 
-use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres};
+use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Password};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
+use super::knobs::MAX_USERS;
 use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
-    AnchorSelect, AttachMode, CacheSettings, Confirm, Discover, EmulationSettings, Family, LinkBackend,
+    AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, EmulationSettings, Family, LinkBackend,
     MediaSettings, Profile, SampSettings, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
@@ -34,6 +35,12 @@ impl Scalar for CacheLifetime {
             "type": "string", "pattern": format!("^({interval}|fixed|adaptive)$"),
             "examples": ["60s", "fixed", "adaptive"],
         })
+    }
+}
+
+impl Scalar for Password {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": format!("^[0-9A-Za-z]{{1,{}}}$", Self::LONGEST) })
     }
 }
 
@@ -262,6 +269,8 @@ fn samp() -> Value {
         min_expires,
         multicast_ttl,
         discovery_group6,
+        auth,
+        passwords: _,
         t1,
         chord,
     } = SampSettings::default();
@@ -363,6 +372,14 @@ fn samp() -> Value {
                     discovery_group6.to_string(),
                 ),
             ),
+            (
+                "auth",
+                scalar_or::<Word<Auth>>(
+                    "Whether registrars want to know who a REGISTER is from.",
+                    word(auth),
+                ),
+            ),
+            ("passwords", passwords()),
             ("t1", scalar_or::<Interval>("SIP's T1 (RFC 3261 §17.1.1.1).", time(t1))),
             (
                 "successors",
@@ -391,6 +408,16 @@ fn samp() -> Value {
             ),
         ],
     )
+}
+
+fn passwords() -> Value {
+    json!({
+        "type": ["object", "null"],
+        "description": "With `auth: digest`, users of one's own and their passwords; mobile nodes have theirs anyway.",
+        "maxProperties": MAX_USERS,
+        "patternProperties": { "^[0-9A-Za-z-]{1,32}$": Password::schema() },
+        "additionalProperties": false,
+    })
 }
 
 fn cache(description: &str, CacheSettings { enabled, lifetime, size, .. }: &CacheSettings) -> Value {

@@ -136,6 +136,7 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
         name: format!("mn{mobile}"),
         seed: 7 + mobile as u64,
         samp: SampSettings::default(),
+        secret: None,
         role: Role::MobileNode {
             address_of_record: format!("sip:mn{mobile}@samp.test"),
             interface: "radio0".into(),
@@ -151,6 +152,7 @@ pub(crate) fn server_config() -> AgentConfig {
         name: "s1".into(),
         seed: 1,
         samp: SampSettings::default(),
+        secret: None,
         role: Role::SipServer { address: (SERVER, 5060).into(), join: None, interface: "eth0".into() },
     }
 }

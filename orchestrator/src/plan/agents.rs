@@ -3,11 +3,23 @@
 use super::wiring::Wiring;
 use super::{AgentPlan, ProgramPlan, RADIO, seed_for};
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::settings::Auth;
 use samp_model::topology::{NodeKind, Topology};
+use samp_node::RingKey;
 use std::net::{IpAddr, SocketAddr};
 
 /// The port of SIP over UDP (RFC 3261 §18.1.1).
 const SIP_PORT: u16 = 5060;
+
+/// What the SIP servers of a lab share with `auth: digest`. It follows from the seed, as all of a lab does.
+fn ring_key(topology: &Topology) -> String {
+    format!("{:016x}", seed_for(topology.seed, "ring key"))
+}
+
+/// The password of a user.
+pub(crate) fn password(topology: &Topology, address_of_record: &str) -> String {
+    RingKey::new(&ring_key(topology)).password(&topology.samp, address_of_record)
+}
 
 /// Servers first: the first of them starts the ring, the others join through it.
 pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
@@ -31,7 +43,15 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
             },
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));
-        let config = AgentConfig { name: node.name.clone(), seed, samp: topology.samp.clone(), role };
+        let mut samp = topology.samp.clone();
+        let secret = (samp.auth == Auth::Digest).then(|| match &role {
+            Role::SipServer { .. } => ring_key(topology),
+            Role::MobileNode { address_of_record, .. } => password(topology, address_of_record),
+        });
+        if matches!(role, Role::MobileNode { .. }) {
+            samp.passwords.clear();
+        }
+        let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         Some(AgentPlan { node: id, config })
     });
     agents.collect()

@@ -10,6 +10,7 @@ mod multicast;
 mod routes;
 mod wiring;
 
+pub(crate) use agents::password;
 pub use machine::Machine;
 pub use multicast::{Multicast, MulticastTree, TreeEntry};
 pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};

@@ -8,6 +8,7 @@
 
 mod answer;
 mod call;
+mod credentials;
 mod discovery;
 mod registration;
 
@@ -18,6 +19,7 @@ use crate::sip::{Contact, Headers, Method, NameAddr, Request, Response, Uri, Via
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use call::{Call, CallRequest};
+use credentials::Wallet;
 use discovery::{Candidate, Discovery};
 use registration::{Anchor, Registering};
 use samp_model::record::HandoffNumber;
@@ -52,6 +54,7 @@ pub struct MobileNode {
     registering: BTreeMap<ClientKey, Registering>,
     registration_call_id: String,
     registration_cseq: u32,
+    wallet: Wallet,
     calls: BTreeMap<String, Call>,
     call_requests: BTreeMap<ClientKey, CallRequest>,
     /// Tier 1: care-of addresses of callees.
@@ -80,12 +83,11 @@ enum Timer {
 }
 
 impl MobileNode {
-    /// A mobile node with this home SIP URI.
-    pub fn new(address_of_record: Uri, settings: SampSettings, seed: u64) -> Self {
+    /// A mobile node with this home SIP URI, and with the password that its registrars want with `auth: digest`.
+    pub fn new(address_of_record: Uri, settings: SampSettings, password: Option<String>, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self {
             registration_call_id: random.token("call"),
-            address_of_record,
             random,
             transactions: Transactions::new(settings.t1),
             handoff: 0,
@@ -98,6 +100,7 @@ impl MobileNode {
             updates_due: false,
             registering: BTreeMap::new(),
             registration_cseq: 0,
+            wallet: Wallet::new(address_of_record.user.clone().unwrap_or_default(), password),
             calls: BTreeMap::new(),
             call_requests: BTreeMap::new(),
             tier1: LocationCache::new(settings.tier1.clone()),
@@ -105,6 +108,7 @@ impl MobileNode {
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
             settings,
+            address_of_record,
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) struct Registering {
     handoff: HandoffNumber,
     sent_at: Time,
     contact: Uri,
+    registrar: Uri,
 }
 
 impl MobileNode {
@@ -129,7 +130,7 @@ impl MobileNode {
         self.registration_cseq += 1;
         let (home, call_id, cseq) =
             (self.address_of_record.clone(), self.registration_call_id.clone(), self.registration_cseq);
-        let mut request = self.request(Method::Register, registrar, home, &call_id, cseq, own);
+        let mut request = self.request(Method::Register, registrar.clone(), home, &call_id, cseq, own);
         request.headers.expires = Some(self.lifetime.as_secs() as u32);
         if cause != Cause::Removal {
             request.headers.contact.push(contact_header(contact.clone()));
@@ -139,6 +140,8 @@ impl MobileNode {
                 Contact::Address(NameAddr::new(removed).with("expires", Some("0".to_owned())))
             }),
         );
+        let cnonce = self.random.token("cnonce");
+        self.wallet.sign(&mut request, cnonce);
         let handoff = self.handoff;
         if is_told(cause) {
             self.record(Event::RegisterSent { handoff, scope });
@@ -146,7 +149,7 @@ impl MobileNode {
         // An anchor that is silent is left soon; the home server may be a ring away that just heals.
         let deadline = (scope == RegistrationScope::Anchor).then_some(self.settings.anchor_timeout);
         let key = self.transactions.send(now, request, destination, deadline);
-        self.registering.insert(key, Registering { scope, cause, handoff, sent_at: now, contact });
+        self.registering.insert(key, Registering { scope, cause, handoff, sent_at: now, contact, registrar });
     }
 
     pub(super) fn handle_registration_response(
@@ -155,10 +158,16 @@ impl MobileNode {
         registering: Registering,
         response: &Response,
     ) {
+        let realm = registering.registrar.host.to_string();
+        if response.status == status::UNAUTHORIZED && self.wallet.handle_challenge(&realm, response) {
+            let Registering { scope, cause, registrar, contact, .. } = registering;
+            return self.register(now, scope, cause, registrar, contact);
+        }
         if response.status != status::OK {
             return self.handle_registration_failure(now, &registering, response.status, Some(response));
         }
-        let Registering { scope, cause, handoff, sent_at, contact } = registering;
+        self.wallet.handle_success(&realm, response);
+        let Registering { scope, cause, handoff, sent_at, contact, .. } = registering;
         if cause == Cause::Removal {
             return self.record(Event::Deregistered { handoff, scope });
         }

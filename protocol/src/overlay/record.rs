@@ -64,14 +64,25 @@ pub(crate) struct Binding {
     pub(crate) expires_at: Time,
 }
 
+/// Which credentials were accepted last: a replay has none that compare as greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Proof {
+    /// When their nonce was made, on the clock that all servers share.
+    pub(crate) at: Time,
+    /// How often it had been used then.
+    pub(crate) count: u32,
+}
+
 /// All that is known of an address-of-record: it is written, copied and compared as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) address_of_record: String,
     pub(crate) version: Version,
+    /// Outlives the bindings, so that a replay brings none back.
+    pub(crate) proof: Proof,
     /// In the order of registration. None left: a tombstone, which keeps old copies from coming back.
     pub(crate) bindings: Vec<Binding>,
-    /// Until when the record is kept: no binding that was ever in it lasts longer.
+    /// Until when the record is kept: no binding that was ever in it lasts longer, nor does the nonce of its proof.
     pub(crate) keep_until: Time,
 }
 
@@ -84,7 +95,9 @@ impl Record {
     /// Its wire form: a line for itself and one for each binding, with lifetimes in milliseconds left.
     pub(crate) fn write(&self, now: Time, text: &mut String) {
         let kept = (self.keep_until - now).as_millis();
-        *text += &format!("record {} {} {kept}\n", self.address_of_record, self.version);
+        let Proof { at, count } = self.proof;
+        let at = at.as_nanos();
+        *text += &format!("record {} {} {at}.{count} {kept}\n", self.address_of_record, self.version);
         for Binding { contact, q, call_id, cseq, expires_at } in &self.bindings {
             let left = (*expires_at - now).as_millis();
             let q = q.map_or("-".to_owned(), |q| q.to_string());
@@ -103,6 +116,7 @@ impl Record {
                 "record" => records.push(Self {
                     address_of_record: word()?.to_owned(),
                     version: word()?.parse().ok()?,
+                    proof: proof(word()?)?,
                     keep_until: instant(now, word()?)?,
                     bindings: Vec::new(),
                 }),
@@ -129,6 +143,11 @@ impl Record {
     }
 }
 
+fn proof(text: &str) -> Option<Proof> {
+    let (at, count) = text.split_once('.')?;
+    Some(Proof { at: Time::from_nanos(at.parse().ok()?), count: count.parse().ok()? })
+}
+
 fn instant(now: Time, millis: &str) -> Option<Time> {
     Some(now + Duration::from_millis(millis.parse().ok()?).min(MAX_LIFETIME))
 }
@@ -148,6 +167,7 @@ mod tests {
         Record {
             address_of_record: "sip:mn1@samp.test".to_owned(),
             version: Version { epoch: 3, counter: 9 },
+            proof: Proof { at: Time::from_nanos(4), count: 7 },
             bindings: vec![binding(1), binding(2)],
             keep_until: Time::from_nanos(9_000_000_000),
         }
@@ -170,18 +190,19 @@ mod tests {
         let long = "x".repeat(MAX_WORD + 1);
         for text in [
             binding.to_owned(),
-            "record sip:a@b 1.1 10 more\n".to_owned(),
-            "record sip:a@b 1 10\n".to_owned(),
-            "record sip:a@b 1.1 10\nbinding sip:a@10.0.0.1 1001 c 1 10\n".to_owned(),
-            "record  1.1 10\n".to_owned(),
-            "rec sip:a@b 1.1 10\n".to_owned(),
-            "record sip:a@b 1.1 -1\n".to_owned(),
-            format!("record {long} 1.1 10\n"),
-            format!("record sip:a@b 1.1 10\n{}", binding.repeat(MAX_BINDINGS + 1)),
+            "record sip:a@b 1.1 0.0 10 more\n".to_owned(),
+            "record sip:a@b 1 0.0 10\n".to_owned(),
+            "record sip:a@b 1.1 0 10\n".to_owned(),
+            "record sip:a@b 1.1 0.0 10\nbinding sip:a@10.0.0.1 1001 c 1 10\n".to_owned(),
+            "record  1.1 0.0 10\n".to_owned(),
+            "rec sip:a@b 1.1 0.0 10\n".to_owned(),
+            "record sip:a@b 1.1 0.0 -1\n".to_owned(),
+            format!("record {long} 1.1 0.0 10\n"),
+            format!("record sip:a@b 1.1 0.0 10\n{}", binding.repeat(MAX_BINDINGS + 1)),
         ] {
             assert_eq!(Record::read_all(Time::ZERO, &text), None, "{text}");
         }
-        let for_ever = format!("record sip:a@b 1.1 {}\n", u64::MAX);
+        let for_ever = format!("record sip:a@b 1.1 0.0 {}\n", u64::MAX);
         assert_eq!(Record::read_all(Time::ZERO, &for_ever).unwrap()[0].keep_until, Time::ZERO + MAX_LIFETIME);
     }
 

@@ -62,7 +62,8 @@ impl Confirmations {
 impl SampServer {
     /// An ACK to this server itself: it has been chosen.
     pub(super) fn handle_confirmation(&mut self, now: Time, ack: &Request) {
-        if ack.headers.to.tag() != Some(&self.stateless_tag(ack)) {
+        if self.auth.is_some() || ack.headers.to.tag() != Some(&self.stateless_tag(ack)) {
+            // With `auth: digest` an ACK, which carries no credentials, changes nothing.
             return;
         }
         if let Some(register) = self.confirmations.commit(now, ack) {

@@ -11,6 +11,7 @@
 //! Only a caller's own anchor keeps state for an INVITE, as it may have to try its cache and then the ring; all
 //! other servers forward statelessly (RFC 3261 §16.11).
 
+mod auth;
 mod confirmation;
 mod proxy;
 mod registrar;
@@ -19,11 +20,13 @@ mod replication;
 mod ring;
 
 use crate::cache::LocationCache;
+use crate::keys::RingKey;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
 use crate::sip::{Host, Method, Request, Response, Via, status};
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use auth::Authenticator;
 use confirmation::Confirmations;
 use proxy::Forwarding;
 use registrar::Registrar;
@@ -57,6 +60,8 @@ pub struct SampServer {
     home: Registrar,
     /// Of this server's writes; above all that it saw when it became the owner of what it owns.
     epoch: u64,
+    /// None with `auth: off`.
+    auth: Option<Authenticator>,
     /// Tier 2: anchors of callees.
     tier2: LocationCache<SocketAddr>,
     /// Questions of the ring's, by whom was asked.
@@ -68,11 +73,13 @@ pub struct SampServer {
 }
 
 impl SampServer {
-    /// A server at `address` that joins the ring through `join`, or starts one.
+    /// A server at `address` that joins the ring through `join`, or starts one. `key` is what all servers of a ring with
+    /// `auth: digest` share; the others have none.
     pub fn new(
         address: SocketAddr,
         join: Option<SocketAddr>,
         settings: SampSettings,
+        key: Option<RingKey>,
         seed: u64,
         now: Time,
     ) -> Self {
@@ -88,6 +95,7 @@ impl SampServer {
             confirmations: Confirmations::default(),
             home: Registrar::new(min_expires),
             epoch: 1,
+            auth: key.map(|key| Authenticator::new(key, now)),
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             forwardings: BTreeMap::new(),
@@ -169,6 +177,9 @@ impl SampServer {
     }
 
     fn handle_response(&mut self, now: Time, key: ClientKey, response: Response) {
+        if self.handle_vouched(now, &key, Some(&response)) {
+            return;
+        }
         if let Some((to, purpose)) = self.asked.remove(&key) {
             return match answer_to(to, &purpose, &response) {
                 Some(answer) => self.chord.handle_answer(now, to, purpose, answer),
@@ -179,6 +190,9 @@ impl SampServer {
     }
 
     fn handle_transaction_timeout(&mut self, now: Time, key: ClientKey) {
+        if self.handle_vouched(now, &key, None) {
+            return;
+        }
         if let Some((to, purpose)) = self.asked.remove(&key) {
             return self.chord.handle_silence(now, to, purpose);
         }
@@ -273,7 +287,9 @@ impl Node for SampServer {
         Census {
             transactions: self.transactions.len(),
             unanswered: self.transactions.unanswered(),
-            pending: self.asked.len() + self.forwardings.len(),
+            pending: self.asked.len()
+                + self.forwardings.len()
+                + self.auth.as_ref().map_or(0, Authenticator::waiting),
             calls: 0,
             cached: self.tier2.len(),
             home: names(&self.home, now),

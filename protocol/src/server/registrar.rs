@@ -6,8 +6,9 @@
 #[cfg(test)]
 mod tests;
 
+use super::auth::NONCE_LIFETIME;
 use crate::overlay::identifier_of;
-use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Record};
+use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Proof, Record};
 use crate::sip::{Contact, Headers, NameAddr, Request, Uri, status};
 use samp_model::{OverlayId, Time};
 use std::cmp::Reverse;
@@ -85,8 +86,30 @@ impl Registrar {
         let lasts = bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(now);
         let keep_until = old.map_or(lasts, |record| record.keep_until.max(lasts));
         let version = old.map_or_else(Default::default, |record| record.version).next(epoch);
-        self.put(key, Record { address_of_record, version, bindings, keep_until });
+        let proof = old.map_or_else(Default::default, |record| record.proof);
+        self.put(key, Record { address_of_record, version, proof, bindings, keep_until });
         Ok(())
+    }
+
+    /// Which credentials were accepted last for the record at this place of the ring.
+    pub(super) fn proof(&self, key: OverlayId) -> Proof {
+        self.records.get(&key).map_or_else(Default::default, |record| record.proof)
+    }
+
+    /// Notes that these credentials have been accepted, whatever comes of the request; `epoch` is the writing owner's.
+    pub(super) fn spend(&mut self, now: Time, address_of_record: &str, proof: Proof, epoch: u64) {
+        let key = identifier_of(address_of_record);
+        let mut record = self.take(key).unwrap_or_else(|| Record {
+            address_of_record: address_of_record.to_owned(),
+            version: Default::default(),
+            proof,
+            bindings: Vec::new(),
+            keep_until: now,
+        });
+        record.version = record.version.next(epoch);
+        record.proof = proof;
+        record.keep_until = record.keep_until.max(proof.at + NONCE_LIFETIME);
+        self.put(key, record);
     }
 
     /// The bindings after this request.

@@ -1,8 +1,11 @@
 //! Registration with this server, as anchor or as home, and the discovery that comes before.
 
+use super::registrar::Registrar;
 use super::{MINTED_FOR, PATH, SampServer, join};
 use crate::node::Transmit;
+use crate::overlay::wire::OverlayRoute;
 use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Transport, Uri, status};
+use crate::transaction::ServerKey;
 use samp_model::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,9 +32,17 @@ impl SampServer {
         if request.uri.host == Host::Ip(self.me.address.ip()) {
             return self.register(now, &request, RegisterAt::Anchor);
         }
+        let for_another_anchor = matches!(request.uri.host, Host::Ip(_));
+        if let (true, None, Some(registrar)) =
+            (for_another_anchor, OverlayRoute::of(&request.headers), request.uri.socket_address())
+        {
+            // Not this registrar's domain (§10.3, point 1).
+            return self.forward(request, registrar);
+        }
         // The Route to this server, if any, has done its work (RFC 3261 §16.4).
         self.pop_own_route(&mut request);
         match self.overlay_step(&mut request) {
+            Ok(None) if for_another_anchor => self.vouch(now, &request),
             Ok(None) => self.register(now, &request, RegisterAt::Home),
             Ok(Some(peer)) => self.forward(request, peer.address),
             Err(code) => self.reply(&request, code),
@@ -39,36 +50,65 @@ impl SampServer {
     }
 
     fn register(&mut self, now: Time, request: &Request, at: RegisterAt) {
-        let Some(key) = self.transactions.accept(request) else { return };
         if let Some(required) = request.headers.get("Require") {
             // None is supported (§10.3, point 2).
             let mut response = request.response(status::BAD_EXTENSION, &self.stateless_tag(request));
             response.headers.set("Unsupported", required);
-            return self.transactions.respond(now, &key, response);
+            return self.send_response(response);
         }
-        let registrar = match at {
+        let to = &request.headers.to.uri;
+        if to.user.is_none() || at == RegisterAt::Home && to.host != request.uri.host {
+            // No address-of-record of this domain (§10.3, point 5).
+            return self.reply(request, status::NOT_FOUND);
+        }
+        if self.authorize(now, request, at)
+            && let Some(key) = self.transactions.accept(request)
+        {
+            self.apply_register(now, &key, request, at);
+        }
+    }
+
+    pub(super) fn registrar(&self, at: RegisterAt) -> &Registrar {
+        match at {
+            RegisterAt::Anchor => &self.anchored,
+            RegisterAt::Home => &self.home,
+        }
+    }
+
+    pub(super) fn registrar_mut(&mut self, at: RegisterAt) -> &mut Registrar {
+        match at {
             RegisterAt::Anchor => &mut self.anchored,
             RegisterAt::Home => &mut self.home,
-        };
-        let result = registrar.register(now, request, self.epoch);
+        }
+    }
+
+    /// Applies a REGISTER that its user may send, and answers it.
+    pub(super) fn apply_register(&mut self, now: Time, key: &ServerKey, request: &Request, at: RegisterAt) {
+        let (epoch, user) = (self.epoch, request.headers.to.uri.address_of_record());
         let tag = self.random.token("tag");
+        let registrar = self.registrar_mut(at);
+        let result = registrar.register(now, request, epoch);
         let mut response = request.response(result.err().unwrap_or(status::OK), &tag);
         if result == Err(status::INTERVAL_TOO_BRIEF) {
             response.headers.set("Min-Expires", registrar.min_expires().to_string());
         }
         if result.is_ok() {
-            let to = &request.headers.to.uri;
-            response.headers.contact = registrar.contacts(now, &to.address_of_record());
+            response.headers.contact = registrar.contacts(now, &user);
+            if let Some(info) = self.authentication_info(now, &user) {
+                response.headers.set("Authentication-Info", info);
+            }
             let mut path = request.servers_passed();
             path.push(self.me.address.ip());
             response.headers.set(PATH, join(&path));
             if at == RegisterAt::Anchor {
                 self.add_minted(&mut response);
-            } else {
-                self.replicate(now, &to.address_of_record());
             }
         }
-        self.transactions.respond(now, &key, response);
+        // What was used to sign a request is copied even when nothing else comes of it.
+        if at == RegisterAt::Home && (result.is_ok() || self.auth.is_some()) {
+            self.replicate(now, &user);
+        }
+        self.transactions.respond(now, key, response);
     }
 
     /// Tells the node the URI that goes with each of its contacts.
@@ -95,8 +135,9 @@ pub(crate) fn minted_uri(response: &Response) -> Option<Uri> {
     contact.params.get("pub-gruu")?.trim_matches('"').parse().ok()
 }
 
+/// In which of its two parts a server registers somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RegisterAt {
+pub(super) enum RegisterAt {
     Anchor,
     Home,
 }

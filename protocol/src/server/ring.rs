@@ -12,6 +12,9 @@ impl SampServer {
     /// A request of another server's. Its identifier follows from its address, so that is all it can lie about, and
     /// the source of the message tells: only what has come over the ring may come from elsewhere.
     pub(super) fn handle_overlay(&mut self, now: Time, from: SocketAddr, mut request: Request) {
+        if !self.is_from_a_member(now, &request) {
+            return self.reply(&request, status::FORBIDDEN);
+        }
         let Some((peer, what)) = wire::read_request(now, &request) else {
             return self.reply(&request, status::BAD_REQUEST);
         };
@@ -56,6 +59,7 @@ impl SampServer {
         let (call_id, tag) = (self.random.token("call"), self.random.token("tag"));
         let mut request = wire::request(me, to, call_id, tag, now, what);
         request.headers.via.push(Via::new(self.me.address, &self.random.branch()));
+        self.sign(now, &mut request);
         // Three retransmissions before the peer is taken for dead: at 0, 1/8, 3/8 and 7/8 of the time.
         let timeout = self.settings.chord.peer_timeout;
         self.transactions.send_paced(now, request, to, timeout / 8, Some(timeout))

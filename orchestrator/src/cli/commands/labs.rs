@@ -3,11 +3,12 @@
 use super::super::{Exit, Failure, Terminal, Which};
 use super::{find, live};
 use crate::client::{Client, ClientError};
+use crate::plan::password;
 use crate::report::{table, word};
 use crate::runtime_dir::RuntimeDir;
 use nix::unistd::geteuid;
 use samp_model::control::{AgentState, LabStatus, NodeStatus, Request};
-use samp_model::settings::EmulationSettings;
+use samp_model::settings::{Auth, EmulationSettings};
 use samp_model::topology::{Node, NodeKind};
 use samp_model::{NodeId, Topology};
 use serde::Serialize;
@@ -48,8 +49,18 @@ struct NodeView<'a> {
     addresses: Vec<IpAddr>,
     neighbours: Vec<&'a str>,
     attached: Vec<&'a str>,
+    /// A mobile node's, with `auth: digest`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<Credentials<'a>>,
     /// What enters the node's network without samp-lab; a command can be appended.
     nsenter: String,
+}
+
+/// What a SIP program in the node's stead would register with.
+#[derive(Serialize)]
+struct Credentials<'a> {
+    user: &'a str,
+    password: String,
 }
 
 /// Lists the labs.
@@ -256,6 +267,7 @@ impl<'a> NodeView<'a> {
             addresses: addresses(topology, id, state),
             neighbours: linked.collect(),
             attached: attached.map(|node| node.name.as_str()).collect(),
+            credentials: credentials(topology, id),
             nsenter: nsenter(status, state),
         }
     }
@@ -271,6 +283,9 @@ impl<'a> NodeView<'a> {
         }
         if let NodeKind::MobileNode { address_of_record, .. } = &self.node.kind {
             line("home SIP URI", address_of_record.clone());
+        }
+        if let Some(Credentials { user, password }) = &self.credentials {
+            line("credentials", format!("user {user}, password {password}"));
         }
         if let Some(router) = self.attached_to {
             line("attached to", router.to_owned());
@@ -290,6 +305,13 @@ impl<'a> NodeView<'a> {
         line("to enter it", self.nsenter.clone());
         text
     }
+}
+
+fn credentials(topology: &Topology, id: NodeId) -> Option<Credentials<'_>> {
+    let NodeKind::MobileNode { address_of_record, .. } = &topology.node(id).kind else { return None };
+    let user = address_of_record.strip_prefix("sip:")?.split('@').next()?;
+    (topology.samp.auth == Auth::Digest)
+        .then(|| Credentials { user, password: password(topology, address_of_record) })
 }
 
 fn describe(status: &LabStatus) -> String {
