@@ -64,12 +64,8 @@ pub struct SampSettings {
     pub tier1: CacheSettings,
     /// The anchor's cache of callees' anchors (tier 2), or none.
     pub tier2: CacheSettings,
-    /// How a tier-1 entry that may be out of date is used.
-    pub stale: Stale,
     /// How long an INVITE sent on a tier-1 hit may stay unanswered before the call goes through the anchor.
     pub stale_deadline: Duration,
-    /// How long a mobile node rings before it answers a call; zero answers at once.
-    pub ring: Duration,
     /// An anchor or correspondent node that has not answered for so long is looked for elsewhere.
     pub anchor_timeout: Duration,
     /// Lifetime that a mobile node asks for its bindings.
@@ -118,9 +114,7 @@ impl SampSettings {
             hierarchical_registration: true,
             tier1: cache(60, 64),
             tier2: cache(600, 4096),
-            stale: Stale::Sequential,
             stale_deadline: Duration::from_millis(200),
-            ring: Duration::ZERO,
             anchor_timeout: Duration::from_secs(1),
             registration_lifetime: Duration::from_secs(600),
             min_expires: Duration::from_secs(60),
@@ -210,16 +204,6 @@ pub enum UpdateOrder {
     Serial,
 }
 
-/// What a caller does with a tier-1 entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stale {
-    /// It sends the INVITE there and, after `stale_deadline` without an answer, through its anchor (the paper).
-    Sequential,
-    /// It sends both at once and takes the answer that comes first.
-    Parallel,
-}
-
 /// One cache of the two-tier caching.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheSettings {
@@ -244,6 +228,8 @@ pub struct ChordSettings {
     pub peer_timeout: Duration,
     /// r: how many distinct servers hold a binding, its home server included.
     pub replicas: usize,
+    /// What becomes of a write that cannot have all its copies in time.
+    pub durability: Durability,
     /// Places that each server has on the ring: more of them spread the keys more evenly.
     pub virtual_nodes: usize,
 }
@@ -255,9 +241,20 @@ impl Default for ChordSettings {
             stabilize_period: Duration::from_secs(1),
             peer_timeout: Duration::from_secs(1),
             replicas: 2,
+            durability: Durability::Strict,
             virtual_nodes: 1,
         }
     }
+}
+
+/// What becomes of a write that cannot have all its copies in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// It is refused with 503.
+    Strict,
+    /// It is accepted with fewer copies, and a record says so.
+    Degraded,
 }
 
 /// The media of a call.

@@ -77,6 +77,10 @@ pub(crate) struct Member {
     predecessor: Option<Peer>,
     successors: SuccessorList,
     probing: bool,
+    /// It owns keys whose records it has not been given yet.
+    is_unsettled: bool,
+    /// Keys that it owned until somebody joined in front of it, and whose records go there.
+    lost: Vec<Arc>,
     /// What to ask of whom.
     questions: VecDeque<(SocketAddr, Step, OverlayRequest)>,
     changed: bool,
@@ -92,6 +96,8 @@ impl Member {
             predecessor: None,
             successors: SuccessorList::empty(),
             probing: false,
+            is_unsettled: false,
+            lost: Vec::new(),
             questions: VecDeque::new(),
             changed: false,
         }
@@ -145,6 +151,21 @@ impl Member {
         let to = self.me.id;
         let from = self.predecessor.map(|predecessor| predecessor.id).or(self.is_alone().then_some(to))?;
         self.is_in().then_some(Arc { from, to })
+    }
+
+    /// Whether it owns keys whose records it has not been given yet.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.is_unsettled
+    }
+
+    /// It has been given the records of its keys.
+    pub(crate) fn settle(&mut self) {
+        self.is_unsettled = false;
+    }
+
+    /// Keys that it has lost to others since this was last asked.
+    pub(crate) fn take_lost(&mut self) -> Vec<Arc> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The successor that owns the key, as far as the list reaches.
@@ -332,6 +353,7 @@ impl Member {
 
     fn enter(&mut self, predecessor: Peer, head: Peer, rest: &[Peer]) {
         self.phase = Phase::In;
+        self.is_unsettled = true;
         self.predecessor = Some(predecessor);
         self.set_successors(head, rest);
         self.changed = true;
@@ -367,13 +389,19 @@ impl Member {
     }
 
     fn set_predecessor(&mut self, predecessor: Option<Peer>) {
+        if let (Some(before), Some(nearer)) = (self.arc(), predecessor)
+            && before.contains(nearer.id)
+            && nearer.id != before.to
+        {
+            self.lost.push(Arc { from: before.from, to: nearer.id });
+        }
         self.changed |= self.predecessor != predecessor;
         self.predecessor = predecessor;
     }
 
     fn set_successors(&mut self, head: Peer, rest: &[Peer]) {
         let successors = SuccessorList::new(self.me, self.length, head, rest);
-        self.changed |= self.successors.peers() != successors.peers();
+        self.changed |= self.successors != successors;
         self.successors = successors;
     }
 }

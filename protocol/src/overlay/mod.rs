@@ -8,6 +8,7 @@
 //! all tables at once, so that no lookup goes there, and is not believed in on others' words until it speaks itself.
 
 pub(crate) mod arc;
+pub(crate) mod fingerprint;
 mod fingers;
 pub(crate) mod list;
 pub(crate) mod member;
@@ -27,9 +28,9 @@ use fingers::{FingerName, Fingers};
 use list::SuccessorList;
 use member::{Member, Step};
 use samp_model::settings::ChordSettings;
-use samp_model::{Event, Time};
+use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use wire::{Neighbours, OverlayRequest};
 
@@ -113,6 +114,10 @@ pub(crate) struct Chord {
     timers: Timers<Timer>,
     asks: VecDeque<Ask>,
     events: VecDeque<Event>,
+    /// Rises with every change of a predecessor or list.
+    revision: u64,
+    /// What was last recorded of each member.
+    told: Vec<Option<Neighbours>>,
 }
 
 // Construction and getters.
@@ -139,6 +144,8 @@ impl Chord {
             timers: Timers::default(),
             asks: VecDeque::new(),
             events: VecDeque::new(),
+            revision: 0,
+            told: vec![None; peers.len()],
             settings,
         };
         if join.is_none() {
@@ -175,6 +182,26 @@ impl Chord {
     /// The members that are in the ring and know what they own, with the keys.
     pub(crate) fn arcs(&self) -> impl Iterator<Item = (&Member, Arc)> {
         self.members.iter().filter_map(|member| Some((member, member.arc()?)))
+    }
+
+    /// Another number after every change of a predecessor or list.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Keys that members have lost to others since this was last asked.
+    pub(crate) fn take_lost(&mut self) -> Vec<Arc> {
+        self.members.iter_mut().flat_map(Member::take_lost).collect()
+    }
+
+    /// The member with this identifier has been given the records of its keys.
+    pub(crate) fn settle(&mut self, id: OverlayId) {
+        self.members.iter_mut().filter(|member| member.me().id == id).for_each(Member::settle);
+    }
+
+    /// Whether this server precedes one of the members here.
+    pub(crate) fn is_preceded_by(&self, server: IpAddr) -> bool {
+        self.members.iter().filter_map(Member::predecessor).any(|peer| peer.address.ip() == server)
     }
 
     /// The member in whose name this is asked.
@@ -389,6 +416,7 @@ impl Chord {
             }
         }
         if self.members[index].take_changed() {
+            self.revision += 1;
             self.report(index);
             self.paces[index] = self.settings.stabilize_period / HASTE;
             self.timers.set(Timer::Stabilize(index), now + self.paces[index]);
@@ -397,6 +425,10 @@ impl Chord {
 
     fn report(&mut self, index: usize) {
         let member = &self.members[index];
+        let told = Some(member.neighbours());
+        if std::mem::replace(&mut self.told[index], told.clone()) == told {
+            return;
+        }
         self.events.push_back(Event::RingChanged {
             id: member.me().id,
             predecessor: member.predecessor().map(|peer| peer.id),

@@ -92,6 +92,13 @@ impl Record {
         identifier_of(&self.address_of_record)
     }
 
+    /// About how many bytes its wire form has.
+    pub(crate) fn size(&self) -> usize {
+        let bindings = self.bindings.iter();
+        let size = |binding: &Binding| 40 + binding.contact.to_string().len() + binding.call_id.len();
+        50 + self.address_of_record.len() + bindings.map(size).sum::<usize>()
+    }
+
     /// Its wire form: a line for itself and one for each binding, with lifetimes in milliseconds left.
     pub(crate) fn write(&self, now: Time, text: &mut String) {
         let kept = (self.keep_until - now).as_millis();

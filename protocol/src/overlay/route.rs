@@ -3,6 +3,7 @@
 use super::member::Member;
 use super::{Chord, Peer};
 use samp_model::OverlayId;
+use std::net::SocketAddr;
 
 /// Where a key leads from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,15 @@ pub(crate) enum NextHop {
 }
 
 impl Chord {
+    /// Whether, as far as is known here, a member of that server owns the key: nobody lies between the two.
+    pub(crate) fn may_own(&self, server: SocketAddr, key: OverlayId) -> bool {
+        let its = (0..self.settings.virtual_nodes).map(|number| Peer::virtual_node(server, number as u16).id);
+        let nearest = its.reduce(|best, id| if is_nearer_behind(key, id, best) { id } else { best });
+        let own = self.in_ring().map(|member| member.me().id);
+        let mut others = own.chain(self.known().filter(|peer| peer.address != server).map(|peer| peer.id));
+        nearest.is_some_and(|nearest| !others.any(|other| is_nearer_behind(key, other, nearest)))
+    }
+
     /// Whether this server owns the key: it lies between a member's predecessor and that member.
     pub(crate) fn owns(&self, key: OverlayId) -> bool {
         self.arcs().any(|(_, arc)| arc.contains(key))
@@ -25,10 +35,11 @@ impl Chord {
 
     /// The member of this server that owns the key, or comes nearest behind it; none when none is in the ring.
     pub(crate) fn home(&self, key: OverlayId) -> Option<&Member> {
-        let arc_to = |member: &Member| member.me().id;
-        self.in_ring().reduce(|best, member| {
-            if key == arc_to(best) || !arc_to(member).in_arc(key, arc_to(best)) { best } else { member }
-        })
+        self.in_ring().reduce(
+            |best, member| {
+                if is_nearer_behind(key, member.me().id, best.me().id) { member } else { best }
+            },
+        )
     }
 
     /// Where to send what concerns this key.
@@ -66,4 +77,9 @@ impl Chord {
     fn in_ring(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.is_in())
     }
+}
+
+/// Whether `one` lies nearer behind the key, or on it, than `other`.
+fn is_nearer_behind(key: OverlayId, one: OverlayId, other: OverlayId) -> bool {
+    one != other && (one == key || other != key && one.in_arc(key, other))
 }

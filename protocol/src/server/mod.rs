@@ -14,14 +14,18 @@
 mod auth;
 mod confirmation;
 mod proxy;
+mod reconcile;
 mod registrar;
 mod registration;
+mod repair;
 mod replication;
 mod ring;
 
 use crate::cache::LocationCache;
 use crate::keys::RingKey;
 use crate::node::{Census, Input, Node, Output, Transmit};
+use crate::overlay::arc::Arc;
+use crate::overlay::wire::OverlayRequest;
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
 use crate::sip::{Host, Method, Request, Response, Via, status};
@@ -31,7 +35,8 @@ use confirmation::Confirmations;
 use proxy::Forwarding;
 use registrar::Registrar;
 pub(crate) use registration::minted_uri;
-use ring::answer_to;
+use repair::Repairs;
+use replication::{WriteNumber, Writes};
 use samp_model::settings::SampSettings;
 use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -62,14 +67,31 @@ pub struct SampServer {
     epoch: u64,
     /// None with `auth: off`.
     auth: Option<Authenticator>,
+    /// The highest epoch that was heard of.
+    seen_epoch: u64,
+    writes: Writes,
+    repairs: Repairs,
     /// Tier 2: anchors of callees.
     tier2: LocationCache<SocketAddr>,
-    /// Questions of the ring's, by whom was asked.
-    asked: BTreeMap<ClientKey, (SocketAddr, Purpose)>,
+    /// Questions to other servers: who was asked, why, and what.
+    asked: BTreeMap<ClientKey, (SocketAddr, Asked, OverlayRequest)>,
     forwardings: BTreeMap<ClientKey, Forwarding>,
     counts: (usize, usize),
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
+}
+
+/// Why another server was asked something: what its answer, or its silence, will mean.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// A question of the ring's.
+    Ring(Purpose),
+    /// Whether it holds a copy of what was written.
+    Copy(WriteNumber),
+    /// A question of the comparison with it.
+    Reconcile,
+    /// Who owns the first keys of an arc that is to be handed over.
+    Owner(Arc),
 }
 
 impl SampServer {
@@ -96,6 +118,9 @@ impl SampServer {
             home: Registrar::new(min_expires),
             epoch: 1,
             auth: key.map(|key| Authenticator::new(key, now)),
+            seen_epoch: 1,
+            writes: Writes::default(),
+            repairs: Repairs::new(now),
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             forwardings: BTreeMap::new(),
@@ -180,11 +205,8 @@ impl SampServer {
         if self.handle_vouched(now, &key, Some(&response)) {
             return;
         }
-        if let Some((to, purpose)) = self.asked.remove(&key) {
-            return match answer_to(to, &purpose, &response) {
-                Some(answer) => self.chord.handle_answer(now, to, purpose, answer),
-                None => self.chord.handle_silence(now, to, purpose),
-            };
+        if let Some(asked) = self.asked.remove(&key) {
+            return self.handle_answer(now, asked, &response);
         }
         self.handle_forwarding_response(now, key, response);
     }
@@ -193,8 +215,8 @@ impl SampServer {
         if self.handle_vouched(now, &key, None) {
             return;
         }
-        if let Some((to, purpose)) = self.asked.remove(&key) {
-            return self.chord.handle_silence(now, to, purpose);
+        if let Some(asked) = self.asked.remove(&key) {
+            return self.handle_no_answer(now, asked);
         }
         self.handle_forwarding_timeout(now, key);
     }
@@ -205,16 +227,12 @@ impl SampServer {
 
     /// Carries over what the ring's state machine wants and has to tell, and counts bindings.
     fn settle(&mut self, now: Time) {
+        self.watch_ring(now);
         while let Some(ask) = self.chord.poll_ask() {
-            self.ask_ring(now, ask);
+            self.ask(now, ask.to, Asked::Ring(ask.purpose), ask.request);
         }
-        let mut ring_changed = false;
         while let Some(event) = self.chord.poll_event() {
-            ring_changed |= matches!(event, Event::RingChanged { .. });
             self.record(event);
-        }
-        if ring_changed {
-            self.rebalance(now);
         }
         let counts = (self.home.len(), self.anchored.len());
         if counts != self.counts {
@@ -265,6 +283,10 @@ impl Node for SampServer {
             self.handle_transaction_timeout(now, key);
         }
         self.chord.handle_timeout(now);
+        self.expire_writes(now);
+        if self.repairs.next <= now {
+            self.repair(now);
+        }
         self.anchored.expire(now);
         self.home.expire(now);
         self.settle(now);
@@ -276,7 +298,17 @@ impl Node for SampServer {
 
     fn poll_timeout(&self) -> Option<Time> {
         let expiry = self.anchored.next_expiry().into_iter().chain(self.home.next_expiry()).min();
-        [self.transactions.poll_timeout(), self.chord.poll_timeout(), expiry].into_iter().flatten().min()
+        let repair = Some(self.repairs.next);
+        [
+            self.transactions.poll_timeout(),
+            self.chord.poll_timeout(),
+            self.writes.next_deadline(),
+            repair,
+            expiry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn poll_event(&mut self) -> Option<Output> {
@@ -289,6 +321,8 @@ impl Node for SampServer {
             unanswered: self.transactions.unanswered(),
             pending: self.asked.len()
                 + self.forwardings.len()
+                + self.writes.len()
+                + self.repairs.len()
                 + self.auth.as_ref().map_or(0, Authenticator::waiting),
             calls: 0,
             cached: self.tier2.len(),

@@ -7,8 +7,10 @@
 mod tests;
 
 use super::auth::NONCE_LIFETIME;
+use crate::overlay::arc::Arc;
+use crate::overlay::fingerprint::{Fingerprint, Fingerprints};
 use crate::overlay::identifier_of;
-use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Proof, Record};
+use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Proof, Record, Version};
 use crate::sip::{Contact, Headers, NameAddr, Request, Uri, status};
 use samp_model::{OverlayId, Time};
 use std::cmp::Reverse;
@@ -31,8 +33,8 @@ const EXPIRY_BATCH: usize = 256;
 pub(super) enum Stored {
     /// It is kept, or was already.
     Held,
-    /// There is a newer one here.
-    Superseded,
+    /// There is a newer one here, or no room.
+    Refused,
 }
 
 /// The records of many addresses-of-record, in the order of their keys.
@@ -41,6 +43,7 @@ pub(super) struct Registrar {
     /// The shortest lifetime that is granted, in seconds.
     min_expires: u32,
     records: BTreeMap<OverlayId, Record>,
+    fingerprints: Fingerprints,
     /// When something of a record expires next: a binding, or the record itself.
     expiries: BTreeSet<(Time, OverlayId)>,
     /// Bindings in all records.
@@ -50,7 +53,13 @@ pub(super) struct Registrar {
 impl Registrar {
     /// An empty one that refuses lifetimes below `min_expires` seconds.
     pub(super) fn new(min_expires: u32) -> Self {
-        Self { min_expires, records: BTreeMap::new(), expiries: BTreeSet::new(), count: 0 }
+        Self {
+            min_expires,
+            records: BTreeMap::new(),
+            fingerprints: Fingerprints::default(),
+            expiries: BTreeSet::new(),
+            count: 0,
+        }
     }
 
     /// The shortest lifetime that is granted, in seconds: Min-Expires.
@@ -169,8 +178,9 @@ impl Registrar {
     pub(super) fn store(&mut self, record: Record) -> Stored {
         let key = record.key();
         match self.records.get(&key) {
-            Some(present) if present.version > record.version => return Stored::Superseded,
+            Some(present) if present.version > record.version => return Stored::Refused,
             Some(present) if present.version == record.version => {}
+            None if self.records.len() >= MAX_RECORDS => return Stored::Refused,
             _ => self.put(key, record),
         }
         Stored::Held
@@ -179,6 +189,17 @@ impl Registrar {
     /// The record at this place of the ring, a tombstone, too.
     pub(super) fn record(&self, key: OverlayId) -> Option<&Record> {
         self.records.get(&key)
+    }
+
+    /// The fingerprint of the records on an arc.
+    pub(super) fn fingerprint(&self, arc: Arc) -> Fingerprint {
+        self.fingerprints.of(arc, |span| self.records.range(span).map(|(&key, record)| (key, record.version)))
+    }
+
+    /// The versions of the records on an arc.
+    pub(super) fn versions(&self, arc: Arc) -> impl Iterator<Item = (OverlayId, Version)> {
+        let spans = arc.spans().flat_map(|span| self.records.range(span));
+        spans.map(|(&key, record)| (key, record.version))
     }
 
     /// The contacts of an address-of-record: the preferred one first, of two alike the one that was written last.
@@ -236,6 +257,7 @@ impl Registrar {
         record.bindings.shrink_to_fit();
         self.count += record.bindings.len();
         self.expiries.insert((next_expiry(&record), key));
+        self.fingerprints.add(key, record.version);
         self.records.insert(key, record);
     }
 
@@ -243,6 +265,7 @@ impl Registrar {
         let record = self.records.remove(&key)?;
         self.count -= record.bindings.len();
         self.expiries.remove(&(next_expiry(&record), key));
+        self.fingerprints.remove(key, record.version);
         Some(record)
     }
 }

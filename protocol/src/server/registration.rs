@@ -105,8 +105,9 @@ impl SampServer {
             }
         }
         // What was used to sign a request is copied even when nothing else comes of it.
-        if at == RegisterAt::Home && (result.is_ok() || self.auth.is_some()) {
-            self.replicate(now, &user);
+        let is_written = result.is_ok() && !request.headers.contact.is_empty() || self.auth.is_some();
+        if at == RegisterAt::Home && is_written {
+            return self.respond_when_held(now, key, user, response);
         }
         self.transactions.respond(now, key, response);
     }

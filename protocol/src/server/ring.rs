@@ -1,11 +1,11 @@
 //! This server on the ring: overlay messages, and one step over the ring for any request.
 
-use super::SampServer;
-use crate::overlay::wire::{self, Neighbours, OverlayRequest, OverlayRoute};
-use crate::overlay::{Answer, Ask, NextHop, Peer, Purpose, identifier_of};
+use super::reconcile::batch;
+use super::{Asked, SampServer};
+use crate::overlay::wire::{self, MAX_KEYS, Neighbours, OverlayRequest, OverlayRoute, Told};
+use crate::overlay::{Answer, NextHop, Peer, Purpose, identifier_of};
 use crate::sip::{Method, Request, Response, Via, status};
-use crate::transaction::ClientKey;
-use samp_model::Time;
+use samp_model::{OverlayId, Time};
 use std::net::SocketAddr;
 
 impl SampServer {
@@ -18,6 +18,7 @@ impl SampServer {
         let Some((peer, what)) = wire::read_request(now, &request) else {
             return self.reply(&request, status::BAD_REQUEST);
         };
+        self.seen_epoch = self.seen_epoch.max(wire::epoch_of(&request.headers));
         let is_direct = !matches!(what, OverlayRequest::Find { .. });
         if is_direct && peer.address.ip() != from.ip() {
             return self.reply(&request, status::FORBIDDEN);
@@ -31,10 +32,10 @@ impl SampServer {
             OverlayRequest::Neighbours { of } => self.chord.neighbours(of).map(|neighbours| (of, neighbours)),
             OverlayRequest::Notify { to } => self.chord.handle_notify(now, to, peer).then(|| self.nothing()),
             OverlayRequest::Ping => Some(self.nothing()),
-            OverlayRequest::Store(records) => {
-                self.store(records);
-                Some(self.nothing())
-            }
+            OverlayRequest::Store(_)
+            | OverlayRequest::Compare(_)
+            | OverlayRequest::List(_)
+            | OverlayRequest::Fetch(_) => return self.tell(now, &request, peer, what),
         };
         if is_direct {
             self.chord.hear(peer.address);
@@ -42,6 +43,24 @@ impl SampServer {
         let Some((me, neighbours)) = answer else { return self.reply(&request, status::UNAVAILABLE) };
         let mut response = request.response(status::OK, &self.stateless_tag(&request));
         wire::write_answer(&mut response, me, &neighbours);
+        wire::write_epoch(&mut response.headers, self.seen_epoch);
+        self.send_response(response);
+    }
+
+    /// Answers a request about records.
+    fn tell(&mut self, now: Time, request: &Request, peer: Peer, what: OverlayRequest) {
+        let told = match what {
+            OverlayRequest::Store(records) => self.store(peer.address, records),
+            OverlayRequest::Compare(arcs) => {
+                Told::Fingerprints(arcs.into_iter().map(|arc| self.home.fingerprint(arc)).collect())
+            }
+            OverlayRequest::List(arc) => Told::Versions(self.home.versions(arc).take(MAX_KEYS).collect()),
+            OverlayRequest::Fetch(keys) => Told::Records(batch(&self.home, &keys).0),
+            _ => return,
+        };
+        let mut response = request.response(status::OK, &self.stateless_tag(request));
+        wire::write_told(&mut response, self.me, now, &told);
+        wire::write_epoch(&mut response.headers, self.seen_epoch);
         self.send_response(response);
     }
 
@@ -49,20 +68,58 @@ impl SampServer {
         (self.me, Neighbours::default())
     }
 
-    pub(super) fn ask_ring(&mut self, now: Time, ask: Ask) {
-        let me = self.chord.asker(ask.purpose).unwrap_or(self.me);
-        let key = self.ask(now, me, ask.to, &ask.request);
-        self.asked.insert(key, (ask.to, ask.purpose));
-    }
-
-    pub(super) fn ask(&mut self, now: Time, me: Peer, to: SocketAddr, what: &OverlayRequest) -> ClientKey {
+    /// Asks another server something; the answer, or the silence, comes to [`Asked`].
+    pub(super) fn ask(&mut self, now: Time, to: SocketAddr, asked: Asked, what: OverlayRequest) {
+        let me = match asked {
+            Asked::Ring(purpose) => self.chord.asker(purpose).unwrap_or(self.me),
+            _ => self.me,
+        };
         let (call_id, tag) = (self.random.token("call"), self.random.token("tag"));
-        let mut request = wire::request(me, to, call_id, tag, now, what);
+        let mut request = wire::request(me, to, call_id, tag, now, &what);
+        wire::write_epoch(&mut request.headers, self.seen_epoch);
         request.headers.via.push(Via::new(self.me.address, &self.random.branch()));
         self.sign(now, &mut request);
         // Three retransmissions before the peer is taken for dead: at 0, 1/8, 3/8 and 7/8 of the time.
         let timeout = self.settings.chord.peer_timeout;
-        self.transactions.send_paced(now, request, to, timeout / 8, Some(timeout))
+        let key = self.transactions.send_paced(now, request, to, timeout / 8, Some(timeout));
+        self.asked.insert(key, (to, asked, what));
+    }
+
+    /// A server has answered a question.
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Time,
+        (to, asked, what): (SocketAddr, Asked, OverlayRequest),
+        response: &Response,
+    ) {
+        self.seen_epoch = self.seen_epoch.max(wire::epoch_of(&response.headers));
+        let told = || wire::read_told(now, to, &what, response).filter(|_| response.status == status::OK);
+        match asked {
+            Asked::Ring(purpose) => match answer_to(to, &purpose, response) {
+                Some(answer) => self.chord.handle_answer(now, to, purpose, answer),
+                None => self.chord.handle_silence(now, to, purpose),
+            },
+            Asked::Copy(number) => self.handle_copied(now, number, to, told()),
+            Asked::Reconcile => self.handle_reconciled(now, to, told()),
+            Asked::Owner(arc) => {
+                let found = wire::read_answer(response).filter(|_| response.status == status::OK);
+                self.handle_owner(now, arc, found.map(|(owner, _)| owner));
+            }
+        }
+    }
+
+    /// A server has not answered a question in time.
+    pub(super) fn handle_no_answer(
+        &mut self,
+        now: Time,
+        (to, asked, _): (SocketAddr, Asked, OverlayRequest),
+    ) {
+        match asked {
+            Asked::Ring(purpose) => self.chord.handle_silence(now, to, purpose),
+            Asked::Copy(number) => self.handle_copy_silence(now, number, to),
+            Asked::Reconcile => self.handle_reconciled(now, to, None),
+            Asked::Owner(arc) => self.handle_owner(now, arc, None),
+        }
     }
 
     /// One step over the ring: the peer to send to, or none when this server is the owner.
@@ -77,18 +134,38 @@ impl SampServer {
             (Method::Register, _) => identifier_of(&request.headers.to.uri.address_of_record()),
             _ => identifier_of(&request.uri.address_of_record()),
         };
+        if route.is_some_and(|route| route.is_passed_on) && self.is_from_predecessor(request) {
+            return Ok(None);
+        }
         let hop = match route.and_then(|route| route.owner) {
             Some(owner) => self.chord.next_hop_at(owner, key),
             None => self.chord.next_hop(key),
         };
-        let (peer, owner) = match hop {
-            NextHop::Here => return Ok(None),
+        let (peer, owner, is_passed_on) = match hop {
+            NextHop::Here => match self.previous_owner(key).filter(|_| self.needs_record(request, key)) {
+                Some(peer) => (peer, Some(peer.id), true),
+                None => return Ok(None),
+            },
             NextHop::Unknown => return Err(status::UNAVAILABLE),
-            NextHop::Owner(peer) => (peer, Some(peer.id)),
-            NextHop::Nearer(peer) => (peer, None),
+            NextHop::Owner(peer) => (peer, Some(peer.id), false),
+            NextHop::Nearer(peer) => (peer, None, false),
         };
-        OverlayRoute { key, owner }.write(&mut request.headers);
+        OverlayRoute { key, owner, is_passed_on }.write(&mut request.headers);
         Ok(Some(peer))
+    }
+
+    /// Whether a request cannot do without the record that belongs here: a lookup without one, and any write.
+    fn needs_record(&self, request: &Request, key: OverlayId) -> bool {
+        match request.method {
+            Method::Overlay => false,
+            Method::Register => true,
+            _ => self.home.record(key).is_none(),
+        }
+    }
+
+    fn is_from_predecessor(&self, request: &Request) -> bool {
+        let source = request.top_via().and_then(Via::response_address);
+        source.is_some_and(|source| self.chord.is_preceded_by(source.ip()))
     }
 }
 

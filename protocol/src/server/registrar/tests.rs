@@ -244,7 +244,7 @@ fn replicas_keep_the_newest_write_and_remember_removals() {
     home.register(now, &register(AOR, "c", 2, "Contact: *|Expires: 0"), 1).unwrap();
     let new = home.record(key).cloned().unwrap();
     assert_eq!(replica.store(new.clone()), Stored::Held);
-    assert_eq!(replica.store(old), Stored::Superseded);
+    assert_eq!(replica.store(old), Stored::Refused);
     assert_eq!(replica.store(new.clone()), Stored::Held, "again");
     assert_eq!((listed(&replica, now).as_str(), replica.len()), ("", 0));
     assert_eq!(replica.record(key), Some(&new), "a tombstone");
