@@ -40,6 +40,7 @@ fn topologies() -> Vec<Value> {
             "min_expires": "60s", "auth": "digest", "passwords": { "alice": "wonderland1" },
             "discovery_group6": "ff15::5060",
             "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
+            "durability": "degraded", "virtual_nodes": 8,
         },
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
         "emulation": { "links": "auto", "attach": "auto" },

@@ -1,7 +1,8 @@
 //! The topology file as it is written: its fields, their types, and nothing decided yet.
 
+use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
-    AnchorSelect, AttachMode, Auth, Confirm, Discover, Family, LinkBackend, Profile, UpdateOrder,
+    AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -224,6 +225,8 @@ pub(super) struct Samp {
     pub(super) stabilize_period: Option<Value<Interval>>,
     pub(super) peer_timeout: Option<Value<Interval>>,
     pub(super) replicas: Option<Value<Whole<1, 33>>>,
+    pub(super) durability: Option<Value<Word<Durability>>>,
+    pub(super) virtual_nodes: Option<Value<Whole<1, { MAX_VIRTUAL_NODES as u64 }>>>,
 }
 
 #[derive(Deserialize)]
@@ -305,6 +308,11 @@ impl FromStr for CacheLifetime {
 impl Keyword for Auth {
     const WHAT: &'static str = "a way to authenticate";
     const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("digest", Self::Digest)];
+}
+
+impl Keyword for Durability {
+    const WHAT: &'static str = "an answer to writes without all copies";
+    const WORDS: &'static [(&'static str, Self)] = &[("strict", Self::Strict), ("degraded", Self::Degraded)];
 }
 
 impl Keyword for LinkBackend {

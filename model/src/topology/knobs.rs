@@ -58,6 +58,10 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     if let Some(Whole(replicas)) = file.replicas.as_ref().and_then(|value| errors.value(value)) {
         settings.chord.replicas = replicas as usize;
     }
+    word(errors, &mut settings.chord.durability, file.durability.as_ref());
+    if let Some(Whole(virtual_nodes)) = file.virtual_nodes.as_ref().and_then(|value| errors.value(value)) {
+        settings.chord.virtual_nodes = virtual_nodes as usize;
+    }
     let most = settings.chord.successors + 1;
     if settings.chord.replicas > most
         && let Some(replicas) = &file.replicas

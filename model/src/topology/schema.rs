@@ -5,10 +5,11 @@ use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
 use super::knobs::MAX_USERS;
 use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
+use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
-    AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, EmulationSettings, Family, LinkBackend,
-    MediaSettings, Profile, SampSettings, UpdateOrder,
+    AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, Durability, EmulationSettings, Family,
+    LinkBackend, MediaSettings, Profile, SampSettings, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
@@ -404,6 +405,20 @@ fn samp() -> Value {
                 scalar_or::<Whole<1, 33>>(
                     "Servers that hold a binding; at most `successors` + 1.",
                     chord.replicas,
+                ),
+            ),
+            (
+                "durability",
+                scalar_or::<Word<Durability>>(
+                    "What becomes of a registration that cannot have all its copies in time: refused, or accepted.",
+                    word(chord.durability),
+                ),
+            ),
+            (
+                "virtual_nodes",
+                scalar_or::<Whole<1, { MAX_VIRTUAL_NODES as u64 }>>(
+                    "Places that each server has on the ring: more of them spread bindings more evenly.",
+                    chord.virtual_nodes,
                 ),
             ),
         ],

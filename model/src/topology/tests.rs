@@ -3,6 +3,7 @@
 use super::*;
 use crate::diagnostic::render_all;
 use crate::paths::{ShortestPaths, WiredGraph};
+use crate::settings::Durability;
 use proptest::prelude::*;
 
 /// A file with a bit of everything, and nothing wrong with it.
@@ -225,6 +226,8 @@ samp:
   multicast_ttl: 3
   successors: 2
   replicas: 3
+  durability: degraded
+  virtual_nodes: 16
 media: {{ packet_interval: 10ms, payload_bytes: 80 }}
 emulation: {{ links: userspace, attach: move }}
 "
@@ -240,6 +243,7 @@ emulation: {{ links: userspace, attach: move }}
     assert_eq!((samp.tier2.lifetime, samp.tier2.size), (Duration::from_secs(5), 7));
     assert_eq!((samp.registration_lifetime, samp.multicast_ttl), (Duration::from_secs(60), 3));
     assert_eq!((samp.chord.successors, samp.chord.replicas), (2, 3));
+    assert_eq!((samp.chord.durability, samp.chord.virtual_nodes), (Durability::Degraded, 16));
     assert_eq!(
         (topology.media.packet_interval, topology.media.payload_bytes),
         (Duration::from_millis(10), 80)
