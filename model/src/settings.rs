@@ -80,6 +80,8 @@ pub struct SampSettings {
     pub auth: Auth,
     /// With `auth: digest`, passwords of users of one's own, by address-of-record. All others follow from the lab's key.
     pub passwords: BTreeMap<String, String>,
+    /// What nodes record.
+    pub records: Records,
     /// SIP's T1 (RFC 3261 §17.1.1.1).
     pub t1: Duration,
     /// The overlay of the servers.
@@ -123,6 +125,7 @@ impl SampSettings {
             discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),
             auth: Auth::Off,
             passwords: BTreeMap::new(),
+            records: Records::Messages,
             t1: Duration::from_millis(500),
             chord: ChordSettings::default(),
         };
@@ -142,6 +145,16 @@ impl SampSettings {
     pub fn discovery_group(&self, family: Family) -> IpAddr {
         if family.has_ipv6() { self.discovery_group6.into() } else { DISCOVERY_GROUP4.into() }
     }
+}
+
+/// What nodes record of what happens to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Records {
+    /// Every SIP message that comes or goes, and the milestones: `trace` shows them.
+    Messages,
+    /// The milestones that the report needs: for nodes that see very many messages.
+    Milestones,
 }
 
 /// Whether registrars authenticate users.

@@ -8,6 +8,7 @@ use crate::timer::Timer;
 use crate::udp::{Departure, UdpSocket};
 use anyhow::Context;
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
+use samp_model::settings::Records;
 use samp_model::{Event, Record, Time};
 use samp_protocol::sip::{Message, Method};
 use samp_protocol::{Input, Node, Output, RTP_PORT};
@@ -26,6 +27,7 @@ pub(crate) struct Driver {
     timer: Timer,
     sip: SipSocket,
     mobile: Option<Mobile>,
+    records: Records,
 }
 
 /// What only a mobile node has.
@@ -76,7 +78,7 @@ impl Driver {
             }),
         };
         let node = build(&config, now()).context("cannot make the node")?;
-        Ok(Self { name: config.name, node, control, timer, sip, mobile })
+        Ok(Self { name: config.name, node, control, timer, sip, mobile, records: config.samp.records })
     }
 
     /// Turns the crank until the supervisor hangs up.
@@ -177,7 +179,7 @@ impl Driver {
             let received = self.sip.try_receive().context("cannot receive SIP messages")?;
             let Some((at, input)) = received else { return Ok(()) };
             if let Input::Message { from, message, .. } = &input
-                && let Some((summary, call)) = described(message)
+                && let Some((summary, call)) = self.described(message)
             {
                 self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;
             }
@@ -234,7 +236,7 @@ impl Driver {
             let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
             let left = self::now();
             self.sip.send(&transmit);
-            if let Some((summary, call)) = described(&transmit.message) {
+            if let Some((summary, call)) = self.described(&transmit.message) {
                 let peer = transmit.destination.ip();
                 self.record(left, Event::MessageSent { peer, summary, call })?;
             }
@@ -251,23 +253,24 @@ impl Driver {
     fn record(&mut self, at: Time, event: Event) -> anyhow::Result<()> {
         self.control.queue(&FromAgent::Record(Record { at, node: self.name.clone(), event }))
     }
-}
 
-/// What a message is, and its Call-ID; none for what servers say about their ring all the time.
-fn described(message: &Message) -> Option<(String, String)> {
-    let headers = match message {
-        Message::Request(request) => &request.headers,
-        Message::Response(response) => &response.headers,
-    };
-    if headers.cseq_method == Method::Overlay {
-        return None;
+    /// What to record of a message: what it is, and its Call-ID. None for what servers say about their ring all the
+    /// time.
+    fn described(&self, message: &Message) -> Option<(String, String)> {
+        let headers = match message {
+            Message::Request(request) => &request.headers,
+            Message::Response(response) => &response.headers,
+        };
+        if self.records == Records::Milestones || headers.cseq_method == Method::Overlay {
+            return None;
+        }
+        let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);
+        let summary = match message {
+            Message::Request(_) => request,
+            Message::Response(response) => format!("{} {request}", response.status),
+        };
+        Some((summary, headers.call_id.clone()))
     }
-    let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);
-    let summary = match message {
-        Message::Request(_) => request,
-        Message::Response(response) => format!("{} {request}", response.status),
-    };
-    Some((summary, headers.call_id.clone()))
 }
 
 fn now() -> Time {

@@ -37,7 +37,7 @@ fn topologies() -> Vec<Value> {
             "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
             "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
             "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",
-            "min_expires": "60s", "auth": "digest", "passwords": { "alice": "wonderland1" },
+            "min_expires": "60s", "records": "messages", "auth": "digest", "passwords": { "alice": "wonderland1" },
             "discovery_group6": "ff15::5060",
             "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
             "durability": "degraded", "virtual_nodes": 8,

@@ -2,7 +2,8 @@
 
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
-    AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, UpdateOrder,
+    AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, Records,
+    UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -220,6 +221,7 @@ pub(super) struct Samp {
     pub(super) auth: Option<Value<Word<Auth>>>,
     #[serde(default)]
     pub(super) passwords: Entries<Value<Password>>,
+    pub(super) records: Option<Value<Word<Records>>>,
     pub(super) t1: Option<Value<Interval>>,
     pub(super) successors: Option<Value<Whole<1, 32>>>,
     pub(super) stabilize_period: Option<Value<Interval>>,
@@ -276,6 +278,12 @@ impl Keyword for Confirm {
 impl Keyword for Discover {
     const WHAT: &'static str = "a time for discovery";
     const WORDS: &'static [(&'static str, Self)] = &[("reactive", Self::Reactive), ("ahead", Self::Ahead)];
+}
+
+impl Keyword for Records {
+    const WHAT: &'static str = "what is recorded";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("messages", Self::Messages), ("milestones", Self::Milestones)];
 }
 
 impl Keyword for UpdateOrder {

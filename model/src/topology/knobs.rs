@@ -39,6 +39,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     word(errors, &mut settings.update_order, file.update_order.as_ref());
     word(errors, &mut settings.hierarchical_registration, file.hierarchical_registration.as_ref());
     word(errors, &mut settings.auth, file.auth.as_ref());
+    word(errors, &mut settings.records, file.records.as_ref());
     passwords(errors, &mut settings, file);
     if settings.auth == Auth::Digest && settings.confirm == Confirm::Paper {
         let given = file.auth.as_ref().map_or(0..0, span);

@@ -9,7 +9,7 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, Durability, EmulationSettings, Family,
-    LinkBackend, MediaSettings, Profile, SampSettings, UpdateOrder,
+    LinkBackend, MediaSettings, Profile, Records, SampSettings, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
@@ -272,6 +272,7 @@ fn samp() -> Value {
         discovery_group6,
         auth,
         passwords: _,
+        records,
         t1,
         chord,
     } = SampSettings::default();
@@ -319,6 +320,13 @@ fn samp() -> Value {
                 scalar_or::<Interval>(
                     "How often a node renews its registration with its anchor; so soon a crash is noticed.",
                     time(anchor_probe),
+                ),
+            ),
+            (
+                "records",
+                scalar_or::<Word<Records>>(
+                    "Whether every SIP message is recorded, or what the report needs only.",
+                    word(records),
                 ),
             ),
             (
