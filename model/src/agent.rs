@@ -1,4 +1,5 @@
-//! What supervisor and node agent say to each other: one JSON object per packet of a `SOCK_SEQPACKET` socket pair.
+//! What supervisor and node agent say to each other in packets of a `SOCK_SEQPACKET` socket pair: the supervisor one
+//! JSON object a packet, the agent one or more, one behind the other.
 
 use crate::Record;
 use crate::record::HandoffNumber;

@@ -144,7 +144,7 @@ pub enum Event {
     CallEstablished {
         /// The call.
         call: String,
-        /// Session Request Delay (RFC 6076 §4.3): here to the 200, as nobody rings in a lab.
+        /// Session Request Delay (RFC 6076 §4.3): to the callee's first response, 180 or 200.
         #[serde(with = "nanos")]
         srd: Duration,
         /// What the caches were worth.
@@ -165,6 +165,39 @@ pub enum Event {
         call: String,
         /// Address-of-record of the caller.
         caller: String,
+    },
+    /// The callee's terminal rings.
+    CallRinging {
+        /// The call.
+        call: String,
+        /// Address-of-record of the caller.
+        caller: String,
+    },
+    /// The call is over at this terminal of the callee's: its caller gave up, or another terminal answered first.
+    CallCancelled {
+        /// The call.
+        call: String,
+    },
+    /// This terminal asks another one to take over a call.
+    TransferStarted {
+        /// The call.
+        call: String,
+        /// The other terminal's URI.
+        target: String,
+    },
+    /// The other terminal did not take it over.
+    TransferFailed {
+        /// The call.
+        call: String,
+        /// The status that says why; 408 also stands for no answer.
+        status: u16,
+    },
+    /// The correspondent node goes on in another call instead of this one.
+    CallReplaced {
+        /// The call that ends.
+        call: String,
+        /// The call that takes its place.
+        by: String,
     },
     /// The call is over, at this end.
     CallEnded {

@@ -64,8 +64,12 @@ pub struct SampSettings {
     pub tier1: CacheSettings,
     /// The anchor's cache of callees' anchors (tier 2), or none.
     pub tier2: CacheSettings,
+    /// How a tier-1 entry that may be out of date is used.
+    pub stale: Stale,
     /// How long an INVITE sent on a tier-1 hit may stay unanswered before the call goes through the anchor.
     pub stale_deadline: Duration,
+    /// How long a mobile node rings before it answers a call; zero answers at once.
+    pub ring: Duration,
     /// An anchor or correspondent node that has not answered for so long is looked for elsewhere.
     pub anchor_timeout: Duration,
     /// Lifetime that a mobile node asks for its bindings.
@@ -116,7 +120,9 @@ impl SampSettings {
             hierarchical_registration: true,
             tier1: cache(60, 64),
             tier2: cache(600, 4096),
+            stale: Stale::Sequential,
             stale_deadline: Duration::from_millis(200),
+            ring: Duration::ZERO,
             anchor_timeout: Duration::from_secs(1),
             registration_lifetime: Duration::from_secs(600),
             min_expires: Duration::from_secs(60),
@@ -215,6 +221,16 @@ pub enum UpdateOrder {
     Parallel,
     /// When its anchor has it registered.
     Serial,
+}
+
+/// What a caller does with a tier-1 entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stale {
+    /// It sends the INVITE there and, after `stale_deadline` without an answer, through its anchor (the paper).
+    Sequential,
+    /// It sends both at once and takes the answer that comes first.
+    Parallel,
 }
 
 /// One cache of the two-tier caching.

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{MsgFlags, recv, send};
 use samp_model::agent::{AgentConfig, FromAgent, ToAgent};
-use serde_json::{from_slice, to_vec};
+use serde_json::{from_slice, to_writer};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,16 +15,18 @@ use tokio::io::unix::AsyncFd;
 
 /// The longest packet, in bytes.
 const PACKET_MAX: usize = 64 * 1024;
-/// Packets that may wait for a supervisor that does not read.
-const OUTBOX_MAX: usize = 100_000;
+/// What may wait for a supervisor that does not read, in bytes.
+const OUTBOX_MAX: usize = 32 << 20;
 
 /// This agent's end of the socket pair.
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: AsyncFd<OwnedFd>,
     buffer: Vec<u8>,
-    /// Encoded packets, oldest first.
+    /// Packets of encoded messages, oldest first.
     outbox: VecDeque<Vec<u8>>,
+    /// Bytes in all of them.
+    waiting: usize,
     is_hung_up: bool,
 }
 
@@ -48,7 +50,13 @@ impl Control {
         let flags = OFlag::from_bits_retain(fcntl(&socket, FcntlArg::F_GETFL)?);
         fcntl(&socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         let socket = watch(socket, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { socket, buffer: vec![0; PACKET_MAX], outbox: VecDeque::new(), is_hung_up: false })
+        Ok(Self {
+            socket,
+            buffer: vec![0; PACKET_MAX],
+            outbox: VecDeque::new(),
+            waiting: 0,
+            is_hung_up: false,
+        })
     }
 
     /// Waits for the first packet; `None` when the supervisor hangs up before it.
@@ -98,15 +106,26 @@ impl Control {
         }
     }
 
-    /// Queues a packet for [`flush`](Self::flush).
+    /// Queues a message for [`flush`](Self::flush), together with others that wait already: a packet costs more than
+    /// what is in it.
     ///
     /// # Errors
     /// The supervisor has not read for too long.
-    pub(crate) fn queue(&mut self, packet: &FromAgent) -> anyhow::Result<()> {
-        ensure!(self.outbox.len() < OUTBOX_MAX, "the supervisor does not read: {OUTBOX_MAX} packets wait");
-        let packet = to_vec(packet).context("cannot encode a packet for the supervisor")?;
-        ensure!(packet.len() <= PACKET_MAX, "a packet of {} bytes is too long", packet.len());
-        self.outbox.push_back(packet);
+    pub(crate) fn queue(&mut self, message: &FromAgent) -> anyhow::Result<()> {
+        ensure!(self.waiting < OUTBOX_MAX, "the supervisor does not read: {OUTBOX_MAX} bytes wait");
+        if self.outbox.is_empty() {
+            self.outbox.push_back(Vec::new());
+        }
+        let packet = self.outbox.back_mut().context("there is a packet")?;
+        let before = packet.len();
+        to_writer(&mut *packet, message).context("cannot encode a message for the supervisor")?;
+        let length = packet.len() - before;
+        ensure!(length <= PACKET_MAX, "a message of {length} bytes is too long");
+        if packet.len() > PACKET_MAX {
+            let message = packet.split_off(before);
+            self.outbox.push_back(message);
+        }
+        self.waiting += length;
         Ok(())
     }
 
@@ -120,11 +139,15 @@ impl Control {
                 Ok(send(socket.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?)
             });
             match sent {
-                Ok(_) => drop(self.outbox.pop_front()),
+                Ok(length) => {
+                    self.outbox.pop_front();
+                    self.waiting -= length;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_hang_up(&error) => {
                     self.is_hung_up = true;
                     self.outbox.clear();
+                    self.waiting = 0;
                 }
                 Err(error) => return Err(error),
             }
@@ -170,6 +193,7 @@ mod tests {
     use super::*;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
     use samp_model::{Event, Record, Time};
+    use serde_json::{Deserializer, to_vec};
 
     /// Runs a test with an agent's end and its supervisor's.
     fn with_pair<F: Future<Output = ()>>(test: impl FnOnce(Control, OwnedFd) -> F) {
@@ -185,10 +209,11 @@ mod tests {
         send(supervisor.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).expect("sent");
     }
 
-    fn hear(supervisor: &OwnedFd) -> Option<FromAgent> {
+    fn hear(supervisor: &OwnedFd) -> Option<Vec<FromAgent>> {
         let mut buffer = vec![0; PACKET_MAX];
         let length = recv(supervisor.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;
-        Some(from_slice(&buffer[..length]).expect("JSON"))
+        let messages = Deserializer::from_slice(&buffer[..length]).into_iter();
+        Some(messages.collect::<Result<_, _>>().expect("JSON"))
     }
 
     fn record(number: u32) -> FromAgent {
@@ -234,7 +259,7 @@ mod tests {
     #[test]
     fn what_the_socket_does_not_take_waits_and_nothing_is_lost() {
         with_pair(async |mut control, supervisor| {
-            const COUNT: u32 = 5000;
+            const COUNT: u32 = 50_000;
             for number in 0..COUNT {
                 control.queue(&record(number)).expect("queued");
             }
@@ -244,11 +269,14 @@ mod tests {
                 control.flush().expect("flushed");
                 assert!(!control.outbox.is_empty() || heard > 0, "more than a socket's buffer");
                 while let Some(packet) = hear(&supervisor) {
-                    assert_eq!(packet, record(heard));
-                    heard += 1;
+                    for message in packet {
+                        assert_eq!(message, record(heard));
+                        heard += 1;
+                    }
                 }
             }
             assert!(control.outbox.is_empty());
+            assert_eq!(control.waiting, 0);
         });
     }
 

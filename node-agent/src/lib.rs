@@ -34,8 +34,8 @@ const LOG_FILTER: &str = "SAMP_LAB_LOG";
 
 /// Runs the agent of the node that the supervisor describes, until the supervisor hangs up.
 ///
-/// `control` is a connected `SOCK_SEQPACKET` socket. Each packet is one JSON object: the first to arrive is an
-/// [`AgentConfig`], the others are [`ToAgent`](samp_model::agent::ToAgent); those that leave are
+/// `control` is a connected `SOCK_SEQPACKET` socket. Each packet to arrive is one JSON object: the first is an
+/// [`AgentConfig`], the others are [`ToAgent`](samp_model::agent::ToAgent); those that leave are one or more
 /// [`FromAgent`](samp_model::agent::FromAgent).
 /// Everything is opened in the network namespace of the calling thread, which blocks; the thread then loses for
 /// good all capabilities but a mobile node's `CAP_NET_ADMIN`. The log goes to standard error, unless the process

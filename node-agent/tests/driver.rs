@@ -78,7 +78,7 @@ impl Node for Scripted {
                     self.media(MediaCommand::Retarget { call: call.into(), remote });
                 }
             },
-            Input::HangUp { call: None } => {}
+            Input::HangUp { call: None } | Input::Transfer { .. } | Input::Deregister => {}
         }
     }
 

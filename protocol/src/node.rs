@@ -84,6 +84,13 @@ pub enum Input {
         /// The call.
         call: Option<String>,
     },
+    /// Mobile node: move a call to another terminal.
+    Transfer {
+        /// The call.
+        call: String,
+        /// The terminal's URI.
+        target: String,
+    },
     /// Mobile node: leave; its servers are to forget it.
     Deregister,
 }

@@ -172,6 +172,17 @@ impl World {
         self.input(mobile_node, Input::HangUp { call: None });
     }
 
+    /// Moves a call from the mobile node that is in it to another one.
+    pub fn transfer(&mut self, from: NodeId, call: &str, to: NodeId) {
+        let address = self.actors.get(&to).and_then(|actor| actor.address).expect("an attached node");
+        let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(to).kind else {
+            panic!("{} is no mobile node", self.topology.node(to).name)
+        };
+        let user = address_of_record.trim_start_matches("sip:").split('@').next().unwrap_or_default();
+        let target = format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT));
+        self.input(from, Input::Transfer { call: call.to_owned(), target });
+    }
+
     /// Lets a mobile node leave: its servers are to forget it.
     pub fn deregister(&mut self, mobile_node: NodeId) {
         self.input(mobile_node, Input::Deregister);

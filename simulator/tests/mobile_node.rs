@@ -1,7 +1,9 @@
-//! The mobile node's knobs in virtual time: discovery, confirmation, probes, order of updates, leaving.
+//! The mobile node in virtual time: discovery, confirmation, probes, order of updates, leaving; calls that ring, that
+//! meet a stale cache, and that move to another terminal.
 
+use samp_model::record::CacheOutcome;
 use samp_model::record::RegistrationScope::{Anchor, Home};
-use samp_model::settings::{Confirm, Discover, Profile, SampSettings, UpdateOrder};
+use samp_model::settings::{Confirm, Discover, Profile, SampSettings, Stale, UpdateOrder};
 use samp_model::{Event, NodeId, Record, Topology, topology};
 use samp_simulator::World;
 use std::collections::BTreeSet;
@@ -238,5 +240,133 @@ fn both_profiles_work() {
             }
             assert!(can_call(&mut world, "mn1", "mn8"), "{profile:?}, seed {seed}");
         }
+    }
+}
+
+/// Calls, and says when it was established after it was begun, and what the caches did.
+fn established(world: &mut World, caller: &str, callee: &str) -> (Duration, CacheOutcome) {
+    let before = world.records().len();
+    assert!(can_call(world, caller, callee));
+    let found = since(world, before, caller).into_iter().find_map(|record| match record.event {
+        Event::CallEstablished { srd, cache, .. } => Some((srd, cache)),
+        _ => None,
+    });
+    found.expect("established")
+}
+
+#[test]
+fn a_stale_entry_costs_its_deadline_or_nothing() {
+    let stale = |how| {
+        let mut world = up(grid(|samp| samp.stale = how), 3);
+        let (callee, router) =
+            (node(&world, "mn2"), world.topology().access_routers().nth(5).expect("a router"));
+        let first = established(&mut world, "mn1", "mn2");
+        assert_eq!(first.1, CacheOutcome::Miss);
+        let right = established(&mut world, "mn1", "mn2");
+        world.attach(callee, router);
+        world.run_for(SECOND);
+        (right, established(&mut world, "mn1", "mn2"))
+    };
+    let deadline = SampSettings::default().stale_deadline;
+    let (right, wrong) = stale(Stale::Sequential);
+    assert_eq!((right.1, wrong.1), (CacheOutcome::Tier1Hit, CacheOutcome::Tier1StaleTier2Hit));
+    assert!(wrong.0 > deadline, "{wrong:?}");
+    let (right, wrong) = stale(Stale::Parallel);
+    assert_eq!((right.1, wrong.1), (CacheOutcome::Tier1Hit, CacheOutcome::Tier1StaleTier2Hit));
+    assert!(wrong.0 < deadline, "{wrong:?}");
+}
+
+#[test]
+fn both_ends_may_move_at_once_in_any_order() {
+    for seed in 0..12 {
+        let mut world = up(
+            grid(|samp| {
+                samp.update_order = if seed % 2 == 0 { UpdateOrder::Parallel } else { UpdateOrder::Serial };
+                samp.stale = if seed % 3 == 0 { Stale::Parallel } else { Stale::Sequential };
+            }),
+            seed,
+        );
+        let routers: Vec<_> = world.topology().access_routers().collect();
+        let (a, b) = (node(&world, "mn1"), node(&world, "mn2"));
+        world.call(a, b);
+        world.run_for(SECOND);
+        let before = world.records().len();
+        let (first, second) = if seed < 6 { (a, b) } else { (b, a) };
+        world.attach(first, routers[9]);
+        world.run_for(Duration::from_millis(seed));
+        world.attach(second, routers[10]);
+        world.run_for(20 * SECOND);
+        for name in ["mn1", "mn2"] {
+            let after = since(&world, before, name);
+            let ended = |record: &&&Record| matches!(record.event, Event::CallEnded { .. });
+            assert!(after.iter().find(ended).is_none(), "seed {seed}: the call of {name} ended");
+        }
+        let answered = world.records()[before..]
+            .iter()
+            .filter(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. }))
+            .count();
+        assert!(answered >= 2, "seed {seed}: {answered}");
+    }
+}
+
+#[test]
+fn a_call_rings_and_the_caller_may_give_up() {
+    let ring = 2 * SECOND;
+    let mut world = up(grid(|samp| samp.ring = ring), 6);
+    let (srd, _) = established(&mut world, "mn1", "mn2");
+    assert!(srd < SECOND, "it ends when the callee rings: {srd:?}");
+    // Straight to the callee, and through the servers.
+    for (caller, callee) in [("mn1", "mn2"), ("mn3", "mn4")] {
+        let (from, to) = (node(&world, caller), node(&world, callee));
+        let before = world.records().len();
+        let id = world.call(from, to);
+        world.run_for(SECOND);
+        world.hang_up(from);
+        world.run_for(10 * SECOND);
+        let failed = since(&world, before, caller)
+            .iter()
+            .any(|record| matches!(&record.event, Event::CallFailed { call, status: 487 } if *call == id));
+        let cancelled = since(&world, before, callee)
+            .iter()
+            .any(|record| matches!(&record.event, Event::CallCancelled { call } if *call == id));
+        assert!(failed && cancelled, "{caller} {callee}: {failed} {cancelled}");
+    }
+}
+
+#[test]
+fn a_live_call_moves_to_another_terminal() {
+    for seed in 0..10 {
+        let mut world = up(grid(|_| {}), seed);
+        let [a, b, c] = ["mn1", "mn2", "mn3"].map(|name| node(&world, name));
+        let old = world.call(a, b);
+        world.run_for(SECOND);
+        let before = world.records().len();
+        world.transfer(a, &old, c);
+        world.run_for(2 * SECOND);
+        let new = since(&world, before, "mn2").into_iter().find_map(|record| match &record.event {
+            Event::CallReplaced { call, by } if *call == old => Some(by.clone()),
+            _ => None,
+        });
+        let new = new.unwrap_or_else(|| panic!("seed {seed}: not replaced"));
+        let established = since(&world, before, "mn3")
+            .iter()
+            .any(|record| matches!(&record.event, Event::CallEstablished { call, .. } if *call == new));
+        let ended = since(&world, before, "mn1")
+            .iter()
+            .any(|record| matches!(&record.event, Event::CallEnded { call } if *call == old));
+        assert!(established && ended, "seed {seed}: {established} {ended}");
+        // It goes on, whoever moves.
+        let before = world.records().len();
+        let router = world.topology().access_routers().nth(9).expect("a router");
+        world.attach(c, router);
+        world.run_for(5 * SECOND);
+        let updated = since(&world, before, "mn3")
+            .iter()
+            .any(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. }));
+        assert!(updated, "seed {seed}");
+        // A call that is not there cannot be moved.
+        world.transfer(a, &old, c);
+        let refused = |record: &Record| matches!(record.event, Event::TransferFailed { status: 481, .. });
+        assert!(world.run_until(SECOND, refused));
     }
 }

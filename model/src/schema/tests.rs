@@ -28,12 +28,12 @@ fn topologies() -> Vec<Value> {
         "radio": radio,
         "nodes": {
             "ar": { "kind": "access_router", "position": [1, 2] },
-            "mn": { "kind": "mobile_node", "start": "ar", "radio": radio, "program": ["sipp", "{address}"] },
+            "mn": { "kind": "mobile_node", "start": "ar", "user": "alice", "radio": radio, "program": ["sipp", "{address}"] },
         },
         "links": [wired],
         "samp": {
             "profile": "paper", "confirm": "paper", "discover": "ahead", "anchor_probe": "1s",
-            "update_order": "serial",
+            "update_order": "serial", "stale": "parallel", "ring": "1s",
             "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
             "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
             "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",

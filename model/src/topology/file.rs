@@ -3,7 +3,7 @@
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, Records,
-    UpdateOrder,
+    Stale, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -89,6 +89,7 @@ pub(super) struct ExplicitNode {
     pub(super) kind: Value<Word<Kind>>,
     pub(super) position: Option<Spanned<Vec<Value<Metres>>>>,
     pub(super) start: Option<Spanned<String>>,
+    pub(super) user: Option<Value<Title>>,
     pub(super) radio: Option<Spanned<RadioLink>>,
     pub(super) program: Option<Spanned<Vec<Spanned<String>>>>,
 }
@@ -212,7 +213,9 @@ pub(super) struct Samp {
     pub(super) hierarchical_registration: Option<Value<Word<bool>>>,
     pub(super) tier1: Option<Cache>,
     pub(super) tier2: Option<Cache>,
+    pub(super) stale: Option<Value<Word<Stale>>>,
     pub(super) stale_deadline: Option<Value<Interval>>,
+    pub(super) ring: Option<Value<Interval>>,
     pub(super) anchor_timeout: Option<Value<Interval>>,
     pub(super) registration_lifetime: Option<Value<Interval>>,
     pub(super) min_expires: Option<Value<Interval>>,
@@ -289,6 +292,12 @@ impl Keyword for Records {
 impl Keyword for UpdateOrder {
     const WHAT: &'static str = "an order of updates";
     const WORDS: &'static [(&'static str, Self)] = &[("parallel", Self::Parallel), ("serial", Self::Serial)];
+}
+
+impl Keyword for Stale {
+    const WHAT: &'static str = "a way to use a cache entry";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("sequential", Self::Sequential), ("parallel", Self::Parallel)];
 }
 
 /// How long a cache believes its entries.

@@ -23,6 +23,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     settings.discovery_deadline = 4 * settings.delta;
     interval(errors, &mut settings.discovery_deadline, file.discovery_deadline.as_ref(), settings.delta);
     interval(errors, &mut settings.stale_deadline, file.stale_deadline.as_ref(), ms(1));
+    interval(errors, &mut settings.ring, file.ring.as_ref(), ms(1));
     interval(errors, &mut settings.anchor_timeout, file.anchor_timeout.as_ref(), ms(1));
     interval(errors, &mut settings.anchor_probe, file.anchor_probe.as_ref(), ms(100));
     interval(errors, &mut settings.t1, file.t1.as_ref(), ms(10));
@@ -37,6 +38,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     word(errors, &mut settings.confirm, file.confirm.as_ref());
     word(errors, &mut settings.discover, file.discover.as_ref());
     word(errors, &mut settings.update_order, file.update_order.as_ref());
+    word(errors, &mut settings.stale, file.stale.as_ref());
     word(errors, &mut settings.hierarchical_registration, file.hierarchical_registration.as_ref());
     word(errors, &mut settings.auth, file.auth.as_ref());
     word(errors, &mut settings.records, file.records.as_ref());

@@ -9,7 +9,7 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, Durability, EmulationSettings, Family,
-    LinkBackend, MediaSettings, Profile, Records, SampSettings, UpdateOrder,
+    LinkBackend, MediaSettings, Profile, Records, SampSettings, Stale, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
@@ -186,6 +186,13 @@ fn nodes() -> Value {
                 pair("Where an access router stands, x and y in metres.", scalar::<Metres>("Metres.")),
             ),
             ("start", text("The access router where a mobile node begins.")),
+            (
+                "user",
+                scalar::<Title>(
+                    "Whose terminal a mobile node is: those of one user share an address-of-record, and all ring. \
+                     Without it, it is its own.",
+                ),
+            ),
             ("radio", radio("A mobile node's radio link, as far as it differs from that of all.")),
             ("program", program()),
         ],
@@ -195,7 +202,7 @@ fn nodes() -> Value {
         {
             "if": kind_is(word(Kind::MobileNode)),
             "then": { "required": ["start"] },
-            "else": { "properties": { "start": false, "radio": false } },
+            "else": { "properties": { "start": false, "user": false, "radio": false } },
         },
         { "if": kind_is(word(Kind::AccessRouter)), "else": { "properties": { "position": false } } },
     ]);
@@ -264,7 +271,9 @@ fn samp() -> Value {
         hierarchical_registration,
         tier1,
         tier2,
+        stale,
         stale_deadline,
+        ring: _,
         anchor_timeout,
         registration_lifetime,
         min_expires,
@@ -345,6 +354,17 @@ fn samp() -> Value {
             ),
             ("tier1", cache("The caller's cache of addresses.", &tier1)),
             ("tier2", cache("The anchor's cache of callees' anchors.", &tier2)),
+            (
+                "stale",
+                scalar_or::<Word<Stale>>(
+                    "Whether a call on a tier-1 hit goes through the anchor once it has failed, or at once too.",
+                    word(stale),
+                ),
+            ),
+            (
+                "ring",
+                scalar::<Interval>("How long a mobile node rings before it answers; without it, not at all."),
+            ),
             (
                 "stale_deadline",
                 scalar_or::<Interval>(

@@ -705,7 +705,7 @@ error: `ar1` and `ar2` are already linked
     assert_eq!(
         error.render(false),
         "\
-error: unknown field `kinds`, expected `kind`, `position`, `start`, `radio` or `program`
+error: unknown field `kinds`, expected `kind`, `position`, `start`, `user`, `radio` or `program`
  --> test.yaml:4:9
   |
 4 |   s1: { kinds: sip_server }
@@ -715,13 +715,13 @@ error: unknown field `kinds`, expected `kind`, `position`, `start`, `radio` or `
     );
     assert_eq!(
         error.to_string(),
-        "test.yaml:4:9: unknown field `kinds`, expected `kind`, `position`, `start`, `radio` or `program`"
+        "test.yaml:4:9: unknown field `kinds`, expected `kind`, `position`, `start`, `user`, `radio` or `program`"
     );
     assert_eq!(
         serde_json::to_value(error).unwrap(),
         serde_json::json!({
             "path": "test.yaml", "line": 4, "column": 9, "span": { "start": 97, "end": 102 },
-            "message": "unknown field `kinds`, expected `kind`, `position`, `start`, `radio` or `program`",
+            "message": "unknown field `kinds`, expected `kind`, `position`, `start`, `user`, `radio` or `program`",
             "label": "unknown field", "hint": "did you mean `kind`?", "related": null,
         })
     );

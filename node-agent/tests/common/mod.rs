@@ -173,6 +173,8 @@ pub(crate) fn link_up(handoff: u32, mobile: usize, place: usize) -> ToAgent {
 pub(crate) struct Agent {
     control: OwnedFd,
     thread: JoinHandle<anyhow::Result<()>>,
+    /// The rest of the last packet, the next message last.
+    heard: Vec<FromAgent>,
     /// Received and not yet asked for, oldest first.
     records: Vec<Record>,
 }
@@ -193,7 +195,7 @@ impl Agent {
             namespace.enter()?;
             agent(remote)
         });
-        let agent = Self { control, thread, records: Vec::new() };
+        let mut agent = Self { control, thread, heard: Vec::new(), records: Vec::new() };
         agent.send_json(config);
         assert_eq!(agent.receive("ready"), FromAgent::Ready);
         agent
@@ -236,11 +238,19 @@ impl Agent {
         send(self.control.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).expect("send to the agent");
     }
 
-    fn receive(&self, what: &str) -> FromAgent {
+    fn receive(&mut self, what: &str) -> FromAgent {
+        if let Some(message) = self.heard.pop() {
+            return message;
+        }
         let mut buffer = vec![0; 64 * 1024];
         match recv(self.control.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(0) => panic!("the agent has ended; expected {what}; there are {:#?}", self.records),
-            Ok(length) => serde_json::from_slice(&buffer[..length]).expect("JSON of the agent"),
+            Ok(length) => {
+                let messages = serde_json::Deserializer::from_slice(&buffer[..length]).into_iter();
+                self.heard = messages.collect::<Result<_, _>>().expect("JSON of the agent");
+                self.heard.reverse();
+                self.receive(what)
+            }
             Err(errno) => panic!("{errno}; expected {what}; there are {:#?}", self.records),
         }
     }

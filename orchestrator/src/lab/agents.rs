@@ -210,13 +210,18 @@ async fn listen(node: NodeId, socket: Arc<UnixDatagram>, said: mpsc::Sender<Said
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
             Err(error) => return tracing::error!(node = node.0, %error, "cannot hear an agent"),
         };
-        match serde_json::from_slice(&packet[..length]) {
-            Ok(message) => {
-                if said.send((node, message)).await.is_err() {
-                    return;
+        for message in serde_json::Deserializer::from_slice(&packet[..length]).into_iter() {
+            match message {
+                Ok(message) => {
+                    if said.send((node, message)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(node = node.0, %error, "cannot understand an agent");
+                    break;
                 }
             }
-            Err(error) => tracing::error!(node = node.0, %error, "cannot understand an agent"),
         }
     }
 }

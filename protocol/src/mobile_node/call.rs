@@ -1,51 +1,104 @@
-//! Calls: set-up through tier 1 or the anchor, re-INVITE when this node moves, BYE.
+//! A call at one of its ends: its dialog (RFC 3261 §12), the requests within it, and how it ends (§15).
+//!
+//! ```text
+//! caller   Calling ──200──▶ Established ──BYE──▶ over        callee   INVITE ──▶ Ringing ──200──▶ Established ──▶ over
+//!             │ └──300–699, silence──▶ over                               (ring)    └──CANCEL──487──▶ over
+//!         hang up
+//!             ▼
+//!         Cancelling ──487──▶ over; ──200──▶ ACK, BYE, over
+//! ```
+//! The set-up is in `setup.rs`, the callee's part in `answer.rs`, what a move asks for in `update.rs`.
 
+use super::setup::{Setup, Way};
 use super::{MobileNode, Timer, contact_header};
 use crate::RTP_PORT;
-use crate::cache::Learned;
 use crate::node::{MediaCommand, Output, Transmit};
 use crate::overlay::identifier_of;
-use crate::server::{CACHE, path_of};
-use crate::sip::{Headers, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
-use crate::transaction::ClientKey;
-use bytes::Bytes;
-use samp_model::record::{CacheOutcome, HandoffNumber};
+use crate::sip::{Headers, MediaDescription, Method, Origin, Request, Response, Uri, Via};
+use crate::transaction::{ClientKey, ServerKey};
+use samp_model::record::HandoffNumber;
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Temporarily Unavailable: a call before the node has an anchor.
-const UNAVAILABLE: u16 = 480;
-/// The step in which the wait after glare is chosen (RFC 3261 §14.1).
-const GLARE_STEP: Duration = Duration::from_millis(10);
-
-/// A call, at one of its ends.
+/// A call.
 #[derive(Debug)]
 pub(super) struct Call {
     /// The peer's address-of-record.
-    peer: Uri,
-    /// This node made the call, so it owns the Call-ID.
-    is_caller: bool,
+    pub(super) peer: Uri,
+    /// This node made the call, so it owns the Call-ID (RFC 3261 §14.1).
+    pub(super) is_caller: bool,
     pub(super) local_tag: String,
     pub(super) remote_tag: Option<String>,
-    local_cseq: u32,
+    pub(super) local_cseq: u32,
     pub(super) remote_cseq: u32,
     /// The peer's Contact.
     pub(super) remote_target: Uri,
-    state: State,
-    started: Time,
-    tier1_was_stale: bool,
+    pub(super) state: State,
+    /// What a caller knows of its set-up.
+    pub(super) setup: Setup,
     /// The re-INVITE under way.
     pub(super) update: Option<ClientKey>,
     /// The last 200 to an INVITE of the peer's, until its ACK comes.
     pub(super) unacknowledged: Option<Unacknowledged>,
     /// The last ACK sent, with its sequence number, for when the peer repeats its 200.
-    ack: Option<(u32, Transmit)>,
+    pub(super) ack: Option<(u32, Transmit)>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Calling,
+    /// Hung up while calling: each INVITE is cancelled once it has a provisional response (RFC 3261 §9.1).
+    Cancelling,
+    /// Called, and not answered yet.
+    Ringing(Box<Ringing>),
+    Established,
+}
+
+/// An INVITE that is to be answered.
+#[derive(Debug)]
+pub(super) struct Ringing {
+    pub(super) server: ServerKey,
+    pub(super) invite: Request,
+}
+
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    pub(super) answer: Transmit,
+    pub(super) interval: Duration,
+    pub(super) sent_at: Time,
+    /// The 200 made the offer, so the ACK brings the answer (RFC 3261 §13.2.1).
+    pub(super) made_offer: bool,
+}
+
+/// A request of a call that waits for its response.
+#[derive(Clone, Debug)]
+pub(super) struct CallRequest {
+    pub(super) call: String,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Invite {
+        way: Way,
+        /// Whether there was a provisional response.
+        proceeding: bool,
+    },
+    Update {
+        handoff: HandoffNumber,
+        /// To the peer's Contact, not through the anchor.
+        direct: bool,
+    },
+    Bye {
+        request: Box<Request>,
+        direct: bool,
+    },
 }
 
 impl Call {
     /// A call that this node makes.
-    fn outgoing(now: Time, peer: Uri, local_tag: String) -> Self {
+    pub(super) fn outgoing(now: Time, peer: Uri, local_tag: String) -> Self {
         Self {
             remote_target: peer.clone(),
             peer,
@@ -55,8 +108,7 @@ impl Call {
             local_cseq: 0,
             remote_cseq: 0,
             state: State::Calling,
-            started: now,
-            tier1_was_stale: false,
+            setup: Setup::begun(now),
             update: None,
             unacknowledged: None,
             ack: None,
@@ -64,125 +116,35 @@ impl Call {
     }
 
     /// The call that this INVITE asks for.
-    pub(super) fn incoming(now: Time, invite: &Headers, remote_target: Uri, local_tag: String) -> Self {
+    pub(super) fn incoming(now: Time, ringing: Ringing, remote_target: Uri, local_tag: String) -> Self {
+        let headers = &ringing.invite.headers;
         Self {
             is_caller: false,
-            remote_tag: invite.from.tag().map(str::to_owned),
-            remote_cseq: invite.cseq,
+            remote_tag: headers.from.tag().map(str::to_owned),
+            remote_cseq: headers.cseq,
             remote_target,
-            state: State::Established,
-            ..Self::outgoing(now, invite.from.uri.clone(), local_tag)
+            ..Self::outgoing(now, headers.from.uri.clone(), local_tag)
         }
+        .in_state(State::Ringing(Box::new(ringing)))
     }
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Calling,
-    Established,
-}
+    fn in_state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
 
-#[derive(Debug)]
-pub(super) struct Unacknowledged {
-    pub(super) answer: Transmit,
-    pub(super) interval: Duration,
-    pub(super) sent_at: Time,
-}
+    /// Whether a message with these tags, as the peer sees them, belongs to its dialog (RFC 3261 §12.2.2).
+    pub(super) fn is_dialog_of(&self, headers: &Headers) -> bool {
+        headers.to.tag() == Some(&self.local_tag) && headers.from.tag() == self.remote_tag.as_deref()
+    }
 
-/// A request of a call that waits for its response.
-#[derive(Clone, Debug)]
-pub(super) struct CallRequest {
-    call: String,
-    kind: Kind,
-    /// It went straight to the peer's last known care-of address, not through the anchor.
-    direct: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Invite,
-    Update { handoff: HandoffNumber },
-    Bye { request: Box<Request> },
+    pub(super) fn is_established(&self) -> bool {
+        matches!(self.state, State::Established)
+    }
 }
 
 impl MobileNode {
-    pub(super) fn start_call(&mut self, now: Time, callee: String, id: String) {
-        self.record(Event::CallStarted { call: id.clone(), callee: callee.clone() });
-        let Ok(peer) = callee.parse::<Uri>() else {
-            return self.record(Event::CallFailed { call: id, status: status::BAD_REQUEST });
-        };
-        let cached = self.tier1.get(now, &peer.address_of_record());
-        let call = Call::outgoing(now, peer, self.random.token("tag"));
-        self.calls.insert(id.clone(), call);
-        self.invite(now, &id, cached);
-    }
-
-    /// Sends the INVITE straight to a care-of address, or through the anchor.
-    fn invite(&mut self, now: Time, id: &str, care_of: Option<Uri>) {
-        let Some(call) = self.calls.get(id) else { return };
-        let peer = call.peer.clone();
-        let anchor = self.anchor.as_ref().map(|anchor| anchor.address);
-        let (uri, destination) = match care_of.and_then(|uri| uri.socket_address().map(|to| (uri, to))) {
-            Some((uri, to)) => (uri, Some((to, Some(self.settings.stale_deadline)))),
-            None => (peer, anchor.map(|to| (to, None))),
-        };
-        let request = self.in_dialog(id, Method::Invite, Some(uri));
-        let (Some(request), Some((destination, deadline))) = (request, destination) else {
-            return self.fail_call(id, UNAVAILABLE);
-        };
-        let key = self.transactions.send(now, request, destination, deadline);
-        let pending = CallRequest { call: id.to_owned(), kind: Kind::Invite, direct: deadline.is_some() };
-        self.call_requests.insert(key, pending);
-    }
-
-    /// This node has moved: what it sent from its old address is void.
-    pub(super) fn abandon_all_requests(&mut self) {
-        let calls: Vec<_> = self.calls.keys().cloned().collect();
-        calls.iter().for_each(|id| self.abandon_requests(id));
-    }
-
-    /// This node has moved: every peer gets to know, and what was being set up begins anew.
-    pub(super) fn update_calls(&mut self, now: Time) {
-        let calls: Vec<_> = self.calls.iter().map(|(id, call)| (id.clone(), call.state)).collect();
-        for (id, state) in calls {
-            match state {
-                State::Established => {
-                    self.record(Event::UpdateSent { handoff: self.handoff, call: id.clone() });
-                    self.update_call(now, &id);
-                }
-                State::Calling => self.invite(now, &id, None),
-            }
-        }
-    }
-
-    /// Sends a re-INVITE with the present care-of address (RFC 3261 §14.1).
-    pub(super) fn update_call(&mut self, now: Time, id: &str) {
-        let Some(to) = self.calls.get(id).and_then(|call| call.remote_target.socket_address()) else {
-            return;
-        };
-        self.send_update(now, id, None, to, Some(self.settings.anchor_timeout));
-    }
-
-    fn send_update(
-        &mut self,
-        now: Time,
-        id: &str,
-        uri: Option<Uri>,
-        to: SocketAddr,
-        deadline: Option<Duration>,
-    ) {
-        let direct = uri.is_none();
-        let Some(request) = self.in_dialog(id, Method::Invite, uri) else { return };
-        let key = self.transactions.send(now, request, to, deadline);
-        let kind = Kind::Update { handoff: self.handoff };
-        self.call_requests.insert(key.clone(), CallRequest { call: id.to_owned(), kind, direct });
-        if let Some(call) = self.calls.get_mut(id) {
-            call.update = Some(key);
-        }
-    }
-
     /// A request of this call with the next sequence number, to the peer's Contact or to `uri`.
-    fn in_dialog(&mut self, id: &str, method: Method, uri: Option<Uri>) -> Option<Request> {
+    pub(super) fn in_dialog(&mut self, id: &str, method: Method, uri: Option<Uri>) -> Option<Request> {
         let own = self.own_address()?;
         let call = self.calls.get_mut(id)?;
         call.local_cseq += 1;
@@ -195,132 +157,52 @@ impl MobileNode {
         }
         if method == Method::Invite {
             request.headers.contact.push(contact_header(self.contact(own)));
+            request.headers.set("Allow", super::ALLOW);
+            request.headers.set("Supported", super::SUPPORTED);
             request.headers.set("Content-Type", MediaDescription::CONTENT_TYPE);
-            request.body = own_media(own);
+            request.body = self.own_media(own).offer(self.origin(id)).into();
         }
         Some(request)
     }
 
+    /// Where this node hears.
+    pub(super) fn own_media(&self, own: SocketAddr) -> MediaDescription {
+        MediaDescription { address: SocketAddr::new(own.ip(), RTP_PORT) }
+    }
+
+    /// The description of a call's session changes with the care-of address and with nothing else.
+    pub(super) fn origin(&self, id: &str) -> Origin {
+        Origin { id: ssrc(id, &self.address_of_record.address_of_record()), version: self.handoff }
+    }
+
     /// The final response to a request of a call.
     pub(super) fn handle_call_response(&mut self, now: Time, pending: CallRequest, response: &Response) {
-        let accepted = response.status < 300;
         match pending.kind {
-            Kind::Invite if accepted => self.handle_invite_accepted(now, &pending, response),
-            Kind::Invite => self.handle_invite_refused(now, &pending, response.status),
-            Kind::Update { handoff } => self.handle_update_answered(now, &pending, handoff, response),
+            Kind::Invite { way, .. } => self.handle_invite_response(now, &pending.call, way, response),
+            Kind::Update { handoff, .. } => {
+                self.handle_update_answered(now, &pending.call, handoff, response)
+            }
             Kind::Bye { .. } => {}
-        }
-    }
-
-    /// The peer says 200 again, so it has not seen the ACK.
-    pub(super) fn repeat_ack(&mut self, response: &Response) {
-        let Some(call) = self.calls.get(&response.headers.call_id) else { return };
-        if let Some((cseq, ack)) = &call.ack
-            && *cseq == response.headers.cseq
-        {
-            self.transmits.push_back(ack.clone());
-        }
-    }
-
-    fn handle_invite_accepted(&mut self, now: Time, pending: &CallRequest, response: &Response) {
-        let id = &pending.call;
-        let (Some(contact), Some(media)) =
-            (response.headers.contact_address(), MediaDescription::from_sdp(&response.body))
-        else {
-            return self.fail_call(id, status::BAD_REQUEST);
-        };
-        let Some(call) = self.calls.get_mut(id) else { return };
-        call.remote_tag = response.headers.to.tag().map(str::to_owned);
-        call.remote_target = contact.uri.clone();
-        call.state = State::Established;
-        let (srd, peer) = (now - call.started, call.peer.address_of_record());
-        let cache = cache_outcome(pending.direct, call.tier1_was_stale, response.headers.get(CACHE));
-        self.tier1.learn(now, &peer, contact.uri.clone(), Learned::Found);
-        self.acknowledge(id, response.headers.cseq);
-        let path = path_of(response);
-        self.record(Event::CallEstablished { call: id.clone(), srd, cache, path });
-        self.start_media(id, &peer, media.address);
-    }
-
-    fn handle_invite_refused(&mut self, now: Time, pending: &CallRequest, code: u16) {
-        if pending.direct {
-            self.fall_back_to_anchor(now, &pending.call);
-        } else {
-            self.fail_call(&pending.call, code);
-        }
-    }
-
-    fn fall_back_to_anchor(&mut self, now: Time, id: &str) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        call.tier1_was_stale = true;
-        let peer = call.peer.address_of_record();
-        self.tier1.forget(&peer);
-        self.invite(now, id, None);
-    }
-
-    fn handle_update_answered(
-        &mut self,
-        now: Time,
-        pending: &CallRequest,
-        handoff: HandoffNumber,
-        response: &Response,
-    ) {
-        let id = &pending.call;
-        let Some(call) = self.calls.get_mut(id) else { return };
-        call.update = None;
-        let is_caller = call.is_caller;
-        self.record(Event::UpdateAnswered { handoff, call: id.clone(), status: response.status });
-        match response.status {
-            200..=299 => {
-                if let Some(contact) = response.headers.contact_address().cloned()
-                    && let Some(call) = self.calls.get_mut(id)
-                {
-                    call.remote_target = contact.uri;
-                }
-                self.acknowledge(id, response.headers.cseq);
-                if let Some(media) = MediaDescription::from_sdp(&response.body) {
-                    self.media(MediaCommand::Retarget { call: id.clone(), remote: media.address });
-                }
-            }
-            status::REQUEST_PENDING => {
-                let ms = Duration::from_millis;
-                let (from, to) = if is_caller { (ms(2_100), ms(4_000)) } else { (ms(0), ms(2_000)) };
-                let wait = self.random.duration("glare", from, to, GLARE_STEP);
-                self.timers.set(Timer::RetryUpdate(id.clone()), now + wait);
-            }
-            status::NO_SUCH_CALL | status::REQUEST_TIMEOUT => self.end_call(id),
-            _ => {}
         }
     }
 
     /// Nobody answered a request of a call.
     pub(super) fn handle_call_silence(&mut self, now: Time, pending: CallRequest) {
         let id = &pending.call;
-        let anchor = self.anchor.as_ref().map(|anchor| anchor.address);
-        match (pending.kind, anchor) {
-            (Kind::Invite, _) if pending.direct => self.fall_back_to_anchor(now, id),
-            (Kind::Invite, _) => self.fail_call(id, status::REQUEST_TIMEOUT),
-            // The peer has moved too: its home server knows where to.
-            (Kind::Update { .. }, Some(anchor)) if pending.direct => {
-                let Some(call) = self.calls.get(id) else { return };
-                let peer = call.peer.clone();
-                self.send_update(now, id, Some(peer), anchor, None);
-            }
-            (Kind::Update { handoff }, _) => {
-                let status = status::REQUEST_TIMEOUT;
-                self.record(Event::UpdateAnswered { handoff, call: id.clone(), status });
-                self.end_call(id);
-            }
-            (Kind::Bye { mut request }, Some(anchor)) if pending.direct => {
-                let Some(own) = self.own_address() else { return };
-                request.uri = request.headers.to.uri.clone();
+        match pending.kind {
+            Kind::Invite { way, .. } => self.handle_invite_silence(now, id, way),
+            Kind::Update { handoff, direct } => self.handle_update_silence(now, id, handoff, direct),
+            Kind::Bye { mut request, direct } => {
+                let anchor = self.anchor.as_ref().map(|anchor| anchor.address);
+                // The peer has moved: its home server knows where to.
+                let (true, Some(anchor), Some(own)) = (direct, anchor, self.own_address()) else { return };
+                request.uri = Uri { params: Default::default(), ..request.headers.to.uri.clone() };
                 request.headers.via = vec![Via::new(own, &self.random.branch())];
                 request.headers.cseq += 1;
                 let key = self.transactions.send(now, (*request).clone(), anchor, None);
-                let kind = Kind::Bye { request };
-                self.call_requests.insert(key, CallRequest { call: pending.call, kind, direct: false });
+                let kind = Kind::Bye { request, direct: false };
+                self.call_requests.insert(key, CallRequest { call: pending.call, kind });
             }
-            (Kind::Bye { .. }, _) => {}
         }
     }
 
@@ -331,58 +213,41 @@ impl MobileNode {
 
     pub(super) fn hang_up(&mut self, now: Time, id: &str) {
         let Some(call) = self.calls.get(id) else { return };
-        if call.state == State::Calling {
-            self.cancel(now, id);
-            return self.fail_call(id, status::REQUEST_TERMINATED);
+        match call.state {
+            State::Calling | State::Cancelling => self.cancel_call(now, id),
+            State::Ringing(_) => self.decline(now, id),
+            State::Established => self.bye(now, id),
         }
-        let destination = call.remote_target.socket_address();
+    }
+
+    fn bye(&mut self, now: Time, id: &str) {
+        let destination = self.calls.get(id).and_then(|call| call.remote_target.socket_address());
         if let (Some(to), Some(request)) = (destination, self.in_dialog(id, Method::Bye, None)) {
-            let key = self.transactions.send(now, request.clone(), to, Some(self.settings.anchor_timeout));
-            let kind = Kind::Bye { request: Box::new(request) };
-            self.call_requests.insert(key, CallRequest { call: id.to_owned(), kind, direct: true });
+            self.send_bye(now, id, to, request);
         }
         self.end_call(id);
     }
 
-    /// Cancels the INVITE under way (RFC 3261 §9.1).
-    fn cancel(&mut self, now: Time, id: &str) {
-        let keys: Vec<_> = self.requests_of(id);
-        for key in keys {
-            if let Some((sent, destination)) = self.transactions.pending_request(&key) {
-                let cancel = crate::transaction::client::in_the_steps_of(sent, Method::Cancel);
-                self.transactions.send(now, cancel, destination, None);
-            }
-        }
+    pub(super) fn send_bye(&mut self, now: Time, id: &str, to: SocketAddr, request: Request) {
+        let key = self.transactions.send(now, request.clone(), to, Some(self.settings.anchor_timeout));
+        let kind = Kind::Bye { request: Box::new(request), direct: true };
+        self.call_requests.insert(key, CallRequest { call: id.to_owned(), kind });
     }
 
-    fn requests_of(&self, id: &str) -> Vec<ClientKey> {
+    pub(super) fn requests_of(&self, id: &str) -> Vec<ClientKey> {
         let requests = self.call_requests.iter().filter(|(_, pending)| pending.call == id);
         requests.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Forgets requests that were sent from an address that is gone.
-    fn abandon_requests(&mut self, id: &str) {
-        for key in self.requests_of(id) {
-            self.transactions.forget(&key);
-            self.call_requests.remove(&key);
-        }
-        self.timers.stop(&Timer::RetryUpdate(id.to_owned()));
-        if let Some(call) = self.calls.get_mut(id) {
-            call.update = None;
-        }
-    }
-
     /// Sends the ACK to a 2xx, straight to the peer's Contact (RFC 3261 §13.2.2.4).
-    fn acknowledge(&mut self, id: &str, cseq: u32) {
+    pub(super) fn acknowledge(&mut self, id: &str, cseq: u32) {
         let Some(own) = self.own_address() else { return };
-        let branch = self.random.branch();
         let Some(call) = self.calls.get_mut(id) else { return };
         let (peer, tag) = (call.peer.clone(), call.local_tag.clone());
         let (uri, remote_tag) = (call.remote_target.clone(), call.remote_tag.clone());
         let Some(destination) = uri.socket_address() else { return };
         let mut ack = self.request(Method::Ack, uri, peer, id, cseq, own);
-        ack.headers.via = vec![Via::new(own, &branch)];
-        ack.headers.from = NameAddr::new(self.address_of_record.clone()).with("tag", Some(tag));
+        ack.headers.from.params.set("tag", Some(tag));
         ack.headers.to.params.set("tag", remote_tag);
         let ack = Transmit::request(destination, ack);
         self.transmits.push_back(ack.clone());
@@ -391,15 +256,51 @@ impl MobileNode {
         }
     }
 
+    /// A 2xx that no request waits for: the peer has not seen the ACK, or another terminal has answered, too.
+    pub(super) fn handle_late_answer(&mut self, now: Time, response: &Response) {
+        let Some(call) = self.calls.get(&response.headers.call_id) else { return };
+        let is_peers = response.headers.to.tag() == call.remote_tag.as_deref();
+        match &call.ack {
+            Some((cseq, ack)) if is_peers && *cseq == response.headers.cseq => {
+                self.transmits.push_back(ack.clone())
+            }
+            _ if !is_peers => self.turn_away(now, response),
+            _ => {}
+        }
+    }
+
+    /// The callee answers with 200, and is not wanted: ACK and BYE (RFC 3261 §13.2.2.4).
+    pub(super) fn turn_away(&mut self, now: Time, response: &Response) {
+        let headers = &response.headers;
+        let (Some(own), Some(contact)) = (self.own_address(), headers.contact_address()) else { return };
+        let uri = contact.uri.clone();
+        let Some(destination) = uri.socket_address() else { return };
+        let mut request = |method, cseq| {
+            let mut request =
+                self.request(method, uri.clone(), headers.to.uri.clone(), &headers.call_id, cseq, own);
+            request.headers.from.params.set("tag", headers.from.tag().map(str::to_owned));
+            request.headers.to = headers.to.clone();
+            request
+        };
+        let ack = request(Method::Ack, headers.cseq);
+        let mut bye = request(Method::Bye, headers.cseq + 1);
+        // It may tell its user that somebody else took the call (RFC 3326).
+        bye.headers.set("Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
+        self.transmits.push_back(Transmit::request(destination, ack));
+        self.send_bye(now, &headers.call_id, destination, bye);
+    }
+
     pub(super) fn start_media(&mut self, id: &str, peer: &str, remote: SocketAddr) {
         let own = self.address_of_record.address_of_record();
         let (ssrc_send, ssrc_receive) = (ssrc(id, &own), ssrc(id, peer));
         self.media(MediaCommand::Start { call: id.to_owned(), remote, ssrc_send, ssrc_receive });
     }
 
-    fn fail_call(&mut self, id: &str, status: u16) {
-        self.forget_call(id);
+    /// The call could not be set up.
+    pub(super) fn fail_call(&mut self, now: Time, id: &str, status: u16) {
+        let call = self.forget_call(id);
         self.record(Event::CallFailed { call: id.to_owned(), status });
+        self.tell_referrer(now, call, status);
     }
 
     pub(super) fn end_call(&mut self, id: &str) {
@@ -408,33 +309,23 @@ impl MobileNode {
         self.record(Event::CallEnded { call: id.to_owned() });
     }
 
-    fn forget_call(&mut self, id: &str) {
-        self.calls.remove(id);
-        for timer in [Timer::RepeatAnswer(id.to_owned()), Timer::RetryUpdate(id.to_owned())] {
+    pub(super) fn forget_call(&mut self, id: &str) -> Option<Call> {
+        for timer in [
+            Timer::RepeatAnswer(id.to_owned()),
+            Timer::RetryUpdate(id.to_owned()),
+            Timer::Answer(id.to_owned()),
+            Timer::SetUp(id.to_owned()),
+        ] {
             self.timers.stop(&timer);
         }
         self.call_requests
             .retain(|_, pending| pending.call != id || matches!(pending.kind, Kind::Bye { .. }));
+        self.calls.remove(id)
     }
 
     pub(super) fn media(&mut self, command: MediaCommand) {
         self.outputs.push_back(Output::Media(command));
     }
-}
-
-fn cache_outcome(direct: bool, tier1_was_stale: bool, tier2: Option<&str>) -> CacheOutcome {
-    match (direct, tier1_was_stale, tier2) {
-        (true, _, _) => CacheOutcome::Tier1Hit,
-        (false, true, Some("hit")) => CacheOutcome::Tier1StaleTier2Hit,
-        (false, true, _) => CacheOutcome::Tier1Stale,
-        (false, false, Some("hit")) => CacheOutcome::Tier2Hit,
-        (false, false, Some("stale")) => CacheOutcome::Tier2Stale,
-        (false, false, _) => CacheOutcome::Miss,
-    }
-}
-
-pub(super) fn own_media(own: SocketAddr) -> Bytes {
-    Bytes::from(MediaDescription { address: SocketAddr::new(own.ip(), RTP_PORT) }.to_sdp())
 }
 
 /// The synchronisation source of what this node sends in this call: both ends can compute both.

@@ -11,11 +11,16 @@ mod call;
 mod credentials;
 mod discovery;
 mod registration;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod update;
 
 use crate::cache::LocationCache;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::random::Random;
-use crate::sip::{Contact, Headers, Method, NameAddr, Request, Response, Uri, Via, status};
+use crate::sip::{Contact, Headers, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
 use call::{Call, CallRequest};
@@ -28,9 +33,15 @@ use samp_model::{Event, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use transfer::Transfer;
 
 /// The port of SIP over UDP.
 pub(crate) const SIP_PORT: u16 = 5060;
+
+/// The methods that a mobile node takes (RFC 3261 §20.5).
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, REFER, NOTIFY";
+/// The extensions that it knows (RFC 3261 §20.37).
+const SUPPORTED: &str = "replaces";
 
 /// A mobile node.
 #[derive(Debug)]
@@ -57,6 +68,8 @@ pub struct MobileNode {
     wallet: Wallet,
     calls: BTreeMap<String, Call>,
     call_requests: BTreeMap<ClientKey, CallRequest>,
+    /// Calls that this node wants to see at another terminal, by the Call-ID of the REFER.
+    transfers: BTreeMap<String, Transfer>,
     /// Tier 1: care-of addresses of callees.
     tier1: LocationCache<Uri>,
     timers: Timers<Timer>,
@@ -76,6 +89,12 @@ enum Timer {
     Refresh,
     /// When the home registration is tried again.
     RetryHome,
+    /// When a call that is still set up, or cancelled in vain, is given up.
+    SetUp(String),
+    /// When a call that rings is answered.
+    Answer(String),
+    /// When a transfer of which nothing was heard is given up.
+    Transfer(String),
     /// When the 200 to an INVITE is sent again, as no ACK came (RFC 3261 §13.3.1.4).
     RepeatAnswer(String),
     /// When a re-INVITE that met glare is tried again (RFC 3261 §14.1).
@@ -103,6 +122,7 @@ impl MobileNode {
             wallet: Wallet::new(address_of_record.user.clone().unwrap_or_default(), password),
             calls: BTreeMap::new(),
             call_requests: BTreeMap::new(),
+            transfers: BTreeMap::new(),
             tier1: LocationCache::new(settings.tier1.clone()),
             timers: Timers::default(),
             transmits: VecDeque::new(),
@@ -113,21 +133,42 @@ impl MobileNode {
     }
 
     fn handle_request(&mut self, now: Time, request: Request) {
+        let required = request.headers.get("Require").unwrap_or_default();
+        let unsupported: Vec<_> =
+            required.split(',').map(str::trim).filter(|tag| !tag.is_empty() && *tag != SUPPORTED).collect();
+        // CANCEL and ACK are taken as they are (RFC 3261 §8.2.2.3).
+        if !unsupported.is_empty() && !matches!(request.method, Method::Ack | Method::Cancel) {
+            let unsupported = unsupported.join(", ");
+            return self.answer_with(now, &request, status::BAD_EXTENSION, &[("Unsupported", &unsupported)]);
+        }
         match request.method {
             Method::Invite => self.handle_invite(now, request),
             Method::Ack => self.handle_ack(&request),
             Method::Bye => self.handle_bye(now, &request),
-            Method::Cancel => self.answer(now, &request, status::NO_SUCH_CALL),
-            Method::Options => self.answer(now, &request, status::OK),
-            _ => self.answer(now, &request, status::NOT_IMPLEMENTED),
+            Method::Cancel => self.handle_cancel(now, &request),
+            Method::Update => self.handle_change(now, &request),
+            Method::Refer => self.handle_refer(now, request),
+            Method::Notify => self.handle_notify(now, &request),
+            Method::Options => {
+                let able =
+                    [("Allow", ALLOW), ("Accept", MediaDescription::CONTENT_TYPE), ("Supported", SUPPORTED)];
+                self.answer_with(now, &request, status::OK, &able);
+            }
+            _ => self.answer_with(now, &request, status::METHOD_NOT_ALLOWED, &[("Allow", ALLOW)]),
         }
     }
 
     /// Answers a request without a body.
     fn answer(&mut self, now: Time, request: &Request, code: u16) {
+        self.answer_with(now, request, code, &[]);
+    }
+
+    /// Answers a request with these fields.
+    fn answer_with(&mut self, now: Time, request: &Request, code: u16, fields: &[(&str, &str)]) {
         let Some(key) = self.transactions.accept(request) else { return };
-        let tag = self.random.token("tag");
-        self.transactions.respond(now, &key, request.response(code, &tag));
+        let mut response = request.response(code, &self.random.token("tag"));
+        fields.iter().for_each(|(name, value)| response.headers.set(name, *value));
+        self.transactions.respond(now, &key, response);
     }
 
     fn handle_response(&mut self, now: Time, key: ClientKey, response: &Response) {
@@ -137,18 +178,20 @@ impl MobileNode {
                 self.handle_registration_response(now, registering, response);
             }
         } else if response.status < status::OK {
-            // Ringing changes nothing here.
+            self.handle_provisional(now, &key, response.status);
         } else if let Some(pending) = self.call_requests.remove(&key) {
             self.handle_call_response(now, pending, response);
-        } else {
-            self.repeat_ack(response);
+        } else if response.headers.cseq_method == Method::Refer {
+            self.handle_refer_response(&response.headers.call_id, response.status);
+        } else if response.headers.cseq_method == Method::Invite && response.status < 300 {
+            self.handle_late_answer(now, response);
         }
     }
 
     /// A response of no transaction: an answer to a discovery, or a 200 whose ACK was lost.
     fn handle_stray(&mut self, now: Time, from: SocketAddr, response: &Response) {
         match response.headers.cseq_method {
-            Method::Invite => self.repeat_ack(response),
+            Method::Invite if (200..300).contains(&response.status) => self.handle_late_answer(now, response),
             _ => self.handle_discovery_answer(now, from, response),
         }
     }
@@ -225,6 +268,7 @@ impl Node for MobileNode {
             Input::Call { callee, call } => self.start_call(now, callee, call),
             Input::HangUp { call: Some(call) } => self.hang_up(now, &call),
             Input::HangUp { call: None } => self.hang_up_all(now),
+            Input::Transfer { call, target } => self.transfer(now, &call, &target),
             Input::Deregister => self.deregister(now),
         }
     }
@@ -240,6 +284,9 @@ impl Node for MobileNode {
                 }
                 Timer::Probe => self.probe_anchor(now),
                 Timer::Refresh | Timer::RetryHome => self.register_with_home(now),
+                Timer::SetUp(call) => self.end_set_up(now, &call),
+                Timer::Answer(call) => self.pick_up(now, &call),
+                Timer::Transfer(refer) => self.end_transfer(&refer, Some(status::REQUEST_TIMEOUT)),
                 Timer::RepeatAnswer(call) => self.repeat_answer(now, &call),
                 Timer::RetryUpdate(call) => self.update_call(now, &call),
             }
@@ -264,6 +311,7 @@ impl Node for MobileNode {
             unanswered: self.transactions.unanswered(),
             pending: self.registering.len()
                 + self.call_requests.len()
+                + self.transfers.len()
                 + usize::from(self.discovery.is_some()),
             calls: self.calls.len(),
             cached: self.tier1.len(),

@@ -11,8 +11,12 @@ const HEAD_LENGTH: usize = 1024;
 pub mod status {
     /// Trying.
     pub const TRYING: u16 = 100;
+    /// Ringing.
+    pub const RINGING: u16 = 180;
     /// OK.
     pub const OK: u16 = 200;
+    /// Accepted: a REFER will be followed (RFC 3515).
+    pub const ACCEPTED: u16 = 202;
     /// Bad Request.
     pub const BAD_REQUEST: u16 = 400;
     /// Unauthorized: credentials are wanted.
@@ -21,16 +25,26 @@ pub mod status {
     pub const FORBIDDEN: u16 = 403;
     /// Not Found.
     pub const NOT_FOUND: u16 = 404;
+    /// Method Not Allowed.
+    pub const METHOD_NOT_ALLOWED: u16 = 405;
     /// Request Timeout; also stands for "no answer".
     pub const REQUEST_TIMEOUT: u16 = 408;
     /// Bad Extension: one that is required is not there.
     pub const BAD_EXTENSION: u16 = 420;
     /// Interval Too Brief.
     pub const INTERVAL_TOO_BRIEF: u16 = 423;
+    /// Temporarily Unavailable: nobody answers, or a call before the node has an anchor.
+    pub const TEMPORARILY_UNAVAILABLE: u16 = 480;
     /// Call/Transaction Does Not Exist.
     pub const NO_SUCH_CALL: u16 = 481;
+    /// Loop Detected; also a merged request (RFC 3261 §8.2.2.2).
+    pub const LOOP_DETECTED: u16 = 482;
+    /// Busy Here.
+    pub const BUSY_HERE: u16 = 486;
     /// Request Terminated, after CANCEL.
     pub const REQUEST_TERMINATED: u16 = 487;
+    /// Not Acceptable Here: an offer without a stream that can be taken.
+    pub const NOT_ACCEPTABLE_HERE: u16 = 488;
     /// Request Pending (glare).
     pub const REQUEST_PENDING: u16 = 491;
     /// Server Internal Error.
@@ -46,16 +60,23 @@ pub mod status {
     pub fn reason(code: u16) -> &'static str {
         match code {
             TRYING => "Trying",
+            RINGING => "Ringing",
             OK => "OK",
+            ACCEPTED => "Accepted",
             BAD_REQUEST => "Bad Request",
             UNAUTHORIZED => "Unauthorized",
             FORBIDDEN => "Forbidden",
             NOT_FOUND => "Not Found",
+            METHOD_NOT_ALLOWED => "Method Not Allowed",
             REQUEST_TIMEOUT => "Request Timeout",
             BAD_EXTENSION => "Bad Extension",
             INTERVAL_TOO_BRIEF => "Interval Too Brief",
+            TEMPORARILY_UNAVAILABLE => "Temporarily Unavailable",
             NO_SUCH_CALL => "Call/Transaction Does Not Exist",
+            LOOP_DETECTED => "Loop Detected",
+            BUSY_HERE => "Busy Here",
             REQUEST_TERMINATED => "Request Terminated",
+            NOT_ACCEPTABLE_HERE => "Not Acceptable Here",
             REQUEST_PENDING => "Request Pending",
             SERVER_ERROR => "Server Internal Error",
             NOT_IMPLEMENTED => "Not Implemented",
@@ -81,6 +102,12 @@ pub enum Method {
     Register,
     /// RFC 3261 §11.
     Options,
+    /// RFC 3311: changes a session or a Contact, also before the call is answered.
+    Update,
+    /// RFC 3515: asks for a call to somebody else.
+    Refer,
+    /// RFC 6665: tells what became of it.
+    Notify,
     /// samp-lab's own: what the members of the Chord ring say to each other.
     Overlay,
     /// Any other.
@@ -97,6 +124,9 @@ impl Method {
             "CANCEL" => Method::Cancel,
             "REGISTER" => Method::Register,
             "OPTIONS" => Method::Options,
+            "UPDATE" => Method::Update,
+            "REFER" => Method::Refer,
+            "NOTIFY" => Method::Notify,
             "OVERLAY" => Method::Overlay,
             other => Method::Other(other.to_owned()),
         }
@@ -111,6 +141,9 @@ impl Method {
             Method::Cancel => "CANCEL",
             Method::Register => "REGISTER",
             Method::Options => "OPTIONS",
+            Method::Update => "UPDATE",
+            Method::Refer => "REFER",
+            Method::Notify => "NOTIFY",
             Method::Overlay => "OVERLAY",
             Method::Other(name) => name,
         }

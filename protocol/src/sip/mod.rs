@@ -10,5 +10,5 @@ mod uri;
 
 pub use codec::{ParseError, parse};
 pub use message::{Contact, Headers, Message, Method, Request, Response, status};
-pub use sdp::MediaDescription;
+pub use sdp::{MediaDescription, Origin};
 pub use uri::{Host, NameAddr, Params, Transport, Uri, Via};

@@ -102,6 +102,8 @@ enum DraftKind<'f> {
     MobileNode {
         start: Start<'f>,
         radio: Radio,
+        /// Whose terminal it is, when the file says so.
+        user: Option<String>,
     },
     /// Its kind is an error, already reported; the name is known.
     Unknown,
@@ -308,7 +310,7 @@ impl<'f> Resolver<'f> {
                 Some(start) if start.value == "random" => Start::Random,
                 Some(start) => Start::At(start),
             };
-            let kind = DraftKind::MobileNode { start, radio: radio.clone() };
+            let kind = DraftKind::MobileNode { start, radio: radio.clone(), user: None };
             self.add(format!("mn{}", number + 1), span(&nodes.count), kind);
         }
     }
@@ -360,6 +362,11 @@ impl<'f> Resolver<'f> {
         {
             self.misplaced(span(start), "start", "mobile nodes");
         }
+        if let Some(user) = &node.user
+            && kind != Kind::MobileNode
+        {
+            self.misplaced(span(user), "user", "mobile nodes");
+        }
         if let Some(radio) = &node.radio
             && kind != Kind::MobileNode
         {
@@ -381,7 +388,8 @@ impl<'f> Resolver<'f> {
                 let [up, down] =
                     self.radio([radio.up, radio.down], node.radio.as_ref().map(|radio| &radio.value));
                 let start = node.start.as_ref().map_or(Start::Unknown, Start::At);
-                DraftKind::MobileNode { start, radio: Radio { up, down } }
+                let user = node.user.as_ref().and_then(|user| self.errors.value(user)).map(|user| user.0);
+                DraftKind::MobileNode { start, radio: Radio { up, down }, user }
             }
         };
         self.add(name.value.clone(), at, kind);
@@ -509,9 +517,10 @@ impl<'f> Resolver<'f> {
                     access: access.then(|| AccessNetwork { subnets: Vec::new(), position }),
                 },
                 DraftKind::SipServer => NodeKind::SipServer { addresses: Vec::new() },
-                DraftKind::MobileNode { radio, .. } => {
+                DraftKind::MobileNode { radio, user, .. } => {
                     let (host, &start) = starts.next()?;
-                    let address_of_record = format!("sip:{name}@{SIP_DOMAIN}");
+                    let user = user.as_deref().unwrap_or(&name);
+                    let address_of_record = format!("sip:{user}@{SIP_DOMAIN}");
                     NodeKind::MobileNode { address_of_record, start, host, radio }
                 }
                 DraftKind::Unknown => return None,

@@ -1,0 +1,122 @@
+//! What a move means for a call: re-INVITE to the correspondent node (RFC 3261 §14.1), and the way to one that has
+//! moved as well.
+//!
+//! ```text
+//! moved ─▶ re-INVITE to the peer's Contact ──200──▶ ACK, media to where the peer is
+//!              │        └──491 (glare)──▶ again after 2.1–4 s (caller) or 0–2 s (callee)
+//!              │        └──481, 408──▶ the call is over; any other refusal changes nothing
+//!              └──silence for anchor_timeout──▶ re-INVITE through the anchor to the peer's home server ──▶ as above
+//! ```
+
+use super::call::{CallRequest, Kind, State};
+use super::{MobileNode, Timer};
+use crate::node::MediaCommand;
+use crate::sip::{MediaDescription, Method, Response, Uri, status};
+use samp_model::record::HandoffNumber;
+use samp_model::{Event, Time};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The step in which the wait after glare is chosen (RFC 3261 §14.1).
+const GLARE_STEP: Duration = Duration::from_millis(10);
+
+impl MobileNode {
+    /// This node has moved: every peer gets to know, and what was being set up begins anew.
+    pub(super) fn update_calls(&mut self, now: Time) {
+        let calls: Vec<_> = self.calls.keys().cloned().collect();
+        for id in calls {
+            match self.calls.get(&id).map(|call| &call.state) {
+                Some(State::Established) => {
+                    self.record(Event::UpdateSent { handoff: self.handoff, call: id.clone() });
+                    self.update_call(now, &id);
+                }
+                Some(State::Calling) => self.invite_through_anchor(now, &id),
+                // Its CANCEL, or the INVITE to cancel, is lost with the address.
+                Some(State::Cancelling) => self.fail_call(now, &id, status::REQUEST_TERMINATED),
+                Some(State::Ringing(_)) | None => {}
+            }
+        }
+    }
+
+    /// Sends a re-INVITE with the present care-of address.
+    pub(super) fn update_call(&mut self, now: Time, id: &str) {
+        if let Some(to) = self.calls.get(id).and_then(|call| call.remote_target.socket_address()) {
+            self.send_update(now, id, None, to, Some(self.settings.anchor_timeout));
+        }
+    }
+
+    fn send_update(
+        &mut self,
+        now: Time,
+        id: &str,
+        uri: Option<Uri>,
+        to: SocketAddr,
+        deadline: Option<Duration>,
+    ) {
+        let direct = uri.is_none();
+        let Some(request) = self.in_dialog(id, Method::Invite, uri) else { return };
+        let key = self.transactions.send(now, request, to, deadline);
+        let kind = Kind::Update { handoff: self.handoff, direct };
+        self.call_requests.insert(key.clone(), CallRequest { call: id.to_owned(), kind });
+        if let Some(call) = self.calls.get_mut(id) {
+            call.update = Some(key);
+        }
+    }
+
+    pub(super) fn handle_update_answered(
+        &mut self,
+        now: Time,
+        id: &str,
+        handoff: HandoffNumber,
+        response: &Response,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.update = None;
+        let is_caller = call.is_caller;
+        self.record(Event::UpdateAnswered { handoff, call: id.to_owned(), status: response.status });
+        match response.status {
+            200..=299 => {
+                if let Some(contact) = response.headers.contact_address().cloned()
+                    && let Some(call) = self.calls.get_mut(id)
+                {
+                    call.remote_target = contact.uri;
+                }
+                self.acknowledge(id, response.headers.cseq);
+                if let Some(media) = MediaDescription::from_sdp(&response.body) {
+                    self.media(MediaCommand::Retarget { call: id.to_owned(), remote: media.address });
+                }
+            }
+            status::REQUEST_PENDING => {
+                let ms = Duration::from_millis;
+                let (from, to) = if is_caller { (ms(2_100), ms(4_000)) } else { (ms(0), ms(2_000)) };
+                let wait = self.random.duration("glare", from, to, GLARE_STEP);
+                self.timers.set(Timer::RetryUpdate(id.to_owned()), now + wait);
+            }
+            // The peer knows nothing of the call any more (RFC 3261 §12.2.1.2).
+            status::NO_SUCH_CALL | status::REQUEST_TIMEOUT => self.end_call(id),
+            _ => {}
+        }
+    }
+
+    pub(super) fn handle_update_silence(
+        &mut self,
+        now: Time,
+        id: &str,
+        handoff: HandoffNumber,
+        direct: bool,
+    ) {
+        let Some(peer) = self.calls.get(id).map(|call| call.peer.clone()) else { return };
+        match &self.anchor {
+            // The peer has moved too: its home server knows where to.
+            Some(anchor) if direct => {
+                let to = anchor.address;
+                self.send_update(now, id, Some(peer), to, None);
+            }
+            _ => {
+                let status = status::REQUEST_TIMEOUT;
+                self.record(Event::UpdateAnswered { handoff, call: id.to_owned(), status });
+                self.hang_up(now, id);
+            }
+        }
+    }
+}
