@@ -76,6 +76,8 @@ pub struct SampServer {
     /// Questions to other servers: who was asked, why, and what.
     asked: BTreeMap<ClientKey, (SocketAddr, Asked, OverlayRequest)>,
     forwardings: BTreeMap<ClientKey, Forwarding>,
+    /// The last of them that was looked at, whether its INVITE has ended.
+    looked_at: Option<ClientKey>,
     counts: (usize, usize),
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
@@ -124,6 +126,7 @@ impl SampServer {
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             forwardings: BTreeMap::new(),
+            looked_at: None,
             counts: (0, 0),
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),

@@ -7,6 +7,10 @@ use crate::sip::{Host, Method, Request, Response, Uri, status};
 use crate::transaction::{ClientKey, ServerKey, Transactions, client::in_the_steps_of};
 use samp_model::Time;
 use std::net::SocketAddr;
+use std::ops::Bound;
+
+/// INVITEs that are looked at, whether they have ended, with each answer to one.
+const LOOKS: usize = 4;
 
 /// An INVITE for which this server, as the caller's anchor, keeps state.
 #[derive(Debug)]
@@ -146,7 +150,22 @@ impl SampServer {
                 }
             }
         }
-        self.forwardings.retain(|_, forwarding| self.transactions.has_server(&forwarding.server));
+        self.forget_ended();
+    }
+
+    /// Forgets INVITEs that have ended: a few at each answer, so that no answer waits until all have been looked at.
+    fn forget_ended(&mut self) {
+        let behind = self.looked_at.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let few = self.forwardings.range((behind, Bound::Unbounded)).take(LOOKS).map(|(key, _)| key.clone());
+        let few: Vec<_> = few.collect();
+        for key in &few {
+            let server = self.forwardings.get(key).map(|forwarding| &forwarding.server);
+            if server.is_some_and(|server| !self.transactions.has_server(server)) {
+                self.forwardings.remove(key);
+            }
+        }
+        // At the end it begins anew.
+        self.looked_at = few.into_iter().nth(LOOKS - 1);
     }
 
     pub(super) fn handle_forwarding_timeout(&mut self, now: Time, key: ClientKey) {
