@@ -475,10 +475,9 @@ links:
                 }
             }
             let graph = WiredGraph::new(&topology);
-            for a in 0..8 {
+            for (a, best) in best.iter().enumerate() {
                 let paths = ShortestPaths::new(&graph, NodeId(a));
-                for b in 0..8 {
-                    let (_, hops, delay) = best[a][b];
+                for (b, &(_, hops, delay)) in best.iter().enumerate() {
                     proptest::prop_assert_eq!(paths.hops(NodeId(b)), Some(hops));
                     proptest::prop_assert_eq!(paths.one_way_delay(NodeId(b)), Some(Duration::from_millis(delay)));
                 }

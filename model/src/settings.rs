@@ -86,8 +86,14 @@ pub struct SampSettings {
     pub passwords: BTreeMap<String, String>,
     /// What nodes record.
     pub records: Records,
+    /// What the SIP servers are beside registrars.
+    pub mode: ServerMode,
     /// SIP's T1 (RFC 3261 §17.1.1.1).
     pub t1: Duration,
+    /// SIP's T2: the longest interval between retransmissions (RFC 3261 §17.1.2.2).
+    pub t2: Duration,
+    /// SIP's T4: how long a message may live in the network (RFC 3261 §17.1.2.2).
+    pub t4: Duration,
     /// The overlay of the servers.
     pub chord: ChordSettings,
 }
@@ -132,7 +138,10 @@ impl SampSettings {
             auth: Auth::Off,
             passwords: BTreeMap::new(),
             records: Records::Messages,
+            mode: ServerMode::Proxy,
             t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
             chord: ChordSettings::default(),
         };
         match profile {
@@ -171,6 +180,16 @@ pub enum Auth {
     Off,
     /// Digest (RFC 3261 §22, RFC 8760).
     Digest,
+}
+
+/// What the SIP servers are beside registrars (the paper's RP and RR modes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerMode {
+    /// Registrar and proxy: requests are passed on towards the callee.
+    Proxy,
+    /// Registrar and redirect server: callers' anchors are told where the callee is, and go there themselves.
+    Redirect,
 }
 
 /// How a mobile node picks its anchor SIP server.

@@ -273,6 +273,6 @@ impl Driver {
     }
 }
 
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time::from_nanos(samp_sys::clock::monotonic_nanos())
 }

@@ -1,11 +1,13 @@
 //! The SIP socket: UDP port 5060, unicast and the discovery group.
 
+use crate::driver::now;
 use crate::udp::{Departure, UdpSocket};
 use samp_model::Time;
 use samp_model::agent::Role;
 use samp_model::settings::{Family, SampSettings};
 use samp_protocol::sip::{self, Transport};
 use samp_protocol::{Input, Transmit};
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 
@@ -20,6 +22,8 @@ pub(crate) struct SipSocket {
     source: Option<IpAddr>,
     /// Index of the interface through which multicast is sent.
     interface: u32,
+    /// What asked for a transport that this node does not have, until the node is told.
+    undelivered: VecDeque<Transmit>,
     unparsable: u64,
     unsendable: u64,
 }
@@ -40,12 +44,13 @@ impl SipSocket {
                 (socket, Some(address.ip()))
             }
         };
-        Ok(Self { socket, source, interface, unparsable: 0, unsendable: 0 })
+        let undelivered = VecDeque::new();
+        Ok(Self { socket, source, interface, undelivered, unparsable: 0, unsendable: 0 })
     }
 
     /// Waits for a datagram.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+        if self.undelivered.is_empty() { self.socket.readable().await } else { Ok(()) }
     }
 
     /// The next message, if one waits, and the instant it was received.
@@ -53,6 +58,9 @@ impl SipSocket {
     /// # Errors
     /// The socket is broken; what a peer sends is never an error.
     pub(crate) fn try_receive(&mut self) -> io::Result<Option<(Time, Input)>> {
+        if let Some(transmit) = self.undelivered.pop_front() {
+            return Ok(Some((now(), Input::TransportError(transmit))));
+        }
         while let Some(datagram) = self.socket.try_receive()? {
             match sip::parse(datagram.payload) {
                 Ok(message) => {
@@ -73,6 +81,9 @@ impl SipSocket {
 
     /// Sends a message. One that does not leave is lost, as it could be on the way: SIP sends it again.
     pub(crate) fn send(&mut self, transmit: &Transmit) {
+        if transmit.transport == Transport::Tcp {
+            return self.undelivered.push_back(transmit.clone());
+        }
         let is_multicast = transmit.destination.ip().is_multicast();
         let departure = Departure {
             source: self.source,

@@ -78,7 +78,10 @@ impl Node for Scripted {
                     self.media(MediaCommand::Retarget { call: call.into(), remote });
                 }
             },
-            Input::HangUp { call: None } | Input::Transfer { .. } | Input::Deregister => {}
+            Input::HangUp { call: None }
+            | Input::Transfer { .. }
+            | Input::Deregister
+            | Input::TransportError(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The shape of every protocol node: what goes in, what comes out, and in which order a driver turns the crank.
 
 use crate::sip::{Message, Request, Response, Transport};
+use crate::transaction::Hop;
 use samp_model::{Event, Time, record::HandoffNumber};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub enum Input {
         /// The message.
         message: Message,
     },
+    /// A message of the node's could not be sent, as no connection could be had (RFC 3261 §18.4).
+    TransportError(Transmit),
     /// Mobile node: the radio is behind another access router.
     LinkTrigger {
         /// Which handoff; 0 is the first attachment.
@@ -109,10 +112,14 @@ pub struct Transmit {
 }
 
 impl Transmit {
-    /// A request to send over UDP, outside of any transaction.
-    pub(crate) fn request(destination: SocketAddr, request: Request) -> Self {
-        let message = Arc::new(Message::Request(request));
-        Self { destination, transport: Transport::Udp, message, ttl: None }
+    /// A request to send outside of any transaction.
+    pub(crate) fn request(hop: impl Into<Hop>, mut request: Request) -> Self {
+        let hop = hop.into();
+        let (destination, transport) = (hop.address, hop.transport_for(&request));
+        if let Some(via) = request.headers.via.first_mut() {
+            via.set_transport(transport);
+        }
+        Self { destination, transport, message: Arc::new(Message::Request(request)), ttl: None }
     }
 
     /// A response, to where its topmost Via says (RFC 3261 §18.2.2); none when that names no address.

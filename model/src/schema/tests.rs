@@ -16,6 +16,18 @@ fn topologies() -> Vec<Value> {
     let mut wired = radio.clone();
     wired["between"] = json!(["ar-0-0", "ar"]);
     let cache = json!({ "enabled": true, "lifetime": "1s", "size": 1 });
+    let samp = json!({
+        "profile": "paper", "confirm": "paper", "discover": "ahead", "anchor_probe": "1s",
+        "update_order": "serial", "stale": "parallel", "ring": "1s",
+        "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
+        "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
+        "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",
+        "t2": "4s", "t4": "5s", "mode": "redirect",
+        "min_expires": "60s", "records": "messages", "auth": "digest", "passwords": { "alice": "wonderland1" },
+        "discovery_group6": "ff15::5060",
+        "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
+        "durability": "degraded", "virtual_nodes": 8,
+    });
     let all = json!({
         "name": "test",
         "seed": 1,
@@ -31,17 +43,7 @@ fn topologies() -> Vec<Value> {
             "mn": { "kind": "mobile_node", "start": "ar", "user": "alice", "radio": radio, "program": ["sipp", "{address}"] },
         },
         "links": [wired],
-        "samp": {
-            "profile": "paper", "confirm": "paper", "discover": "ahead", "anchor_probe": "1s",
-            "update_order": "serial", "stale": "parallel", "ring": "1s",
-            "delta": "40ms", "discovery_deadline": "160ms", "anchor_select": "random",
-            "hierarchical_registration": true, "tier1": cache, "tier2": cache, "stale_deadline": "1s",
-            "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",
-            "min_expires": "60s", "records": "messages", "auth": "digest", "passwords": { "alice": "wonderland1" },
-            "discovery_group6": "ff15::5060",
-            "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
-            "durability": "degraded", "virtual_nodes": 8,
-        },
+        "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
         "emulation": { "links": "auto", "attach": "auto" },
     });

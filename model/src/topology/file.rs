@@ -3,7 +3,7 @@
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, Records,
-    Stale, UpdateOrder,
+    ServerMode, Stale, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -225,7 +225,10 @@ pub(super) struct Samp {
     #[serde(default)]
     pub(super) passwords: Entries<Value<Password>>,
     pub(super) records: Option<Value<Word<Records>>>,
+    pub(super) mode: Option<Value<Word<ServerMode>>>,
     pub(super) t1: Option<Value<Interval>>,
+    pub(super) t2: Option<Value<Interval>>,
+    pub(super) t4: Option<Value<Interval>>,
     pub(super) successors: Option<Value<Whole<1, 32>>>,
     pub(super) stabilize_period: Option<Value<Interval>>,
     pub(super) peer_timeout: Option<Value<Interval>>,
@@ -265,6 +268,11 @@ impl Keyword for Family {
 impl Keyword for AnchorSelect {
     const WHAT: &'static str = "a way to select an anchor";
     const WORDS: &'static [(&'static str, Self)] = &[("random", Self::Random), ("fastest", Self::Fastest)];
+}
+
+impl Keyword for ServerMode {
+    const WHAT: &'static str = "a mode of SIP servers";
+    const WORDS: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("redirect", Self::Redirect)];
 }
 
 impl Keyword for Profile {

@@ -27,6 +27,8 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     interval(errors, &mut settings.anchor_timeout, file.anchor_timeout.as_ref(), ms(1));
     interval(errors, &mut settings.anchor_probe, file.anchor_probe.as_ref(), ms(100));
     interval(errors, &mut settings.t1, file.t1.as_ref(), ms(10));
+    interval(errors, &mut settings.t2, file.t2.as_ref(), settings.t1);
+    interval(errors, &mut settings.t4, file.t4.as_ref(), ms(10));
     interval(errors, &mut settings.chord.stabilize_period, file.stabilize_period.as_ref(), ms(10));
     interval(errors, &mut settings.chord.peer_timeout, file.peer_timeout.as_ref(), ms(10));
     seconds(errors, &mut settings.registration_lifetime, file.registration_lifetime.as_ref());
@@ -35,6 +37,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     cache(errors, &mut settings.tier2, file.tier2.as_ref());
 
     word(errors, &mut settings.anchor_select, file.anchor_select.as_ref());
+    word(errors, &mut settings.mode, file.mode.as_ref());
     word(errors, &mut settings.confirm, file.confirm.as_ref());
     word(errors, &mut settings.discover, file.discover.as_ref());
     word(errors, &mut settings.update_order, file.update_order.as_ref());

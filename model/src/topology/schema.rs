@@ -9,7 +9,7 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, Durability, EmulationSettings, Family,
-    LinkBackend, MediaSettings, Profile, Records, SampSettings, Stale, UpdateOrder,
+    LinkBackend, MediaSettings, Profile, Records, SampSettings, ServerMode, Stale, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
@@ -282,7 +282,10 @@ fn samp() -> Value {
         auth,
         passwords: _,
         records,
+        mode,
         t1,
+        t2,
+        t4,
         chord,
     } = SampSettings::default();
     object(
@@ -409,7 +412,13 @@ fn samp() -> Value {
                 ),
             ),
             ("passwords", passwords()),
+            (
+                "mode",
+                scalar_or::<Word<ServerMode>>("What the SIP servers are beside registrars.", word(mode)),
+            ),
             ("t1", scalar_or::<Interval>("SIP's T1 (RFC 3261 §17.1.1.1).", time(t1))),
+            ("t2", scalar_or::<Interval>("SIP's T2 (RFC 3261 §17.1.2.2).", time(t2))),
+            ("t4", scalar_or::<Interval>("SIP's T4 (RFC 3261 §17.1.2.2).", time(t4))),
             (
                 "successors",
                 scalar_or::<Whole<1, 32>>("Length of the Chord ring's successor lists.", chord.successors),

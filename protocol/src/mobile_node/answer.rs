@@ -13,7 +13,6 @@ use super::{MobileNode, Timer, contact_header};
 use crate::cache::Learned;
 use crate::node::{MediaCommand, Transmit};
 use crate::sip::{MediaDescription, Method, Request, Response, status};
-use crate::transaction::Transactions;
 use samp_model::{Event, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,7 +71,7 @@ impl MobileNode {
         self.tier1.learn(now, &caller, contact.clone(), Learned::Found);
         let tag = self.random.token("tag");
         let ringing = invite.response(status::RINGING, &tag);
-        let call = Call::incoming(now, Ringing { server: server.clone(), invite }, contact, tag);
+        let call = Call::incoming(now, Ringing { server, invite }, contact, tag);
         self.calls.insert(id.clone(), call);
         // A call that takes another one's place does not ring (RFC 3891 §3).
         if self.settings.ring.is_zero() || is_replacement {
@@ -222,8 +221,7 @@ impl MobileNode {
 
     /// CANCEL is answered whenever its INVITE is known, and ends the call while that rings (RFC 3261 §9.2).
     pub(super) fn handle_cancel(&mut self, now: Time, request: &Request) {
-        let invite = Transactions::server_key(request).map(|key| key.cancelled());
-        let Some(invite) = invite.filter(|key| self.transactions.has_server(key)) else {
+        let Some(invite) = self.transactions.cancelled_by(request) else {
             return self.answer(now, request, status::NO_SUCH_CALL);
         };
         self.answer(now, request, status::OK);

@@ -236,7 +236,7 @@ impl MobileNode {
 
     pub(super) fn requests_of(&self, id: &str) -> Vec<ClientKey> {
         let requests = self.call_requests.iter().filter(|(_, pending)| pending.call == id);
-        requests.map(|(key, _)| key.clone()).collect()
+        requests.map(|(key, _)| *key).collect()
     }
 
     /// Sends the ACK to a 2xx, straight to the peer's Contact (RFC 3261 §13.2.2.4).

@@ -12,7 +12,7 @@ use super::{MobileNode, SIP_PORT, Timer, contact_header};
 use crate::node::Transmit;
 use crate::server::minted_uri;
 use crate::sip::{Host, Message, Method, NameAddr, Request, Response, Transport, Uri, Via, status};
-use crate::transaction::client::in_the_steps_of;
+use crate::transaction::in_the_steps_of;
 use samp_model::settings::{AnchorSelect, Confirm, Discover, Family};
 use samp_model::{Event, Time};
 use std::net::SocketAddr;

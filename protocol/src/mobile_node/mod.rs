@@ -22,7 +22,7 @@ use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::random::Random;
 use crate::sip::{Contact, Headers, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::timers::Timers;
-use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use crate::transaction::{ClientKey, Incoming, Timing, TransactionEvent, Transactions};
 use call::{Call, CallRequest};
 use credentials::Wallet;
 use discovery::{Candidate, Discovery};
@@ -108,7 +108,7 @@ impl MobileNode {
         Self {
             registration_call_id: random.token("call"),
             random,
-            transactions: Transactions::new(settings.t1),
+            transactions: Transactions::new(Timing::from(&settings)),
             handoff: 0,
             care_of: None,
             discovery: None,
@@ -263,6 +263,11 @@ impl Node for MobileNode {
                 Incoming::Response(key, response) => self.handle_response(now, key, &response),
                 Incoming::Stray(response) => self.handle_stray(now, from, &response),
             },
+            Input::TransportError(transmit) => {
+                if let Some(key) = self.transactions.handle_transport_error(now, &transmit) {
+                    self.handle_transaction_timeout(now, &key);
+                }
+            }
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
             Input::AddressConfigured { handoff, address } => self.handle_address(now, handoff, address),
             Input::Call { callee, call } => self.start_call(now, callee, call),

@@ -14,7 +14,6 @@ use crate::cache::Learned;
 use crate::server::{CACHE, path_of};
 use crate::sip::{Contact, MediaDescription, Method, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
-use crate::transaction::client::in_the_steps_of;
 use samp_model::record::CacheOutcome;
 use samp_model::settings::Stale;
 use samp_model::{Event, Time};
@@ -323,12 +322,10 @@ impl MobileNode {
         if !matches!(kind, Some(Kind::Invite { proceeding: true, .. })) {
             return;
         }
-        if let Some((sent, destination)) = self.transactions.pending_request(key) {
-            let cancel = in_the_steps_of(sent, Method::Cancel);
-            self.transactions.send(now, cancel, destination, None);
-            if let Some(pending) = self.call_requests.get(key) {
-                self.timers.set(Timer::SetUp(pending.call.clone()), now + 64 * self.settings.t1);
-            }
+        if self.transactions.cancel(now, key)
+            && let Some(pending) = self.call_requests.get(key)
+        {
+            self.timers.set(Timer::SetUp(pending.call.clone()), now + 64 * self.settings.t1);
         }
     }
 

@@ -57,7 +57,7 @@ impl MobileNode {
         let Some(request) = self.in_dialog(id, Method::Invite, uri) else { return };
         let key = self.transactions.send(now, request, to, deadline);
         let kind = Kind::Update { handoff: self.handoff, direct };
-        self.call_requests.insert(key.clone(), CallRequest { call: id.to_owned(), kind });
+        self.call_requests.insert(key, CallRequest { call: id.to_owned(), kind });
         if let Some(call) = self.calls.get_mut(id) {
             call.update = Some(key);
         }

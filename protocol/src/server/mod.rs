@@ -29,7 +29,7 @@ use crate::overlay::wire::OverlayRequest;
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
 use crate::sip::{Host, Method, Request, Response, Via, status};
-use crate::transaction::{ClientKey, Incoming, TransactionEvent, Transactions};
+use crate::transaction::{ClientKey, Hop, Incoming, Timing, TransactionEvent, Transactions};
 use auth::Authenticator;
 use confirmation::Confirmations;
 use proxy::Forwarding;
@@ -114,7 +114,7 @@ impl SampServer {
             me,
             random: Random::new(seed),
             chord: Chord::new(address, settings.chord.clone(), join, now),
-            transactions: Transactions::new(settings.t1),
+            transactions: Transactions::new(Timing::from(&settings)),
             anchored: Registrar::new(min_expires),
             confirmations: Confirmations::default(),
             home: Registrar::new(min_expires),
@@ -164,10 +164,11 @@ impl SampServer {
 
     /// Forwards statelessly: the branch depends on the incoming one only, so that a retransmission, an ACK and a
     /// CANCEL get the same (RFC 3261 §16.11).
-    fn forward(&mut self, mut request: Request, destination: SocketAddr) {
+    fn forward(&mut self, mut request: Request, hop: impl Into<Hop>) {
+        let hop = hop.into();
         let branch = self.stateless_branch(&request);
-        self.prepare_forward(&mut request, &branch, destination);
-        self.transmits.push_back(Transmit::request(destination, request));
+        self.prepare_forward(&mut request, &branch, hop.address);
+        self.transmits.push_back(Transmit::request(hop, request));
     }
 
     /// What every forwarded request gets (RFC 3261 §16.6).
@@ -271,12 +272,19 @@ pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
 
 impl Node for SampServer {
     fn handle_input(&mut self, now: Time, input: Input) {
-        let Input::Message { from, to, message, .. } = input else { return };
-        match self.transactions.receive(now, from, message) {
-            Incoming::Absorbed => {}
-            Incoming::Request(request) => self.handle_request(now, from, to, request),
-            Incoming::Response(key, response) => self.handle_response(now, key, response),
-            Incoming::Stray(response) => self.pass_back(response),
+        match input {
+            Input::Message { from, to, message, .. } => match self.transactions.receive(now, from, message) {
+                Incoming::Absorbed => {}
+                Incoming::Request(request) => self.handle_request(now, from, to, request),
+                Incoming::Response(key, response) => self.handle_response(now, key, response),
+                Incoming::Stray(response) => self.pass_back(response),
+            },
+            Input::TransportError(transmit) => {
+                if let Some(key) = self.transactions.handle_transport_error(now, &transmit) {
+                    self.handle_transaction_timeout(now, key);
+                }
+            }
+            _ => return,
         }
         self.settle(now);
     }

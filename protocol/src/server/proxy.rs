@@ -4,7 +4,7 @@ use super::{CACHE, MINTED_FOR, PATH, SampServer, join, path_of};
 use crate::cache::Learned;
 use crate::overlay::wire::OverlayRoute;
 use crate::sip::{Host, Method, Request, Response, Uri, status};
-use crate::transaction::{ClientKey, ServerKey, Transactions, client::in_the_steps_of};
+use crate::transaction::{ClientKey, Hop, ServerKey};
 use samp_model::Time;
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -36,16 +36,16 @@ impl SampServer {
             return self.forward_invite(now, request);
         }
         match self.resolve(now, &mut request) {
-            Ok(destination) => self.forward(request, destination),
+            Ok(hop) => self.forward(request, hop),
             Err(code) => self.reply(&request, code),
         }
     }
 
     /// Follows the Request-URI as far as this server knows, and says where to send the request then.
-    fn resolve(&mut self, now: Time, request: &mut Request) -> Result<SocketAddr, u16> {
+    fn resolve(&mut self, now: Time, request: &mut Request) -> Result<Hop, u16> {
         if let Host::Name(_) = request.uri.host {
             if let Some(peer) = self.overlay_step(request)? {
-                return Ok(peer.address);
+                return Ok(peer.address.into());
             }
             OverlayRoute::erase(&mut request.headers);
             let anchors = self.home.targets(now, &request.uri.address_of_record());
@@ -55,7 +55,7 @@ impl SampServer {
             let care_of = self.anchored.targets(now, &address_of_record);
             request.uri = care_of.first().map(|&care_of| care_of.clone()).ok_or(status::NOT_FOUND)?;
         }
-        request.uri.socket_address().ok_or(status::NOT_FOUND)
+        Hop::of(&request.uri).ok_or(status::NOT_FOUND)
     }
 
     /// The address-of-record for which this server minted the URI, if it did.
@@ -94,15 +94,15 @@ impl SampServer {
     }
 
     fn attempt(&mut self, now: Time, forwarding: Forwarding, mut request: Request) {
-        let destination = match self.resolve(now, &mut request) {
-            Ok(destination) => destination,
+        let hop = match self.resolve(now, &mut request) {
+            Ok(hop) => hop,
             Err(_) if forwarding.from_cache => return self.retry_over_ring(now, forwarding),
             Err(code) => return self.answer(now, &forwarding, code),
         };
         let branch = self.random.branch();
-        self.prepare_forward(&mut request, &branch, destination);
+        self.prepare_forward(&mut request, &branch, hop.address);
         let deadline = forwarding.from_cache.then_some(self.settings.stale_deadline);
-        let key = self.transactions.send(now, request, destination, deadline);
+        let key = self.transactions.send(now, request, hop, deadline);
         self.forwardings.insert(key, forwarding);
     }
 
@@ -179,8 +179,7 @@ impl SampServer {
 
     /// CANCEL is hop by hop where there is state (RFC 3261 §16.10), and follows its INVITE elsewhere.
     pub(super) fn handle_cancel(&mut self, now: Time, request: Request) {
-        let invite = Transactions::server_key(&request).map(|key| key.cancelled());
-        let Some(invite) = invite.filter(|key| self.transactions.has_server(key)) else {
+        let Some(invite) = self.transactions.cancelled_by(&request) else {
             return self.proxy(now, request);
         };
         if let Some(key) = self.transactions.accept(&request) {
@@ -188,10 +187,8 @@ impl SampServer {
             self.transactions.respond(now, &key, request.response(status::OK, &tag));
         }
         let client = self.forwardings.iter().find(|(_, forwarding)| forwarding.server == invite);
-        let pending = client.and_then(|(key, _)| self.transactions.pending_request(key));
-        if let Some((sent, destination)) = pending {
-            let cancel = in_the_steps_of(sent, Method::Cancel);
-            self.transactions.send(now, cancel, destination, None);
+        if let Some((key, _)) = client {
+            self.transactions.cancel(now, key);
         }
     }
 

@@ -5,7 +5,7 @@ use super::{MINTED_FOR, PATH, SampServer, join};
 use crate::node::Transmit;
 use crate::overlay::wire::OverlayRoute;
 use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Transport, Uri, status};
-use crate::transaction::ServerKey;
+use crate::transaction::{Hop, ServerKey};
 use samp_model::Time;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl SampServer {
         }
         let for_another_anchor = matches!(request.uri.host, Host::Ip(_));
         if let (true, None, Some(registrar)) =
-            (for_another_anchor, OverlayRoute::of(&request.headers), request.uri.socket_address())
+            (for_another_anchor, OverlayRoute::of(&request.headers), Hop::of(&request.uri))
         {
             // Not this registrar's domain (§10.3, point 1).
             return self.forward(request, registrar);

@@ -105,7 +105,7 @@ impl SampServer {
         let number = self.writes.next;
         self.writes.next += 1;
         let write = Write {
-            server: server.clone(),
+            server: *server,
             response,
             address_of_record,
             version,

@@ -247,9 +247,27 @@ impl Request {
         Response { status: code, reason: status::reason(code).to_owned(), headers, body: Bytes::new() }
     }
 
+    /// Whether its wire form has more than `limit` bytes.
+    pub fn is_longer_than(&self, limit: usize) -> bool {
+        let mut left = Room(limit.saturating_sub(self.body.len()));
+        let line = write!(left, "{} {} SIP/2.0\r\n{}", self.method.name(), self.uri, self.headers);
+        line.and_then(|()| write!(left, "Content-Length: {}\r\n\r\n", self.body.len())).is_err()
+            || self.body.len() > limit
+    }
+
     /// The servers that this request passed, first to last, as its Via values tell; the last value is the sender's.
     pub fn servers_passed(&self) -> Vec<std::net::IpAddr> {
         servers_in(&self.headers.via)
+    }
+}
+
+/// Bytes that may still be written.
+struct Room(usize);
+
+impl Write for Room {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
+        Ok(())
     }
 }
 

@@ -227,6 +227,12 @@ impl Via {
         Transport::from_name(&self.transport)
     }
 
+    /// Says over which transport the message is sent.
+    pub fn set_transport(&mut self, transport: Transport) {
+        self.transport.clear();
+        self.transport.push_str(transport.name());
+    }
+
     /// Notes where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4).
     ///
     /// Over TCP the port is noted unasked: the way back is the connection (RFC 3261 §18.2.2).

@@ -1,62 +1,74 @@
-//! The transaction layer over UDP (RFC 3261 §17 as corrected by RFC 6026).
+//! The transaction layer over UDP and TCP (RFC 3261 §17 as corrected by RFC 6026, and §18.1.1).
 //!
 //! The user (a server or user agent core) sends requests through [`Transactions::send`], gives every incoming
 //! message to [`Transactions::receive`] first, and answers a request that came through by
 //! [`Transactions::accept`] and [`Transactions::respond`].
 
-pub(crate) mod client;
-mod server;
+mod followers;
+mod invite_client;
+mod invite_server;
+mod machine;
+mod name;
+mod non_invite_client;
+mod non_invite_server;
 #[cfg(test)]
-mod tests;
+mod properties;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use crate::node::Transmit;
-use crate::sip::{Message, Method, Request, Response, Transport};
+use crate::sip::{Message, Method, Request, Response, Transport, Uri};
 use crate::timers::Timers;
-use client::Client;
+pub(crate) use followers::in_the_steps_of;
+pub(crate) use machine::Timing;
+use machine::{Action, Event, Machine, State, Timer};
+use name::Name;
 use samp_model::Time;
-use server::Server;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// T2 (RFC 3261 §17.1.2.2): the longest interval between retransmissions of a non-INVITE request or a final response.
-const T2: Duration = Duration::from_secs(4);
-/// T4 (RFC 3261 §17.1.2.2): how long a message may live in the network.
-const T4: Duration = Duration::from_secs(5);
-/// Timer D: at least 32 s over UDP (RFC 3261 §17.1.1.2).
-const TIMER_D: Duration = Duration::from_secs(32);
+/// Requests above this length, in bytes, go over TCP when the path's MTU is not known (RFC 3261 §18.1.1).
+const MAX_OVER_UDP: usize = 1_300;
+/// Server transactions at most; a bound on memory that only a flood reaches.
+const MAX_SERVERS: usize = 1 << 20;
 
-/// Names a client transaction (RFC 3261 §17.1.3): its branch and the method of its CSeq.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ClientKey {
-    branch: String,
-    method: Method,
+/// Where a message goes next, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
 }
 
-/// Names a server transaction (RFC 3261 §17.2.3): branch, sent-by and method, where ACK counts as INVITE.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ServerKey {
-    branch: String,
-    sent_by: String,
-    method: Method,
-}
-
-impl ServerKey {
-    fn of(request: &Request) -> Option<Self> {
-        let via = request.top_via()?;
-        Some(Self {
-            branch: via.branch().to_owned(),
-            sent_by: format!("{}:{}", via.host, via.port.unwrap_or(5060)),
-            method: if request.method == Method::Ack { Method::Invite } else { request.method.clone() },
-        })
+impl Hop {
+    /// Where a URI leads to; none when its host is a name.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        Some(Self { address: uri.socket_address()?, transport: uri.transport() })
     }
 
-    /// The INVITE that this CANCEL is about (RFC 3261 §9.2).
-    pub(crate) fn cancelled(&self) -> Self {
-        Self { method: Method::Invite, ..self.clone() }
+    /// The transport for this request: TCP where it is too long for UDP (RFC 3261 §18.1.1).
+    pub(crate) fn transport_for(self, request: &Request) -> Transport {
+        if self.transport == Transport::Udp && request.is_longer_than(MAX_OVER_UDP) {
+            return Transport::Tcp;
+        }
+        self.transport
     }
 }
+
+impl From<SocketAddr> for Hop {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, transport: Transport::Udp }
+    }
+}
+
+/// Names a client transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClientKey(u64);
+
+/// Names a server transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServerKey(u64);
 
 /// What the layer makes of an incoming message.
 #[derive(Debug)]
@@ -78,73 +90,66 @@ pub(crate) enum TransactionEvent {
     TimedOut(ClientKey),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Client(ClientKey),
-    Server(ServerKey),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum TimerKind {
-    /// A, E, G.
-    Retransmit,
-    /// B, F, H, or the user's deadline.
-    Timeout,
-    /// D, I, J, K, L, M: how long a finished transaction absorbs stragglers.
-    Linger,
-}
-
 /// All transactions of one element.
 #[derive(Debug)]
 pub(crate) struct Transactions {
-    t1: Duration,
-    clients: BTreeMap<ClientKey, Client>,
-    servers: BTreeMap<ServerKey, Server>,
-    timers: Timers<(Key, TimerKind)>,
+    timing: Timing,
+    transactions: BTreeMap<u64, Transaction>,
+    by_name: BTreeMap<Arc<Name>, u64>,
+    servers: usize,
+    next: u64,
+    timers: Timers<(u64, Timer)>,
     transmits: VecDeque<Transmit>,
 }
 
-/// What a state machine wants done, whichever it is.
-#[derive(Debug, Default)]
-struct Effects {
-    send: Option<Message>,
-    set: Vec<(TimerKind, Duration)>,
-    stop: Vec<TimerKind>,
-    timed_out: bool,
-    terminated: bool,
+#[derive(Debug)]
+struct Transaction {
+    machine: Machine,
+    state: State,
+    name: Arc<Name>,
+    hop: Hop,
+    timing: Timing,
+    /// What A, E or G was last set to.
+    interval: Duration,
+    /// A client's request, or a server's last response.
+    message: Option<Arc<Message>>,
+    /// Client: a CANCEL is to go out with the first provisional response.
+    cancel_wanted: bool,
+    /// Client: it goes over TCP for its length only.
+    is_too_long_for_udp: bool,
 }
 
-impl Effects {
-    fn none() -> Self {
-        Self::default()
+impl Transaction {
+    fn is_client(&self) -> bool {
+        matches!(self.machine, Machine::InviteClient | Machine::NonInviteClient)
     }
 
-    fn send(message: Message) -> Self {
-        Self { send: Some(message), ..Self::default() }
+    /// A client's request.
+    fn request(&self) -> Option<&Request> {
+        match self.message.as_deref()? {
+            Message::Request(request) => Some(request),
+            Message::Response(_) => None,
+        }
     }
+}
 
-    fn and_set(mut self, timer: TimerKind, after: Duration) -> Self {
-        self.set.push((timer, after));
-        self
-    }
-
-    fn and_stop(mut self, timers: &[TimerKind]) -> Self {
-        self.stop.extend_from_slice(timers);
-        self
-    }
-
-    fn terminate() -> Self {
-        Self { terminated: true, ..Self::default() }
-    }
+/// What an event means for the user.
+#[derive(Clone, Copy, Debug, Default)]
+struct Notice {
+    pass: bool,
+    /// Timed out, or the transport failed.
+    failed: bool,
 }
 
 impl Transactions {
-    /// A layer with this T1 (RFC 3261 §17.1.1.1).
-    pub(crate) fn new(t1: Duration) -> Self {
+    /// A layer with these values for the timers.
+    pub(crate) fn new(timing: Timing) -> Self {
         Self {
-            t1,
-            clients: BTreeMap::new(),
-            servers: BTreeMap::new(),
+            timing,
+            transactions: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            servers: 0,
+            next: 0,
             timers: Timers::default(),
             transmits: VecDeque::new(),
         }
@@ -158,10 +163,10 @@ impl Transactions {
         &mut self,
         now: Time,
         request: Request,
-        destination: SocketAddr,
+        hop: impl Into<Hop>,
         deadline: Option<Duration>,
     ) -> ClientKey {
-        self.send_paced(now, request, destination, self.t1, deadline)
+        self.send_paced(now, request, hop, self.timing.t1, deadline)
     }
 
     /// As [`send`](Self::send), but retransmitting first after `t1`: RFC 3261 §17.1.1.1 lets elements in a private
@@ -169,117 +174,189 @@ impl Transactions {
     pub(crate) fn send_paced(
         &mut self,
         now: Time,
-        request: Request,
-        destination: SocketAddr,
+        mut request: Request,
+        hop: impl Into<Hop>,
         t1: Duration,
         deadline: Option<Duration>,
     ) -> ClientKey {
-        let branch = request.top_via().map(|via| via.branch().to_owned()).unwrap_or_default();
-        let key = ClientKey { branch, method: request.method.clone() };
-        let (client, effects) = Client::new(request, destination, t1, deadline);
-        self.clients.insert(key.clone(), client);
-        self.apply(now, Key::Client(key.clone()), destination, effects);
-        key
+        let asked = hop.into();
+        let hop = Hop { transport: asked.transport_for(&request), ..asked };
+        if let Some(via) = request.headers.via.first_mut() {
+            via.set_transport(hop.transport);
+        }
+        let transaction = Transaction {
+            machine: Machine::client(&request.method),
+            state: State::Terminated,
+            name: Arc::new(Name::of_sent(&request)),
+            hop,
+            timing: Timing { t1, ..self.timing },
+            interval: t1,
+            is_too_long_for_udp: hop.transport != asked.transport,
+            message: Some(Arc::new(Message::Request(request))),
+            cancel_wanted: false,
+        };
+        let id = self.insert(transaction);
+        self.begin(now, id, deadline);
+        ClientKey(id)
+    }
+
+    fn begin(&mut self, now: Time, id: u64, deadline: Option<Duration>) {
+        let Some(transaction) = self.transactions.get_mut(&id) else { return };
+        let (state, actions) = transaction.machine.begin();
+        transaction.state = state;
+        self.act(now, id, actions, None);
+        if let Some(deadline) = deadline {
+            let invite = self.transactions.get(&id).is_some_and(|it| it.machine == Machine::InviteClient);
+            self.timers.set((id, if invite { Timer::B } else { Timer::F }), now + deadline);
+        }
+    }
+
+    fn insert(&mut self, transaction: Transaction) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.servers += usize::from(!transaction.is_client());
+        if let Some(old) = self.by_name.insert(transaction.name.clone(), id) {
+            self.remove(old);
+        }
+        self.transactions.insert(id, transaction);
+        id
     }
 
     /// Stops a client transaction: its user no longer wants to hear of it.
     pub(crate) fn forget(&mut self, key: &ClientKey) {
-        self.remove(&Key::Client(key.clone()));
+        self.remove(key.0);
     }
 
-    /// The request of a client transaction that still waits for its final response.
-    pub(crate) fn pending_request(&self, key: &ClientKey) -> Option<(&Request, SocketAddr)> {
-        self.clients
-            .get(key)
-            .filter(|client| client.is_pending())
-            .map(|client| (client.request(), client.destination()))
+    /// Cancels an INVITE that has no final response yet (RFC 3261 §9.1): at once, or as soon as a provisional response
+    /// allows it. After the CANCEL the final response has 64·T1 to come; then the transaction times out. Says whether there
+    /// was something to cancel.
+    pub(crate) fn cancel(&mut self, now: Time, key: &ClientKey) -> bool {
+        let Some(transaction) = self.transactions.get_mut(&key.0) else { return false };
+        if transaction.machine != Machine::InviteClient || !transaction.state.is_pending() {
+            return false;
+        }
+        if transaction.state != State::Proceeding {
+            transaction.cancel_wanted = true;
+            return true;
+        }
+        let Some(request) = transaction.request() else { return false };
+        let (cancel, hop) = (in_the_steps_of(request, Method::Cancel), transaction.hop);
+        self.timers.set((key.0, Timer::B), now + self.timing.patience());
+        self.send(now, cancel, hop, None);
+        true
     }
 
     /// Takes in a message; the source of a request is noted in its topmost Via.
     pub(crate) fn receive(&mut self, now: Time, from: SocketAddr, message: Message) -> Incoming {
         match message {
             Message::Request(mut request) => {
-                let Some(key) = ServerKey::of(&request) else { return Incoming::Absorbed };
+                let Some(name) = Name::of_received(&request) else { return Incoming::Absorbed };
                 if let Some(via) = request.headers.via.first_mut() {
                     via.note_source(from);
                 }
-                let Some(server) = self.servers.get_mut(&key) else { return Incoming::Request(request) };
-                let (effects, destination) = (server.handle_request(&request.method), server.destination());
-                if request.method == Method::Ack && server.passes_ack() {
-                    return Incoming::Request(request);
-                }
-                self.apply(now, Key::Server(key), destination, effects);
-                Incoming::Absorbed
+                let Some(&id) = self.by_name.get(&name) else { return Incoming::Request(request) };
+                let event = if request.method == Method::Ack { Event::Ack } else { Event::Request };
+                let notice = self.handle(now, id, event, None);
+                if notice.pass { Incoming::Request(request) } else { Incoming::Absorbed }
             }
             Message::Response(response) => {
-                let Some(via) = response.headers.via.first() else { return Incoming::Absorbed };
-                let key = ClientKey {
-                    branch: via.branch().to_owned(),
-                    method: response.headers.cseq_method.clone(),
-                };
-                let Some(client) = self.clients.get_mut(&key) else { return Incoming::Stray(response) };
-                let (effects, pass) = client.handle_response(&response, self.t1);
-                let destination = client.destination();
-                self.apply(now, Key::Client(key.clone()), destination, effects);
-                if pass { Incoming::Response(key, response) } else { Incoming::Absorbed }
+                let Some(name) = Name::of_response(&response) else { return Incoming::Absorbed };
+                let Some(&id) = self.by_name.get(&name) else { return Incoming::Stray(response) };
+                let notice = self.handle(now, id, Event::of(&response), Some(&response));
+                let wants_cancel = |it: &Transaction| it.cancel_wanted && it.state == State::Proceeding;
+                if let Some(transaction) = self.transactions.get_mut(&id).filter(|it| wants_cancel(it)) {
+                    transaction.cancel_wanted = false;
+                    self.cancel(now, &ClientKey(id));
+                }
+                if notice.pass { Incoming::Response(ClientKey(id), response) } else { Incoming::Absorbed }
             }
         }
     }
 
-    /// Opens a server transaction for a request that [`receive`](Self::receive) passed on.
+    /// Opens a server transaction for a request that [`receive`](Self::receive) passed on; none when nobody could be
+    /// answered, or there are too many.
     pub(crate) fn accept(&mut self, request: &Request) -> Option<ServerKey> {
-        let key = ServerKey::of(request)?;
-        let destination = request.top_via()?.response_address()?;
-        self.servers.insert(key.clone(), Server::new(request.method == Method::Invite, destination));
-        Some(key)
+        if self.servers >= MAX_SERVERS {
+            return None;
+        }
+        let via = request.top_via()?;
+        let hop = Hop { address: via.response_address()?, transport: via.transport() };
+        let machine = Machine::server(&request.method);
+        Some(ServerKey(self.insert(Transaction {
+            machine,
+            state: machine.begin().0,
+            name: Arc::new(Name::of_received(request)?),
+            hop,
+            timing: self.timing,
+            interval: self.timing.t1,
+            message: None,
+            cancel_wanted: false,
+            is_too_long_for_udp: false,
+        })))
     }
 
     /// Whether this server transaction exists.
     pub(crate) fn has_server(&self, key: &ServerKey) -> bool {
-        self.servers.contains_key(key)
+        self.transactions.contains_key(&key.0)
     }
 
-    /// The key under which [`accept`](Self::accept) would open a transaction.
-    pub(crate) fn server_key(request: &Request) -> Option<ServerKey> {
-        ServerKey::of(request)
+    /// The server transaction of the INVITE that a CANCEL is about, if there is one (RFC 3261 §9.2).
+    pub(crate) fn cancelled_by(&self, cancel: &Request) -> Option<ServerKey> {
+        self.by_name.get(&Name::of_cancelled(cancel)?).copied().map(ServerKey)
     }
 
     /// Sends a response in its server transaction; without the transaction, nothing is sent.
     pub(crate) fn respond(&mut self, now: Time, key: &ServerKey, response: Response) {
-        let Some(server) = self.servers.get_mut(key) else { return };
-        let (effects, destination) = (server.respond(response, self.t1), server.destination());
-        self.apply(now, Key::Server(key.clone()), destination, effects);
+        let Some(transaction) = self.transactions.get_mut(&key.0) else { return };
+        let event = Event::of(&response);
+        let (_, actions) = transaction.machine.step(transaction.state, event);
+        if actions.contains(&Action::Send) {
+            transaction.message = Some(Arc::new(Message::Response(response)));
+            self.handle(now, key.0, event, None);
+        }
+    }
+
+    /// The transport could not send this (RFC 3261 §18.4). Returns the client transaction that has failed, as if
+    /// answered by 503 (§8.1.3.1). What went over TCP for its length only goes over UDP then (§18.1.1).
+    pub(crate) fn handle_transport_error(&mut self, now: Time, transmit: &Transmit) -> Option<ClientKey> {
+        let name = match &*transmit.message {
+            Message::Request(request) => Name::of_sent(request),
+            Message::Response(response) => Name::of_answered(response)?,
+        };
+        let &id = self.by_name.get(&name)?;
+        let transaction = self.transactions.get_mut(&id)?;
+        if std::mem::take(&mut transaction.is_too_long_for_udp) && transaction.state.is_pending() {
+            let mut request = transaction.request()?.clone();
+            request.headers.via.first_mut()?.set_transport(Transport::Udp);
+            transaction.hop.transport = Transport::Udp;
+            transaction.message = Some(Arc::new(Message::Request(request)));
+            self.begin(now, id, None);
+            return None;
+        }
+        let is_client = transaction.is_client();
+        let notice = self.handle(now, id, Event::TransportError, None);
+        (is_client && notice.failed).then_some(ClientKey(id))
     }
 
     /// How many transactions there are.
     pub(crate) fn len(&self) -> usize {
-        self.clients.len() + self.servers.len()
+        self.transactions.len()
     }
 
     /// How many of them wait for their final response.
     pub(crate) fn unanswered(&self) -> usize {
-        let clients = self.clients.values().filter(|client| client.is_pending()).count();
-        clients + self.servers.values().filter(|server| server.is_pending()).count()
+        self.transactions.values().filter(|transaction| transaction.state.is_pending()).count()
     }
 
     /// Lets the timers that are due do their work.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<TransactionEvent> {
         let mut events = Vec::new();
-        while let Some((key, timer)) = self.timers.expired(now) {
-            let (effects, destination) = match &key {
-                Key::Client(name) => match self.clients.get_mut(name) {
-                    Some(client) => (client.handle_timer(timer), client.destination()),
-                    None => continue,
-                },
-                Key::Server(name) => match self.servers.get_mut(name) {
-                    Some(server) => (server.handle_timer(timer), server.destination()),
-                    None => continue,
-                },
-            };
-            if let (true, Key::Client(name)) = (effects.timed_out, &key) {
-                events.push(TransactionEvent::TimedOut(name.clone()));
+        while let Some((id, timer)) = self.timers.expired(now) {
+            let is_client = self.transactions.get(&id).is_some_and(Transaction::is_client);
+            let notice = self.handle(now, id, Event::Fired(timer), None);
+            if is_client && notice.failed {
+                events.push(TransactionEvent::TimedOut(ClientKey(id)));
             }
-            self.apply(now, key, destination, effects);
         }
         events
     }
@@ -294,29 +371,66 @@ impl Transactions {
         self.transmits.pop_front()
     }
 
-    fn apply(&mut self, now: Time, key: Key, destination: SocketAddr, effects: Effects) {
-        if let Some(message) = effects.send {
-            let (transport, message) = (Transport::Udp, Arc::new(message));
-            self.transmits.push_back(Transmit { destination, transport, message, ttl: None });
+    /// Lets an event happen to a transaction; `response` is what came with it.
+    fn handle(&mut self, now: Time, id: u64, event: Event, response: Option<&Response>) -> Notice {
+        let Some(transaction) = self.transactions.get_mut(&id) else { return Notice::default() };
+        let (state, actions) = transaction.machine.step(transaction.state, event);
+        transaction.state = state;
+        let notice = self.act(now, id, actions, response);
+        if self.transactions.get(&id).is_some_and(|it| it.state == State::Terminated) {
+            self.remove(id);
         }
-        for timer in effects.stop {
-            self.timers.stop(&(key.clone(), timer));
-        }
-        for (timer, after) in effects.set {
-            self.timers.set((key.clone(), timer), now + after);
-        }
-        if effects.terminated {
-            self.remove(&key);
-        }
+        notice
     }
 
-    fn remove(&mut self, key: &Key) {
-        for timer in [TimerKind::Retransmit, TimerKind::Timeout, TimerKind::Linger] {
-            self.timers.stop(&(key.clone(), timer));
+    fn act(&mut self, now: Time, id: u64, actions: &[Action], response: Option<&Response>) -> Notice {
+        let mut notice = Notice::default();
+        let Some(transaction) = self.transactions.get_mut(&id) else { return notice };
+        let timing = transaction.timing;
+        for action in actions {
+            match *action {
+                Action::Send | Action::SendAgain => {
+                    self.transmits
+                        .extend(transaction.message.clone().map(|it| transmit(transaction.hop, it)));
+                }
+                Action::Acknowledge => {
+                    if let (Some(invite), Some(response)) = (transaction.request(), response) {
+                        let ack = Arc::new(Message::Request(followers::ack(invite, response)));
+                        self.transmits.push_back(transmit(transaction.hop, ack));
+                    }
+                }
+                Action::Pass => notice.pass = true,
+                Action::TimedOut | Action::Failed => notice.failed = true,
+                Action::Start(timer) => match timing.of(timer, transaction.hop.transport) {
+                    Some(Duration::ZERO) => transaction.state = State::Terminated,
+                    Some(after) => self.timers.set((id, timer), now + after),
+                    None => {}
+                },
+                Action::Double(timer) => {
+                    let longest = if timer == Timer::A { Duration::MAX } else { timing.t2 };
+                    transaction.interval = (2 * transaction.interval).min(longest);
+                    self.timers.set((id, timer), now + transaction.interval);
+                }
+                Action::Slow(timer) => {
+                    transaction.interval = timing.t2;
+                    self.timers.set((id, timer), now + timing.t2);
+                }
+                Action::Stop(timer) => self.timers.stop(&(id, timer)),
+            }
         }
-        match key {
-            Key::Client(key) => drop(self.clients.remove(key)),
-            Key::Server(key) => drop(self.servers.remove(key)),
+        notice
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(transaction) = self.transactions.remove(&id) else { return };
+        Timer::ALL.into_iter().for_each(|timer| self.timers.stop(&(id, timer)));
+        self.servers -= usize::from(!transaction.is_client());
+        if self.by_name.get(&transaction.name) == Some(&id) {
+            self.by_name.remove(&transaction.name);
         }
     }
+}
+
+fn transmit(hop: Hop, message: Arc<Message>) -> Transmit {
+    Transmit { destination: hop.address, transport: hop.transport, message, ttl: None }
 }

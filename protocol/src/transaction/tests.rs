@@ -4,13 +4,15 @@ use super::*;
 use crate::sip::{Headers, Host, NameAddr, Uri, Via};
 
 const T1: Duration = Duration::from_millis(500);
-const PEER: &str = "10.0.0.9:5060";
+const T4: Duration = Duration::from_secs(5);
+pub(super) const TIMING: Timing = Timing { t1: T1, t2: Duration::from_secs(4), t4: T4 };
+pub(super) const PEER: &str = "10.0.0.9:5060";
 
 fn at(ms: u64) -> Time {
     Time::from_nanos(ms * 1_000_000)
 }
 
-fn request(method: Method) -> Request {
+pub(crate) fn request(method: Method) -> Request {
     let uri = Uri::new(Some("b"), Host::Name("samp.test".to_owned()));
     Request {
         headers: Headers {
@@ -45,9 +47,9 @@ fn sent(layer: &mut Transactions) -> Vec<String> {
 }
 
 fn client(method: Method) -> (Transactions, ClientKey, Request) {
-    let mut layer = Transactions::new(T1);
+    let mut layer = Transactions::new(TIMING);
     let request = request(method.clone());
-    let key = layer.send(at(0), request.clone(), PEER.parse().unwrap(), None);
+    let key = layer.send(at(0), request.clone(), PEER.parse::<SocketAddr>().unwrap(), None);
     assert_eq!(sent(&mut layer), [method.name()]);
     (layer, key, request)
 }
@@ -135,7 +137,7 @@ fn a_forgotten_transaction_is_silent() {
 }
 
 fn server(method: Method) -> (Transactions, ServerKey, Request) {
-    let mut layer = Transactions::new(T1);
+    let mut layer = Transactions::new(TIMING);
     let request = request(method);
     let Incoming::Request(seen) =
         layer.receive(at(0), PEER.parse().unwrap(), Message::Request(request.clone()))
@@ -209,7 +211,5 @@ fn a_cancel_finds_its_invite() {
     assert!(again(&mut layer, at(10), &request, Method::Cancel), "a transaction of its own");
     let mut cancel = request.clone();
     cancel.method = Method::Cancel;
-    let found = Transactions::server_key(&cancel).unwrap().cancelled();
-    assert_eq!(found, key);
-    assert!(layer.has_server(&found));
+    assert_eq!(layer.cancelled_by(&cancel), Some(key));
 }

@@ -236,7 +236,7 @@ impl SampServer {
         let verifier = Verifier::open(&auth.key, now, sealed, &user, &realm(&request));
         let answer = match (word, verifier) {
             (100..=199, _) => {
-                auth.waiting.insert(key.clone(), Waiting { server, request });
+                auth.waiting.insert(*key, Waiting { server, request });
                 return true;
             }
             (status::OK, Some(verifier)) => {
