@@ -88,6 +88,12 @@ pub struct SampSettings {
     pub records: Records,
     /// What the SIP servers are beside registrars.
     pub mode: ServerMode,
+    /// A SIP server to which messages have come late for longer than this refuses what is new (503 with Retry-After).
+    pub overload_lag: Duration,
+    /// So does one with so many transactions, those that are answered but not yet forgotten included.
+    pub max_transactions: usize,
+    /// Datagrams per second that a SIP server takes from one source even under pressure.
+    pub source_rate: u32,
     /// SIP's T1 (RFC 3261 §17.1.1.1).
     pub t1: Duration,
     /// SIP's T2: the longest interval between retransmissions (RFC 3261 §17.1.2.2).
@@ -135,6 +141,9 @@ impl SampSettings {
             multicast_ttl: 32,
             // Transient, site-local scope (RFC 4291 §2.7).
             discovery_group6: Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5060),
+            overload_lag: Duration::from_millis(200),
+            max_transactions: 1_000_000,
+            source_rate: 20,
             auth: Auth::Off,
             passwords: BTreeMap::new(),
             records: Records::Messages,

@@ -106,6 +106,11 @@ impl Control {
         }
     }
 
+    /// Whether the supervisor does not keep up with what this agent tells it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting > OUTBOX_MAX / 10
+    }
+
     /// Queues a message for [`flush`](Self::flush), together with others that wait already: a packet costs more than
     /// what is in it.
     ///

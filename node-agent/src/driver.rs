@@ -3,7 +3,7 @@
 use crate::address::RadioAddress;
 use crate::control::{Control, Received};
 use crate::media::Media;
-use crate::sip_socket::SipSocket;
+use crate::sip_socket::{self, SipSocket};
 use crate::timer::Timer;
 use crate::udp::{Departure, UdpSocket};
 use anyhow::Context;
@@ -175,9 +175,19 @@ impl Driver {
     }
 
     async fn handle_sip(&mut self) -> anyhow::Result<()> {
+        if let Some(lag) = self.sip.lag(now()) {
+            self.node.handle_input(now(), Input::Lag(lag));
+        }
         for _ in 0..BURST {
-            let received = self.sip.try_receive().context("cannot receive SIP messages")?;
-            let Some((at, input)) = received else { return Ok(()) };
+            let (at, input) = match self
+                .sip
+                .try_receive(self.control.is_behind())
+                .context("cannot receive SIP messages")?
+            {
+                sip_socket::Received::Message(at, input) => (at, input),
+                sip_socket::Received::Dropped => continue,
+                sip_socket::Received::Nothing => return Ok(()),
+            };
             if let Input::Message { from, message, .. } = &input
                 && let Some((summary, call)) = self.described(message)
             {

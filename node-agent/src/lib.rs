@@ -4,6 +4,7 @@
 //! The supervisor is at the other end of a control socket; when it hangs up, the agent ends.
 
 mod address;
+mod admission;
 mod control;
 mod driver;
 mod media;

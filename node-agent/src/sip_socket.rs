@@ -1,5 +1,6 @@
 //! The SIP socket: UDP port 5060, unicast and the discovery group.
 
+use crate::admission::Admission;
 use crate::driver::now;
 use crate::udp::{Departure, UdpSocket};
 use samp_model::Time;
@@ -10,6 +11,7 @@ use samp_protocol::{Input, Transmit};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Where SIP is received (RFC 3261 §18.1.1).
 const SIP_PORT: u16 = 5060;
@@ -20,12 +22,26 @@ pub(crate) struct SipSocket {
     socket: UdpSocket,
     /// Whence everything is sent; without it from the interface that the route takes.
     source: Option<IpAddr>,
+    /// At a server, what is worth parsing.
+    admission: Option<Admission>,
     /// Index of the interface through which multicast is sent.
     interface: u32,
     /// What asked for a transport that this node does not have, until the node is told.
     undelivered: VecDeque<Transmit>,
     unparsable: u64,
     unsendable: u64,
+}
+
+/// What a look at the socket gave.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once and never stored, as the input itself")]
+pub(crate) enum Received {
+    /// A message, and the instant it was received.
+    Message(Time, Input),
+    /// A datagram that goes no further.
+    Dropped,
+    /// Nothing more for now.
+    Nothing,
 }
 
 impl SipSocket {
@@ -35,17 +51,17 @@ impl SipSocket {
     /// # Errors
     /// The port is taken, or the interface is missing.
     pub(crate) fn open(role: &Role, samp: &SampSettings, interface: u32) -> io::Result<Self> {
-        let (socket, source) = match role {
-            Role::MobileNode { family, .. } => (UdpSocket::bind(*family, SIP_PORT)?, None),
+        let (socket, source, admission) = match role {
+            Role::MobileNode { family, .. } => (UdpSocket::bind(*family, SIP_PORT)?, None, None),
             Role::SipServer { address, .. } => {
                 let family = Family::of(address.ip());
                 let socket = UdpSocket::bind(family, address.port())?;
                 socket.join(samp.discovery_group(family), interface)?;
-                (socket, Some(address.ip()))
+                (socket, Some(address.ip()), Some(Admission::new(samp.source_rate)))
             }
         };
         let undelivered = VecDeque::new();
-        Ok(Self { socket, source, interface, undelivered, unparsable: 0, unsendable: 0 })
+        Ok(Self { socket, source, admission, interface, undelivered, unparsable: 0, unsendable: 0 })
     }
 
     /// Waits for a datagram.
@@ -53,30 +69,50 @@ impl SipSocket {
         if self.undelivered.is_empty() { self.socket.readable().await } else { Ok(()) }
     }
 
-    /// The next message, if one waits, and the instant it was received.
+    /// For how long all messages have waited too long; of interest at a server only.
+    pub(crate) fn lag(&self, now: Time) -> Option<Duration> {
+        self.admission.as_ref().map(|admission| admission.lag(now))
+    }
+
+    /// Takes the next datagram, if one waits; `is_behind` says that the node cannot take more for another reason.
     ///
     /// # Errors
     /// The socket is broken; what a peer sends is never an error.
-    pub(crate) fn try_receive(&mut self) -> io::Result<Option<(Time, Input)>> {
+    pub(crate) fn try_receive(&mut self, is_behind: bool) -> io::Result<Received> {
         if let Some(transmit) = self.undelivered.pop_front() {
-            return Ok(Some((now(), Input::TransportError(transmit))));
+            return Ok(Received::Message(now(), Input::TransportError(transmit)));
         }
-        while let Some(datagram) = self.socket.try_receive()? {
-            match sip::parse(datagram.payload) {
-                Ok(message) => {
-                    let (from, to, transport) = (datagram.from, datagram.to, Transport::Udp);
-                    let input = Input::Message { from, to, transport, message };
-                    return Ok(Some((datagram.at, input)));
-                }
-                Err(error) => {
-                    self.unparsable += 1;
-                    let (from, unparsable) = (datagram.from, self.unparsable);
-                    let error = format!("{:#}", anyhow::Error::from(error));
+        let Some(datagram) = self.socket.try_receive()? else {
+            if let Some(admission) = &mut self.admission {
+                admission.note_empty();
+            }
+            return Ok(Received::Nothing);
+        };
+        let waited = if is_behind { Duration::MAX } else { datagram.waited };
+        if let Some(admission) = &mut self.admission
+            && !admission.admits(datagram.at, datagram.from.ip(), waited)
+        {
+            if admission.dropped().is_power_of_two() {
+                tracing::warn!(from = %datagram.from, dropped = admission.dropped(), "too many messages");
+            }
+            return Ok(Received::Dropped);
+        }
+        match sip::parse(datagram.payload) {
+            Ok(message) => {
+                let (from, to, transport) = (datagram.from, datagram.to, Transport::Udp);
+                let input = Input::Message { from, to, transport, message };
+                Ok(Received::Message(datagram.at, input))
+            }
+            Err(error) => {
+                self.unparsable += 1;
+                let (from, unparsable) = (datagram.from, self.unparsable);
+                let error = format!("{:#}", anyhow::Error::from(error));
+                if unparsable.is_power_of_two() {
                     tracing::warn!(%from, error, unparsable, "no SIP message");
                 }
+                Ok(Received::Dropped)
             }
         }
-        Ok(None)
     }
 
     /// Sends a message. One that does not leave is lost, as it could be on the way: SIP sends it again.

@@ -11,6 +11,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, SystemTime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -32,6 +33,8 @@ pub(crate) struct UdpSocket {
 pub(crate) struct Datagram<'a> {
     /// Just after it was received.
     pub at: Time,
+    /// How long it had waited in the socket then.
+    pub waited: Duration,
     /// The sender.
     pub from: SocketAddr,
     /// The address it was sent to: one of the node's own, or a group.
@@ -74,13 +77,14 @@ impl UdpSocket {
             socket.set_multicast_all_v4(false)?;
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.bind(&SocketAddr::new(unspecified, port).into())?;
         Ok(Self {
             socket: watch(socket, Interest::READABLE)?,
             buffer: vec![0; DATAGRAM_MAX],
-            // The longer of the two.
-            control: cmsg_space!(libc::in6_pktinfo),
+            // The longer address of the two.
+            control: cmsg_space!(libc::in6_pktinfo, libc::timespec),
         })
     }
 
@@ -160,17 +164,34 @@ impl UdpSocket {
     }
 }
 
-/// Length, sender and destination address of the datagram now in `buffer`.
-fn receive(fd: RawFd, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, SocketAddr, IpAddr)> {
+/// What the kernel tells of the datagram now in the buffer.
+struct Told {
+    length: usize,
+    waited: Duration,
+    from: SocketAddr,
+    to: IpAddr,
+}
+
+fn receive(fd: RawFd, buffer: &mut [u8], control: &mut [u8]) -> io::Result<Told> {
     let mut slices = [IoSliceMut::new(buffer)];
     let received = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    let to = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into())
+    let (mut to, mut waited) = (None, Duration::ZERO);
+    for message in received.cmsgs()? {
+        match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+            }
+            // The kernel stamps with the time of day; a clock that is set meanwhile is taken for no wait.
+            ControlMessageOwned::ScmTimestampns(arrived) => {
+                let arrived = SystemTime::UNIX_EPOCH + Duration::from(arrived);
+                waited = SystemTime::now().duration_since(arrived).unwrap_or_default();
+            }
+            _ => {}
         }
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
-        _ => None,
-    });
+    }
     // Without flow label and scope, which are no part of an address that nodes tell each other.
     let from = received.address.and_then(|from| match (from.as_sockaddr_in(), from.as_sockaddr_in6()) {
         (Some(from), _) => Some(SocketAddr::new(from.ip().into(), from.port())),
@@ -180,16 +201,14 @@ fn receive(fd: RawFd, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usiz
     let (Some(from), Some(to)) = (from, to) else {
         return Err(io::Error::other("the kernel gave no addresses with a datagram"));
     };
-    Ok((received.bytes, from, to))
+    Ok(Told { length: received.bytes, waited, from, to })
 }
 
-fn datagram(
-    received: io::Result<(usize, SocketAddr, IpAddr)>,
-    buffer: &[u8],
-) -> io::Result<Option<Datagram<'_>>> {
+fn datagram(received: io::Result<Told>, buffer: &[u8]) -> io::Result<Option<Datagram<'_>>> {
     match received {
-        Ok((length, from, to)) => Ok(Some(Datagram {
+        Ok(Told { length, waited, from, to }) => Ok(Some(Datagram {
             at: Time::from_nanos(samp_sys::clock::monotonic_nanos()),
+            waited,
             from,
             to,
             payload: &buffer[..length],

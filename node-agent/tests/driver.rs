@@ -71,6 +71,7 @@ impl Node for Scripted {
                 self.timeout = Some(now + Duration::from_millis(30));
                 self.media(MediaCommand::Start { call, remote, ssrc_send, ssrc_receive });
             }
+            Input::Lag(_) => {}
             Input::HangUp { call: Some(call) } => match call.split_once(' ') {
                 None => self.media(MediaCommand::Stop { call }),
                 Some((call, remote)) => {

@@ -5,6 +5,7 @@ use crate::transaction::Hop;
 use samp_model::{Event, Time, record::HandoffNumber};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A protocol node: no sockets, no clock, no threads.
 ///
@@ -63,6 +64,8 @@ pub enum Input {
     },
     /// A message of the node's could not be sent, as no connection could be had (RFC 3261 §18.4).
     TransportError(Transmit),
+    /// Server: for so long, all messages have waited too long before they came here.
+    Lag(Duration),
     /// Mobile node: the radio is behind another access router.
     LinkTrigger {
         /// Which handoff; 0 is the first attachment.

@@ -311,6 +311,17 @@ fn the_fuzz_targets_accept_the_corpus() {
     for file in corpus_files("sip") {
         fuzz::sip(&fs::read(file).expect("a file"));
     }
+    let targets: [(&str, fn(&[u8])); 4] = [
+        ("sip", fuzz::server),
+        ("server", fuzz::server),
+        ("overlay", fuzz::overlay),
+        ("control", fuzz::control),
+    ];
+    for (folder, target) in targets {
+        for file in corpus_files(folder) {
+            target(&fs::read(file).expect("a file"));
+        }
+    }
 }
 
 /// A topology file of a few nodes, most often one that is accepted.

@@ -24,6 +24,7 @@ fn topologies() -> Vec<Value> {
         "anchor_timeout": "1s", "registration_lifetime": "60s", "multicast_ttl": 1, "t1": "1s",
         "t2": "4s", "t4": "5s", "mode": "redirect",
         "min_expires": "60s", "records": "messages", "auth": "digest", "passwords": { "alice": "wonderland1" },
+        "overload_lag": "1s", "max_transactions": 1, "source_rate": 20,
         "discovery_group6": "ff15::5060",
         "successors": 4, "stabilize_period": "1s", "peer_timeout": "1s", "replicas": 2,
         "durability": "degraded", "virtual_nodes": 8,

@@ -43,6 +43,13 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     word(errors, &mut settings.update_order, file.update_order.as_ref());
     word(errors, &mut settings.stale, file.stale.as_ref());
     word(errors, &mut settings.hierarchical_registration, file.hierarchical_registration.as_ref());
+    interval(errors, &mut settings.overload_lag, file.overload_lag.as_ref(), ms(1));
+    if let Some(Whole(most)) = file.max_transactions.as_ref().and_then(|value| errors.value(value)) {
+        settings.max_transactions = most as usize;
+    }
+    if let Some(Whole(rate)) = file.source_rate.as_ref().and_then(|value| errors.value(value)) {
+        settings.source_rate = rate as u32;
+    }
     word(errors, &mut settings.auth, file.auth.as_ref());
     word(errors, &mut settings.records, file.records.as_ref());
     passwords(errors, &mut settings, file);

@@ -283,6 +283,9 @@ fn samp() -> Value {
         passwords: _,
         records,
         mode,
+        overload_lag,
+        max_transactions,
+        source_rate,
         t1,
         t2,
         t4,
@@ -415,6 +418,24 @@ fn samp() -> Value {
             (
                 "mode",
                 scalar_or::<Word<ServerMode>>("What the SIP servers are beside registrars.", word(mode)),
+            ),
+            (
+                "overload_lag",
+                scalar_or::<Interval>(
+                    "A SIP server to which messages have come late for longer answers 503 to what is new.",
+                    time(overload_lag),
+                ),
+            ),
+            (
+                "max_transactions",
+                scalar_or::<Whole<1, 10_000_000>>("So does one with so many transactions.", max_transactions),
+            ),
+            (
+                "source_rate",
+                scalar_or::<Whole<1, 100_000>>(
+                    "Datagrams per second that a SIP server takes from one source even under pressure.",
+                    source_rate,
+                ),
             ),
             ("t1", scalar_or::<Interval>("SIP's T1 (RFC 3261 §17.1.1.1).", time(t1))),
             ("t2", scalar_or::<Interval>("SIP's T2 (RFC 3261 §17.1.2.2).", time(t2))),

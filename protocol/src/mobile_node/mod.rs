@@ -271,6 +271,8 @@ impl Node for MobileNode {
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
             Input::AddressConfigured { handoff, address } => self.handle_address(now, handoff, address),
             Input::Call { callee, call } => self.start_call(now, callee, call),
+            // Nobody sends a user agent so much.
+            Input::Lag(_) => {}
             Input::HangUp { call: Some(call) } => self.hang_up(now, &call),
             Input::HangUp { call: None } => self.hang_up_all(now),
             Input::Transfer { call, target } => self.transfer(now, &call, &target),

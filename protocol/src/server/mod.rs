@@ -13,6 +13,7 @@
 
 mod auth;
 mod confirmation;
+mod overload;
 mod proxy;
 mod reconcile;
 mod registrar;
@@ -41,6 +42,7 @@ use samp_model::settings::SampSettings;
 use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// The response field that names the servers a request passed, first to last.
 pub(crate) const PATH: &str = "SAMP-Path";
@@ -79,6 +81,8 @@ pub struct SampServer {
     /// The last of them that was looked at, whether its INVITE has ended.
     looked_at: Option<ClientKey>,
     counts: (usize, usize),
+    /// How long messages wait before they reach this server.
+    lag: Duration,
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
@@ -128,6 +132,7 @@ impl SampServer {
             forwardings: BTreeMap::new(),
             looked_at: None,
             counts: (0, 0),
+            lag: Duration::ZERO,
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
             settings,
@@ -139,6 +144,9 @@ impl SampServer {
     fn handle_request(&mut self, now: Time, from: SocketAddr, to: IpAddr, request: Request) {
         if request.headers.max_forwards == Some(0) {
             return self.reply(&request, status::TOO_MANY_HOPS);
+        }
+        if self.refuse_overload(to, &request) {
+            return;
         }
         match request.method {
             Method::Overlay => self.handle_overlay(now, from, request),
@@ -284,6 +292,7 @@ impl Node for SampServer {
                     self.handle_transaction_timeout(now, key);
                 }
             }
+            Input::Lag(lag) => return self.lag = lag,
             _ => return,
         }
         self.settle(now);
