@@ -66,6 +66,15 @@ pub enum ToAgent {
         /// The call.
         call: Option<String>,
     },
+    /// Ask another terminal to take a call over.
+    Transfer {
+        /// The call.
+        call: String,
+        /// The terminal's URI.
+        target: String,
+    },
+    /// Leave: end all calls and have the servers forget this node.
+    Deregister,
 }
 
 /// What a link trigger tells the mobile node about its new link (static addressing).

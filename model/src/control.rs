@@ -36,6 +36,20 @@ pub enum Request {
         /// The call.
         call: Option<String>,
     },
+    /// Let another mobile node take a call over from one that is in it.
+    Transfer {
+        /// The call.
+        call: String,
+        /// Who leaves the call; without it, the end that is the new one's user, or the caller.
+        from: Option<String>,
+        /// Who takes it over.
+        to: String,
+    },
+    /// Let a mobile node leave: its calls end and its servers forget it, until its next handoff.
+    Deregister {
+        /// The mobile node.
+        mobile_node: String,
+    },
     /// Kill a node's agent with SIGKILL, as a crash would.
     Kill {
         /// The node.

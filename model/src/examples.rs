@@ -34,7 +34,12 @@ const CAMPUS: File = file!("topologies/campus.yaml");
 const BACKBONE: File = file!("topologies/backbone.yaml");
 const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
 const PAPER_150: File = file!("topologies/paper-150.yaml");
+const FAR_ANCHORS: File = file!("topologies/far-anchors.yaml");
+const FAR_ANCHORS_ACK: File = file!("topologies/far-anchors-ack.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
+const TRANSFER: File = file!("experiments/transfer.yaml");
+const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
+const CONFIRM_PAPER: File = file!("experiments/confirm-paper.yaml");
 
 /// All files of all examples, each once.
 pub const FILES: &[File] = &[
@@ -44,7 +49,12 @@ pub const FILES: &[File] = &[
     BACKBONE,
     BACKBONE_GRAPH,
     PAPER_150,
+    FAR_ANCHORS,
+    FAR_ANCHORS_ACK,
     HANDOFF,
+    TRANSFER,
+    CONFIRM_STANDARD,
+    CONFIRM_PAPER,
     TOPOLOGY_SCHEMA,
     EXPERIMENT_SCHEMA,
 ];
@@ -80,6 +90,21 @@ pub const EXAMPLES: &[Example] = &[
         name: "handoff",
         about: "an experiment: calls and handoffs on grid-small",
         files: &[HANDOFF, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "transfer",
+        about: "an experiment: live calls move to other terminals",
+        files: &[TRANSFER, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "confirm-standard",
+        about: "an experiment: changes of anchor, confirmed by REGISTER",
+        files: &[CONFIRM_STANDARD, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "confirm-paper",
+        about: "the same, confirmed by the paper's ACK",
+        files: &[CONFIRM_PAPER, FAR_ANCHORS_ACK, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
 ];
 

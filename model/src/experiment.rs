@@ -56,6 +56,13 @@ pub enum Step {
         /// Time from each to the next, and after the last.
         interval: Duration,
     },
+    /// A mobile node hands its call to another one.
+    Transfer {
+        /// Who is in the call.
+        from: NodeId,
+        /// Who takes it over.
+        to: NodeId,
+    },
     /// All calls end.
     HangUpAll,
     /// Nothing is done for so long.
@@ -69,7 +76,7 @@ impl Step {
             Step::Call(Calls::Random(count)) | Step::Handoff { moves: Moves::Random(count), .. } => *count,
             Step::Call(Calls::Pairs(pairs)) => pairs.len(),
             Step::Handoff { moves: Moves::Listed(moves), .. } => moves.len(),
-            Step::HangUpAll | Step::Wait(_) => 1,
+            Step::Transfer { .. } | Step::HangUpAll | Step::Wait(_) => 1,
         }
     }
 
@@ -78,7 +85,7 @@ impl Step {
         match self {
             Step::Handoff { interval, .. } => interval.saturating_mul(self.actions() as u32),
             Step::Wait(duration) => *duration,
-            Step::Call(_) | Step::HangUpAll => Duration::ZERO,
+            Step::Call(_) | Step::Transfer { .. } | Step::HangUpAll => Duration::ZERO,
         }
     }
 }
@@ -124,6 +131,13 @@ pub enum Action {
     },
     /// Do nothing for so long.
     Wait(Duration),
+    /// Let another mobile node take over the call that one is in.
+    Transfer {
+        /// Who is in the call.
+        from: NodeId,
+        /// Who takes it over.
+        to: NodeId,
+    },
     /// End all calls.
     HangUpAll,
 }
@@ -217,6 +231,11 @@ impl Experiment {
                         actions.push(Action::Wait(*interval));
                     }
                 }
+                Step::Transfer { from, to } => {
+                    busy.remove(from);
+                    busy.insert(*to);
+                    actions.push(Action::Transfer { from: *from, to: *to });
+                }
                 Step::HangUpAll => {
                     busy.clear();
                     actions.push(Action::HangUpAll);
@@ -243,6 +262,7 @@ struct ExperimentFile {
 struct StepFile {
     call: Option<Box<CallFile>>,
     handoff: Option<Box<HandoffFile>>,
+    transfer: Option<Box<Pair>>,
     hang_up: Option<Value<Word<All>>>,
     wait: Option<Value<Interval>>,
 }
@@ -373,13 +393,14 @@ impl Resolver<'_> {
     }
 
     fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
-        let StepFile { call, handoff, hang_up, wait } = &step.value;
-        let given = [call.is_some(), handoff.is_some(), hang_up.is_some(), wait.is_some()];
+        let StepFile { call, handoff, transfer, hang_up, wait } = &step.value;
+        let given =
+            [call.is_some(), handoff.is_some(), transfer.is_some(), hang_up.is_some(), wait.is_some()];
         if given.iter().filter(|&&given| given).count() != 1 {
             self.errors.report(span(step), "a step does exactly one thing", |error| {
-                error
-                    .label("in this step")
-                    .hint("begin each of `call`, `handoff`, `hang_up` and `wait` with a `-` of its own")
+                error.label("in this step").hint(
+                    "begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
+                )
             });
             return None;
         }
@@ -388,6 +409,9 @@ impl Resolver<'_> {
         }
         if let Some(handoff) = handoff {
             return self.handoff(step, handoff);
+        }
+        if let Some(transfer) = transfer {
+            return self.transfer(transfer);
         }
         if let Some(hang_up) = hang_up {
             self.busy.clear();
@@ -425,6 +449,22 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    fn transfer(&mut self, pair: &Pair) -> Option<Step> {
+        let [leaver, taker] = self.two(pair, "[mn1, mn3]")?;
+        let [from, to] = [self.mobile_node(leaver), self.mobile_node(taker)];
+        let (from, to) = (from?, to?);
+        if from == to {
+            let message = format!("{} has its call already", quote(&leaver.value));
+            self.errors.report(span_of_all(pair), message, |error| {
+                error.label("the same node twice").hint("a call moves from one mobile node to another")
+            });
+            return None;
+        }
+        self.busy.remove(&from);
+        self.busy.insert(to);
+        Some(Step::Transfer { from, to })
     }
 
     fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
@@ -635,7 +675,7 @@ mobile_nodes: { count: 4 }
                         let from = places.insert(mobile_node, access_router).unwrap_or(start);
                         assert!(neighbours[&from].contains(&access_router), "{from:?} to {access_router:?}");
                     }
-                    Action::Wait(_) | Action::HangUpAll => {}
+                    Action::Transfer { .. } | Action::Wait(_) | Action::HangUpAll => {}
                 }
             }
             assert_eq!(callers.len(), 4);
@@ -733,23 +773,29 @@ mobile_nodes: { count: 4 }
                     "3:5 `handoff` takes either a count or a list |  | write `count: 20` for random ones, or `moves: [[mn1, ar2]]`",
                 ],
             ),
+            (
+                "transfer: [mn1, mn1]",
+                &[
+                    "3:16 `mn1` has its call already | the same node twice | a call moves from one mobile node to another",
+                ],
+            ),
             ("hang_up: mn1", &["3:14 `mn1` is not something to hang up |  | write `all`"]),
             (
                 "hangup: all",
                 &[
-                    "3:5 unknown field `hangup`, expected `call`, `handoff`, `hang_up` or `wait` | unknown field | did you mean `hang_up`?",
+                    "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up` or `wait` | unknown field | did you mean `hang_up`?",
                 ],
             ),
             (
                 "wait: 1s\n    hang_up: all",
                 &[
-                    "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `hang_up` and `wait` with a `-` of its own",
+                    "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
                 ],
             ),
             (
                 "{}",
                 &[
-                    "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `hang_up` and `wait` with a `-` of its own",
+                    "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
                 ],
             ),
         ];

@@ -8,6 +8,7 @@ pub mod control;
 pub mod diagnostic;
 pub mod examples;
 pub mod experiment;
+pub mod knobs;
 pub mod overlay_id;
 pub mod paths;
 pub mod random;

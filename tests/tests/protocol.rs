@@ -144,3 +144,68 @@ fn an_experiment_is_run_reported_and_gone() {
     assert!(provenance.is_object());
     std::fs::remove_dir_all(&out).expect("the results can be removed");
 }
+
+/// Runs a shipped experiment and returns its summary, which must be valid.
+fn run_experiment(name: &str) -> Value {
+    let out = std::env::temp_dir().join(format!("samp-run-{name}-{}", std::process::id()));
+    let experiment = topology(&format!("experiments/{name}.yaml"));
+    stdout(run([
+        "--quiet".as_ref(),
+        "run".as_ref(),
+        experiment.as_os_str(),
+        "--out".as_ref(),
+        out.as_os_str(),
+    ]));
+    let summary = std::fs::read_to_string(out.join("summary.json")).expect("a summary");
+    std::fs::remove_dir_all(&out).expect("the results can be removed");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(summary["valid"], true, "{:#}", summary["invalid_because"]);
+    summary
+}
+
+#[test]
+fn live_calls_move_to_other_terminals() {
+    let summary = run_experiment("transfer");
+    let transfers = summary["each"]["transfers"].as_array().expect("transfers");
+    assert_eq!(transfers.len(), 2);
+    for (transfer, [from, to]) in transfers.iter().zip([["mn1", "mn3"], ["mn5", "mn6"]]) {
+        assert_eq!((&transfer["from"], &transfer["to"]), (&Value::from(from), &Value::from(to)));
+        assert!(transfer["took_ms"].as_f64().is_some_and(|took| took > 0.0), "{transfer:#}");
+    }
+    let knobs = summary["knobs"].as_array().expect("knobs");
+    assert!(knobs.iter().any(|knob| knob["name"] == "confirm" && knob["paper"] == "paper"), "{knobs:?}");
+
+    let lab = Lab::up(topology(GRID), &[]);
+    let old = lab.json(&["call", "mn1", "mn2"]);
+    let new = lab.json(&["transfer", old["call"].as_str().expect("a call"), "mn3"]);
+    assert_eq!((&new["caller"], &new["callee"]), (&Value::from("mn3"), &Value::from("mn2")));
+    lab.json(&["hangup"]);
+    lab.json(&["deregister", "mn2"]);
+    lab.down();
+}
+
+#[test]
+fn an_anchor_that_is_killed_is_replaced_though_nobody_moves() {
+    let file = std::env::temp_dir().join(format!("samp-probe-{}.yaml", std::process::id()));
+    let grid = std::fs::read_to_string(topology(GRID)).expect("the grid");
+    std::fs::write(&file, format!("{grid}\nsamp: {{ anchor_probe: 2s }}\n")).expect("a file");
+    let lab = Lab::up(&file, &[]);
+    lab.json(&["kill", "s2"]);
+    // Nodes of its own notice within anchor_probe + anchor_timeout; then all are registered elsewhere.
+    let anchors = || -> std::collections::BTreeMap<String, String> {
+        let events = stdout(lab.run(&["events"]));
+        let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let chosen = events.filter(|event| event["event"] == "anchor_selected");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        chosen.map(|event| (text(&event["node"]), text(&event["anchor"]))).collect()
+    };
+    let dead = lab.json(&["inspect", "s2"])["address"].as_str().expect("an address").to_owned();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while anchors().values().any(|anchor| *anchor == dead) {
+        assert!(std::time::Instant::now() < deadline, "still registered with a dead anchor: {:?}", anchors());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    call_everybody(&lab);
+    lab.down();
+    std::fs::remove_file(file).expect("removed");
+}

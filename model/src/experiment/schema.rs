@@ -45,6 +45,7 @@ fn step() -> Value {
         vec![
             ("call", call()),
             ("handoff", handoff()),
+            ("transfer", pair("Who hands its call to whom, as [mn1, mn3].", text("A mobile node."))),
             ("hang_up", scalar::<Word<All>>("End the calls.")),
             ("wait", scalar::<Interval>("Do nothing for so long.")),
         ],

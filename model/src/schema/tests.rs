@@ -64,6 +64,7 @@ fn experiments() -> Vec<Value> {
         { "call": { "pairs": [["mn1", "mn2"]] } },
         { "handoff": { "count": 1, "interval": "1s" } },
         { "handoff": { "moves": [["mn1", "ar-0-0"]], "interval": "1s" } },
+        { "transfer": ["mn1", "mn2"] },
         { "hang_up": "all" },
         { "wait": "1s" },
     ]);

@@ -163,6 +163,15 @@ pub enum LabCommand {
     },
     /// End a call or all.
     HangUp(Option<String>),
+    /// Let another mobile node take a call over.
+    Transfer {
+        /// The call.
+        call: String,
+        /// Who takes it over.
+        to: String,
+    },
+    /// Let a mobile node leave its servers.
+    Deregister(String),
     /// Kill a node's agent.
     Kill(String),
     /// Stop a node's agent.
@@ -240,6 +249,8 @@ impl Invocation {
             }
             TypedCommand::Call { caller, callee } => lab(LabCommand::Call { caller, callee }),
             TypedCommand::Hangup { call } => lab(LabCommand::HangUp(call)),
+            TypedCommand::Transfer { call, to } => lab(LabCommand::Transfer { call, to }),
+            TypedCommand::Deregister { node } => lab(LabCommand::Deregister(node)),
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),

@@ -191,6 +191,22 @@ pub(super) enum TypedCommand {
         /// The call, as `call` named it
         call: Option<String>,
     },
+    /// Move a call to another terminal
+    ///
+    /// It takes the call over from the end that is of its own user, or from the caller.
+    Transfer {
+        /// The call, as `call` named it
+        call: String,
+        /// The mobile node that takes it over
+        to: String,
+    },
+    /// Let a mobile node leave until its next handoff
+    ///
+    /// Its calls end, and its anchor and its home server forget it.
+    Deregister {
+        /// The mobile node
+        node: String,
+    },
     /// Crash a node: kill its agent
     Kill {
         /// The node

@@ -83,6 +83,7 @@ impl<'a> Runner<'a> {
                 Action::Handoff { mobile_node, access_router } => {
                     self.handoff(*mobile_node, *access_router)?
                 }
+                Action::Transfer { from, to } => self.transfer(*from, *to)?,
                 Action::Wait(duration) => self.pause(*duration)?,
                 Action::HangUpAll => self.hang_up()?,
             }
@@ -143,6 +144,27 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
+    /// The latest call of `from` goes on at `to`.
+    fn transfer(&mut self, from: NodeId, to: NodeId) -> Result<(), RunError> {
+        let (from, to) = (self.name(from), self.name(to));
+        let mut calls = self.watch.history().calls();
+        calls.retain(|(_, call)| call.talks() && call.ended.is_none() && call.peer_of(&from).is_some());
+        let Some(call) = calls.last().map(|(id, _)| (*id).to_owned()) else {
+            self.invalid_because.push(format!("{from} is in no call that could be transferred"));
+            return Ok(());
+        };
+        self.since = Instant::now();
+        let request = Request::Transfer { call: call.clone(), from: Some(from.clone()), to: to.clone() };
+        self.client.ask(&request)?;
+        self.watch.wait(CALL_DEADLINE, |history| history.transfer_decided(&call).then_some(()))?;
+        let new = self.watch.history().call(&call).and_then(|old| old.replaced_by.clone());
+        match new.filter(|new| self.watch.history().call(new).is_some_and(Call::talks)) {
+            Some(new) => self.calls.push(new),
+            None => self.invalid_because.push(format!("{to} did not take the call of {from} over")),
+        }
+        Ok(())
+    }
+
     fn pause(&mut self, duration: Duration) -> Result<(), RunError> {
         let rest = duration.saturating_sub(self.since.elapsed());
         self.watch.wait(rest, |_| None::<()>)?;
@@ -153,7 +175,7 @@ impl<'a> Runner<'a> {
     fn hang_up(&mut self) -> Result<(), RunError> {
         let calls = std::mem::take(&mut self.calls);
         let open = |history: &History| {
-            let is_open = |call: &Call| call.established.is_some() && call.media.len() < 2;
+            let is_open = |call: &Call| call.established.is_some() && call.media().count() < 2;
             calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
         };
         if !open(self.watch.history()).is_empty() {
@@ -185,6 +207,9 @@ impl<'a> Runner<'a> {
             Action::Call { caller, callee } => format!("{} calls {}", self.name(*caller), self.name(*callee)),
             Action::Handoff { mobile_node, access_router } => {
                 format!("{} moves to {}", self.name(*mobile_node), self.name(*access_router))
+            }
+            Action::Transfer { from, to } => {
+                format!("{} hands its call to {}", self.name(*from), self.name(*to))
             }
             Action::Wait(duration) => format!("waiting {duration:?}"),
             Action::HangUpAll => "hanging up".to_owned(),

@@ -10,7 +10,7 @@ use super::process::{Ended, Process};
 use super::programs::Programs;
 use super::records::RecordLog;
 use crate::cause::cause_of;
-use crate::plan::Plan;
+use crate::plan::{Plan, SIP_PORT};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
 use samp_model::control::{Cause, LabStatus, LinkChange, LinkStatus, NodeStatus, Request, Response};
@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A lab and all that belongs to it.
@@ -58,6 +59,11 @@ pub(super) struct Refusal {
     pub(super) cause: Cause,
 }
 
+fn no_such_call(call: &str) -> Refusal {
+    let hint = Some("the Call-ID is what `samp-lab call` printed".into());
+    Refusal { message: format!("there is no call `{call}`"), hint, cause: Cause::Other }
+}
+
 impl LabNamespaces {
     /// Those of the calling process.
     pub(super) fn open() -> io::Result<Self> {
@@ -86,6 +92,13 @@ impl Lab {
                 self.call(caller, callee).map(|call| Response::Call { call }.into())
             }
             Request::HangUp { call } => self.hang_up(call.as_deref()).map(|()| Response::Done.into()),
+            Request::Transfer { call, from, to } => {
+                self.transfer(call, from.as_deref(), to).map(|()| Response::Done.into())
+            }
+            Request::Deregister { mobile_node } => {
+                let node = self.mobile_node(mobile_node);
+                node.and_then(|node| self.tell(node, &ToAgent::Deregister)).map(|()| Response::Done.into())
+            }
             Request::Kill { node } => self.kill(node).map(|()| Response::Done.into()),
             Request::Pause { node } => self.pause(node, true).map(|()| Response::Done.into()),
             Request::Resume { node } => self.pause(node, false).map(|()| Response::Done.into()),
@@ -228,17 +241,46 @@ impl Lab {
             let mut alive = self.topology.mobile_nodes().filter(|&node| self.agents.is_alive(node));
             return alive.try_for_each(|node| self.tell(node, &message));
         };
-        let Some(ends) = self.calls.get(call) else {
-            let hint = "the Call-ID is what `samp-lab call` printed".into();
-            let message = format!("there is no call `{call}`");
-            return Err(Refusal { message, hint: Some(hint), cause: Cause::Other });
-        };
+        let Some(ends) = self.calls.get(call) else { return Err(no_such_call(call)) };
         match ends.iter().find(|&&end| self.agents.is_alive(end)) {
             Some(&end) => self.tell(end, &message),
             None => {
                 let message = format!("both ends of call `{call}` are dead");
                 Err(Refusal { message, hint: None, cause: Cause::Other })
             }
+        }
+    }
+
+    /// The terminal is named by its Contact, as service discovery would tell it (RFC 5631 §5).
+    fn transfer(&mut self, call: &str, from: Option<&str>, to: &str) -> Result<(), Refusal> {
+        let to = self.mobile_node(to)?;
+        let from = match from {
+            Some(name) => self.mobile_node(name)?,
+            None => {
+                let Some(ends) = self.calls.get(call) else { return Err(no_such_call(call)) };
+                let is_users = |end: &NodeId| self.address_of_record(*end) == self.address_of_record(to);
+                ends.iter().copied().find(is_users).unwrap_or(ends[0])
+            }
+        };
+        if from == to {
+            let message = format!("`{}` has the call already", self.name_of(to));
+            return Err(Refusal { message, hint: None, cause: Cause::Other });
+        }
+        self.check_alive(to)?;
+        let user =
+            self.address_of_record(to).trim_start_matches("sip:").split('@').next().unwrap_or_default();
+        let Some(router) = self.air.attached_to(&self.plan, to) else {
+            return Err(self.not_told(to, &TellError::None));
+        };
+        let address = self.topology.care_of_address(to, router);
+        let target = format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT));
+        self.tell(from, &ToAgent::Transfer { call: call.to_owned(), target })
+    }
+
+    fn address_of_record(&self, node: NodeId) -> &str {
+        match &self.topology.node(node).kind {
+            NodeKind::MobileNode { address_of_record, .. } => address_of_record,
+            _ => "",
         }
     }
 

@@ -9,7 +9,7 @@ use samp_node::RingKey;
 use std::net::{IpAddr, SocketAddr};
 
 /// The port of SIP over UDP (RFC 3261 §18.1.1).
-const SIP_PORT: u16 = 5060;
+pub(crate) const SIP_PORT: u16 = 5060;
 
 /// What the SIP servers of a lab share with `auth: digest`. It follows from the seed, as all of a lab does.
 fn ring_key(topology: &Topology) -> String {

@@ -10,7 +10,7 @@ mod multicast;
 mod routes;
 mod wiring;
 
-pub(crate) use agents::password;
+pub(crate) use agents::{SIP_PORT, password};
 pub use machine::Machine;
 pub use multicast::{Multicast, MulticastTree, TreeEntry};
 pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};

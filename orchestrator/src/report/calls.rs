@@ -84,11 +84,10 @@ impl CallReport {
         Self {
             call: id.to_owned(),
             caller: call.caller.clone(),
-            callee: call.callee.clone(),
+            callee: call.callee().map(str::to_owned),
             outcome: outcome(floors, history, call),
             media: call
-                .media
-                .iter()
+                .media()
                 .map(|totals| MediaReport {
                     node: totals.node.clone(),
                     sent: totals.sent,
@@ -119,7 +118,7 @@ impl CallReport {
 
 fn outcome(floors: &Floors<'_>, history: &History, call: &Call) -> CallOutcome {
     if let Some(established) = &call.established {
-        let ends = call.caller.as_deref().zip(call.callee.as_deref()).and_then(|(caller, callee)| {
+        let ends = call.caller.as_deref().zip(call.callee()).and_then(|(caller, callee)| {
             Some((address_at(history, caller, established.at)?, address_at(history, callee, established.at)?))
         });
         let floor = ends.and_then(|(caller, callee)| {

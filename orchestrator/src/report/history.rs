@@ -22,8 +22,16 @@ pub struct Call {
     pub caller: Option<String>,
     /// Whom it called, by address-of-record.
     pub callee_address: Option<String>,
-    /// The node that accepted.
-    pub callee: Option<String>,
+    /// The nodes that accepted and were not turned away, the first one first.
+    pub accepted: Vec<String>,
+    /// The terminals of the callee's that were not in time.
+    pub cancelled: BTreeSet<String>,
+    /// When another terminal was asked to take the call over, and by whom.
+    pub transfer_started: Option<(Time, String)>,
+    /// Why it did not.
+    pub transfer_failed: Option<u16>,
+    /// The call that has taken this one's place.
+    pub replaced_by: Option<String>,
     /// The caller had the 200.
     pub established: Option<Established>,
     /// When and how it failed.
@@ -32,8 +40,8 @@ pub struct Call {
     pub ended: Option<Time>,
     /// When the first and the last server passed the INVITE on.
     pub forwarded: Option<(Time, Time)>,
-    /// The nodes that have heard media in it.
-    pub hearing: BTreeSet<String>,
+    /// The nodes that have heard media in it, since when.
+    pub hearing: BTreeMap<String, Time>,
     /// What the ends received in all.
     pub media: Vec<MediaTotals>,
 }
@@ -102,6 +110,13 @@ impl History {
         self.calls.get(call)
     }
 
+    /// Whether a transfer of this call has failed, or both ends of the new call hear each other.
+    pub fn transfer_decided(&self, call: &str) -> bool {
+        let Some(old) = self.call(call) else { return false };
+        let new = old.replaced_by.as_ref().and_then(|new| self.call(new));
+        old.transfer_failed.is_some() || new.is_some_and(|new| new.talks() || new.failed.is_some())
+    }
+
     /// All calls, in the order in which they were started.
     pub fn calls(&self) -> Vec<(&str, &Call)> {
         let mut calls: Vec<_> = self.calls.iter().map(|(id, call)| (id.as_str(), call)).collect();
@@ -129,7 +144,17 @@ impl History {
                 call.caller = Some(record.node.clone());
                 call.callee_address = Some(callee.clone());
             }
-            Event::CallAccepted { .. } => call.callee = Some(record.node.clone()),
+            Event::CallAccepted { .. } => call.accepted.push(record.node.clone()),
+            Event::CallCancelled { .. } => {
+                call.accepted.retain(|node| *node != record.node);
+                call.cancelled.insert(record.node.clone());
+            }
+            Event::TransferStarted { .. } => {
+                call.transfer_started = Some((record.at, record.node.clone()));
+                call.transfer_failed = None;
+            }
+            Event::TransferFailed { status, .. } => call.transfer_failed = Some(*status),
+            Event::CallReplaced { by, .. } => call.replaced_by = Some(by.clone()),
             Event::CallEstablished { srd, cache, path, .. } => {
                 call.established =
                     Some(Established { at: record.at, srd: *srd, cache: *cache, path: path.clone() });
@@ -143,7 +168,7 @@ impl History {
                 call.forwarded = Some((first.min(record.at), last.max(record.at)));
             }
             Event::MediaFirstReceived { .. } => {
-                call.hearing.insert(record.node.clone());
+                call.hearing.entry(record.node.clone()).or_insert(record.at);
             }
             Event::MediaSummary { sent, received, lost, longest_silence, .. } => {
                 call.media.push(MediaTotals {
@@ -160,9 +185,19 @@ impl History {
 }
 
 impl Call {
+    /// The node that accepted, of several the first.
+    pub fn callee(&self) -> Option<&str> {
+        self.accepted.first().map(String::as_str)
+    }
+
+    /// What its two ends received in all, and not those that were turned away.
+    pub fn media(&self) -> impl Iterator<Item = &MediaTotals> {
+        self.media.iter().filter(|totals| !self.cancelled.contains(&totals.node))
+    }
+
     /// The other end, seen from `node`; none when `node` has no part in the call or the other end is not known.
     pub fn peer_of(&self, node: &str) -> Option<&str> {
-        match (self.caller.as_deref(), self.callee.as_deref()) {
+        match (self.caller.as_deref(), self.callee()) {
             (Some(caller), Some(callee)) if caller == node => Some(callee),
             (Some(caller), Some(callee)) if callee == node => Some(caller),
             _ => None,
@@ -177,7 +212,14 @@ impl Call {
 
     /// Whether it is up and both ends hear each other.
     pub fn talks(&self) -> bool {
-        self.established.is_some() && self.hearing.len() == 2
+        self.talks_since().is_some()
+    }
+
+    /// When it was up and both ends had heard each other.
+    pub fn talks_since(&self) -> Option<Time> {
+        let established = self.established.as_ref()?.at;
+        let heard = |node: Option<&str>| self.hearing.get(node?).copied();
+        Some(established.max(heard(self.caller.as_deref())?).max(heard(self.callee())?))
     }
 }
 
@@ -198,6 +240,11 @@ fn call_of(event: &Event) -> Option<&str> {
         | Event::CallEstablished { call, .. }
         | Event::CallFailed { call, .. }
         | Event::CallAccepted { call, .. }
+        | Event::CallRinging { call, .. }
+        | Event::CallCancelled { call }
+        | Event::TransferStarted { call, .. }
+        | Event::TransferFailed { call, .. }
+        | Event::CallReplaced { call, .. }
         | Event::CallEnded { call }
         | Event::InviteForwarded { call, .. }
         | Event::MediaRetargeted { call, .. }

@@ -14,6 +14,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod transfers;
 
 pub use self::calls::{CallOutcome, CallReport, MediaReport};
 pub use self::floor::Floors;
@@ -25,10 +26,12 @@ pub use self::registrations::{Registration, RegistrationOutcome};
 pub use self::statistics::{Delta, Ranks};
 pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,
-    SegmentSummary, Summary,
+    SegmentSummary, Summary, TransferSummary,
 };
 pub use self::text::{Style, table, waterfall, word, write_summary};
+pub use self::transfers::Transfer;
 
+use samp_model::knobs::Knob;
 use samp_model::{Record, Topology};
 use serde::Serialize;
 
@@ -41,6 +44,10 @@ pub struct Report {
     pub registrations: Vec<Registration>,
     /// Each call.
     pub calls: Vec<CallReport>,
+    /// Each attempt to move a call to another terminal.
+    pub transfers: Vec<Transfer>,
+    /// How SAMP was set, knob by knob.
+    pub knobs: Vec<Knob>,
 }
 
 impl Report {
@@ -56,6 +63,8 @@ impl Report {
             handoffs: Handoffs::from_history(&floors, history),
             registrations: Registration::all(&floors, history),
             calls: CallReport::all(&floors, history),
+            transfers: Transfer::all(history),
+            knobs: topology.samp.knobs(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::handoffs::{Direction, Handoff};
 use super::path::CriticalPath;
 use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
+use samp_model::knobs::Knob;
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,6 +21,19 @@ pub struct Summary {
     pub registrations: Vec<RegistrationSummary>,
     /// The calls.
     pub calls: CallSummary,
+    /// Calls that moved to another terminal.
+    pub transfers: TransferSummary,
+    /// How SAMP was set, knob by knob.
+    pub knobs: Vec<Knob>,
+}
+
+/// The attempts of a run to move calls to other terminals.
+#[derive(Clone, Debug, Serialize)]
+pub struct TransferSummary {
+    /// How many there were.
+    pub n: usize,
+    /// From the REFER until both ends of the new call heard each other.
+    pub took: Option<Ranks<Delta>>,
 }
 
 /// All handoffs of a run.
@@ -151,6 +165,11 @@ impl Summary {
                 .filter_map(|scope| registrations(scope, &report.registrations))
                 .collect(),
             calls: calls(report),
+            transfers: TransferSummary {
+                n: report.transfers.len(),
+                took: Ranks::of_durations(report.transfers.iter().filter_map(|transfer| transfer.took)),
+            },
+            knobs: report.knobs.clone(),
         }
     }
 }

@@ -165,7 +165,9 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     write_phases(out, handoffs)?;
     write_media(out, handoffs)?;
     write_registrations(out, summary)?;
-    write_calls(out, summary)
+    write_calls(out, summary)?;
+    write_transfers(out, summary)?;
+    write_knobs(out, summary)
 }
 
 const RANKS: [&str; 4] = ["p50 ms", "p95 ms", "max ms", "n"];
@@ -279,6 +281,26 @@ fn write_calls(out: &mut impl Write, summary: &Summary) -> fmt::Result {
         writeln!(out, "  {n} failed with status {status}")?;
     }
     Ok(())
+}
+
+fn write_transfers(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    let transfers = &summary.transfers;
+    if transfers.n == 0 {
+        return Ok(());
+    }
+    let done = transfers.took.as_ref().map_or(0, |took| took.n);
+    write!(out, "\ntransfers: {done} of {} done; from REFER until both ends hear each other\n", transfers.n)?;
+    let row = |took| [&["  transfer".to_owned()], &ranks(took)[..]].concat();
+    let header = [&["  "], &RANKS[..]].concat();
+    out.write_str(&table(&header, transfers.took.iter().map(row)))
+}
+
+/// Which knobs the run had, and which of them are not as the profiles have them.
+fn write_knobs(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    let rows = summary.knobs.iter().map(|knob| {
+        vec![format!("  {}", knob.name), knob.value.clone(), knob.recommended.clone(), knob.paper.clone()]
+    });
+    write!(out, "\nknobs\n{}", table(&["  knob", "value", "recommended", "paper"], rows))
 }
 
 /// The word that files and JSON use for a setting, state or outcome; empty for what is no single word.

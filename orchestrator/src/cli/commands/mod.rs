@@ -83,6 +83,10 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         }
         LabCommand::Call { caller, callee } => observe::call(terminal, client, caller, callee)?,
         LabCommand::HangUp(call) => labs::tell(terminal, client, &Request::HangUp { call })?,
+        LabCommand::Transfer { call, to } => observe::transfer(terminal, client, call, to)?,
+        LabCommand::Deregister(mobile_node) => {
+            labs::tell(terminal, client, &Request::Deregister { mobile_node })?
+        }
         LabCommand::Kill(node) => labs::tell(terminal, client, &Request::Kill { node })?,
         LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
         LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,

@@ -1,4 +1,4 @@
-//! `handoff` and `call`: do it, wait until it is done, and show what took how long.
+//! `handoff`, `call` and `transfer`: do it, wait until it is done, and show what took how long.
 
 use super::super::{Exit, Failure, Terminal};
 use crate::client::{Client, Watch};
@@ -58,6 +58,31 @@ pub(super) fn call(
     let talks = call.talks();
     let report = CallReport::assemble(&floors, watch.history(), &id, call);
     terminal.show(&report, describe)?;
+    Ok(if talks { Exit::Success } else { Exit::Failed })
+}
+
+/// Moves a call to another terminal and shows the call that it has become.
+pub(super) fn transfer(
+    terminal: &Terminal,
+    client: &Client,
+    call: String,
+    to: String,
+) -> Result<Exit, Failure> {
+    let topology = client.status()?.topology_now();
+    let floors = Floors::new(&topology);
+    let mut watch = Watch::start(client, |_| Ok(()))?;
+    client.ask(&Request::Transfer { call: call.clone(), from: None, to: to.clone() })?;
+    watch.wait(CALL_DEADLINE, |history| history.transfer_decided(&call).then_some(()))?;
+    let old = watch.history().call(&call);
+    let new = old.and_then(|old| old.replaced_by.as_ref());
+    let Some((id, new)) = new.and_then(|id| Some((id, watch.history().call(id)?))) else {
+        let status = old.and_then(|old| old.transfer_failed);
+        let status = status.map_or("without an answer".to_owned(), |status| format!("with status {status}"));
+        return Err(Failure::new(Exit::Failed, format!("{to} did not take the call over, {status}"))
+            .hint(format!("`samp-lab logs {to}` may tell why")));
+    };
+    let talks = new.talks();
+    terminal.show(&CallReport::assemble(&floors, watch.history(), id, new), describe)?;
     Ok(if talks { Exit::Success } else { Exit::Failed })
 }
 
