@@ -1,5 +1,5 @@
 //! The SAMP server: member of the Chord ring, registrar for the nodes it anchors and for those whose home it is,
-//! and proxy (the paper's registrar-and-proxy mode).
+//! and proxy (the paper's registrar-and-proxy mode) or redirect server.
 //!
 //! A request reaches its target in steps, each decided by the Request-URI alone:
 //!
@@ -8,13 +8,21 @@
 //! sip:mn@ANCHOR;gr=domain   home → anchor: the URI that the anchor minted (in the manner of RFC 5627)
 //! sip:mn@care-of-address    anchor → mobile node
 //! ```
-//! Only a caller's own anchor keeps state for an INVITE, as it may have to try its cache and then the ring; all
-//! other servers forward statelessly (RFC 3261 §16.11).
+//! A caller's own anchor keeps state for an INVITE, as it may have to try its cache and then the ring, and so does a
+//! server that has several contacts of the callee; all others forward statelessly (RFC 3261 §16.11).
+//!
+//! In redirect mode (the paper's registrar-and-redirect mode) the server that has the callee's contacts answers 302
+//! with them, and the caller's anchor goes there.
 
 mod auth;
+mod best_response;
 mod confirmation;
+mod context;
+mod loops;
 mod overload;
 mod proxy;
+#[cfg(test)]
+mod proxy_tests;
 mod reconcile;
 mod registrar;
 mod registration;
@@ -29,11 +37,12 @@ use crate::overlay::arc::Arc;
 use crate::overlay::wire::OverlayRequest;
 use crate::overlay::{Chord, Peer, Purpose, identifier_of};
 use crate::random::Random;
-use crate::sip::{Host, Method, Request, Response, Via, status};
-use crate::transaction::{ClientKey, Hop, Incoming, Timing, TransactionEvent, Transactions};
+use crate::sip::{Host, Method, Request, Response, Uri, Via, status};
+use crate::timers::Timers;
+use crate::transaction::{ClientKey, Hop, Incoming, ServerKey, Timing, TransactionEvent, Transactions};
 use auth::Authenticator;
 use confirmation::Confirmations;
-use proxy::Forwarding;
+use context::{Context, Timer};
 use registrar::Registrar;
 pub(crate) use registration::minted_uri;
 use repair::Repairs;
@@ -48,6 +57,10 @@ use std::time::Duration;
 pub(crate) const PATH: &str = "SAMP-Path";
 /// The response field in which the caller's anchor says what its cache did.
 pub(crate) const CACHE: &str = "SAMP-Cache";
+/// The response field that says that the callee has several contacts.
+pub(crate) const FORKED: &str = "SAMP-Forked";
+/// The methods that this server answers itself, for `Allow`.
+const ALLOWED: &str = "ACK, CANCEL, OPTIONS, REGISTER";
 /// The URI parameter of an anchor-minted URI: the domain of the address-of-record.
 const MINTED_FOR: &str = "gr";
 
@@ -77,9 +90,11 @@ pub struct SampServer {
     tier2: LocationCache<SocketAddr>,
     /// Questions to other servers: who was asked, why, and what.
     asked: BTreeMap<ClientKey, (SocketAddr, Asked, OverlayRequest)>,
-    forwardings: BTreeMap<ClientKey, Forwarding>,
-    /// The last of them that was looked at, whether its INVITE has ended.
-    looked_at: Option<ClientKey>,
+    /// Requests that are forwarded statefully.
+    contexts: BTreeMap<ServerKey, Context>,
+    /// Whose branch a client transaction is.
+    branches: BTreeMap<ClientKey, ServerKey>,
+    timers: Timers<Timer>,
     counts: (usize, usize),
     /// How long messages wait before they reach this server.
     lag: Duration,
@@ -129,8 +144,9 @@ impl SampServer {
             repairs: Repairs::new(now),
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
-            forwardings: BTreeMap::new(),
-            looked_at: None,
+            contexts: BTreeMap::new(),
+            branches: BTreeMap::new(),
+            timers: Timers::default(),
             counts: (0, 0),
             lag: Duration::ZERO,
             transmits: VecDeque::new(),
@@ -152,15 +168,35 @@ impl SampServer {
             Method::Overlay => self.handle_overlay(now, from, request),
             Method::Register if to.is_multicast() => self.answer_discovery(now, from, &request),
             Method::Register => self.handle_register(now, request),
-            Method::Options if request.uri.user.is_none() => self.reply(&request, status::OK),
+            Method::Options if request.uri.user.is_none() => self.answer_for_itself(&request),
             Method::Ack
                 if request.uri.host == Host::Ip(self.me.address.ip()) && request.uri.user.is_none() =>
             {
                 self.handle_confirmation(now, &request)
             }
             Method::Cancel => self.handle_cancel(now, request),
+            _ if self.is_own(&request.uri) => self.answer_for_itself(&request),
             _ => self.proxy(now, request),
         }
+    }
+
+    /// Whether a URI means this server itself.
+    fn is_own(&self, uri: &Uri) -> bool {
+        uri.user.is_none() && uri.socket_address() == Some(self.me.address)
+    }
+
+    /// A server is no user agent: it says what it is able to, and refuses the rest (RFC 3261 §8.2, §11.2).
+    fn answer_for_itself(&mut self, request: &Request) {
+        let required = request.headers.get("Require");
+        let code = match request.method {
+            _ if required.is_some() => status::BAD_EXTENSION,
+            Method::Options => status::OK,
+            _ => status::METHOD_NOT_ALLOWED,
+        };
+        let mut response = request.response(code, &self.stateless_tag(request));
+        response.headers.set("Allow", ALLOWED);
+        required.into_iter().for_each(|required| response.headers.set("Unsupported", required));
+        self.send_response(response);
     }
 
     fn pop_own_route(&self, request: &mut Request) {
@@ -170,11 +206,15 @@ impl SampServer {
         }
     }
 
-    /// Forwards statelessly: the branch depends on the incoming one only, so that a retransmission, an ACK and a
-    /// CANCEL get the same (RFC 3261 §16.11).
-    fn forward(&mut self, mut request: Request, hop: impl Into<Hop>) {
-        let hop = hop.into();
-        let branch = self.stateless_branch(&request);
+    /// Forwards statelessly.
+    fn forward(&mut self, request: Request, hop: impl Into<Hop>) {
+        let way = loops::way_of(&request);
+        self.forward_on(request, hop.into(), &way);
+    }
+
+    /// Forwards statelessly a request that came on this way.
+    fn forward_on(&mut self, mut request: Request, hop: Hop, way: &str) {
+        let branch = loops::stateless_branch(&request, self.me.address, way);
         self.prepare_forward(&mut request, &branch, hop.address);
         self.transmits.push_back(Transmit::request(hop, request));
     }
@@ -190,11 +230,6 @@ impl SampServer {
                 to: destination.ip(),
             });
         }
-    }
-
-    fn stateless_branch(&self, request: &Request) -> String {
-        let incoming = request.top_via().map_or("", Via::branch);
-        format!("z9hG4bK{}", short(identifier_of(&format!("{incoming} {}", self.me.address))))
     }
 
     fn stateless_tag(&self, request: &Request) -> String {
@@ -220,7 +255,7 @@ impl SampServer {
         if let Some(asked) = self.asked.remove(&key) {
             return self.handle_answer(now, asked, &response);
         }
-        self.handle_forwarding_response(now, key, response);
+        self.handle_branch_response(now, key, response);
     }
 
     fn handle_transaction_timeout(&mut self, now: Time, key: ClientKey) {
@@ -230,7 +265,7 @@ impl SampServer {
         if let Some(asked) = self.asked.remove(&key) {
             return self.handle_no_answer(now, asked);
         }
-        self.handle_forwarding_timeout(now, key);
+        self.handle_branch_silence(now, key);
     }
 
     fn record(&mut self, event: Event) {
@@ -302,6 +337,9 @@ impl Node for SampServer {
         for TransactionEvent::TimedOut(key) in self.transactions.handle_timeout(now) {
             self.handle_transaction_timeout(now, key);
         }
+        while let Some(timer) = self.timers.expired(now) {
+            self.handle_context_timer(now, timer);
+        }
         self.chord.handle_timeout(now);
         self.expire_writes(now);
         if self.repairs.next <= now {
@@ -321,6 +359,7 @@ impl Node for SampServer {
         let repair = Some(self.repairs.next);
         [
             self.transactions.poll_timeout(),
+            self.timers.next(),
             self.chord.poll_timeout(),
             self.writes.next_deadline(),
             repair,
@@ -340,7 +379,7 @@ impl Node for SampServer {
             transactions: self.transactions.len(),
             unanswered: self.transactions.unanswered(),
             pending: self.asked.len()
-                + self.forwardings.len()
+                + self.contexts.len()
                 + self.writes.len()
                 + self.repairs.len()
                 + self.auth.as_ref().map_or(0, Authenticator::waiting),

@@ -17,6 +17,8 @@ pub mod status {
     pub const OK: u16 = 200;
     /// Accepted: a REFER will be followed (RFC 3515).
     pub const ACCEPTED: u16 = 202;
+    /// Moved Temporarily: the contacts say where to.
+    pub const MOVED_TEMPORARILY: u16 = 302;
     /// Bad Request.
     pub const BAD_REQUEST: u16 = 400;
     /// Unauthorized: credentials are wanted.
@@ -31,6 +33,8 @@ pub mod status {
     pub const REQUEST_TIMEOUT: u16 = 408;
     /// Bad Extension: one that is required is not there.
     pub const BAD_EXTENSION: u16 = 420;
+    /// Max-Breadth Exceeded (RFC 5393 §5).
+    pub const MAX_BREADTH_EXCEEDED: u16 = 440;
     /// Interval Too Brief.
     pub const INTERVAL_TOO_BRIEF: u16 = 423;
     /// Temporarily Unavailable: nobody answers, or a call before the node has an anchor.
@@ -63,12 +67,14 @@ pub mod status {
             RINGING => "Ringing",
             OK => "OK",
             ACCEPTED => "Accepted",
+            MOVED_TEMPORARILY => "Moved Temporarily",
             BAD_REQUEST => "Bad Request",
             UNAUTHORIZED => "Unauthorized",
             FORBIDDEN => "Forbidden",
             NOT_FOUND => "Not Found",
             METHOD_NOT_ALLOWED => "Method Not Allowed",
             REQUEST_TIMEOUT => "Request Timeout",
+            MAX_BREADTH_EXCEEDED => "Max-Breadth Exceeded",
             BAD_EXTENSION => "Bad Extension",
             INTERVAL_TOO_BRIEF => "Interval Too Brief",
             TEMPORARILY_UNAVAILABLE => "Temporarily Unavailable",

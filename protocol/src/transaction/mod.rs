@@ -227,6 +227,11 @@ impl Transactions {
         self.remove(key.0);
     }
 
+    /// Ends a server transaction without a final response, which RFC 4320 §4.2 wants where 408 would come too late.
+    pub(crate) fn abandon(&mut self, key: &ServerKey) {
+        self.remove(key.0);
+    }
+
     /// Cancels an INVITE that has no final response yet (RFC 3261 §9.1): at once, or as soon as a provisional response
     /// allows it. After the CANCEL the final response has 64·T1 to come; then the transaction times out. Says whether there
     /// was something to cancel.
@@ -293,11 +298,6 @@ impl Transactions {
             cancel_wanted: false,
             is_too_long_for_udp: false,
         })))
-    }
-
-    /// Whether this server transaction exists.
-    pub(crate) fn has_server(&self, key: &ServerKey) -> bool {
-        self.transactions.contains_key(&key.0)
     }
 
     /// The server transaction of the INVITE that a CANCEL is about, if there is one (RFC 3261 §9.2).
