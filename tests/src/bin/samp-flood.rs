@@ -4,6 +4,8 @@
 //! `samp-flood flood SERVER SECONDS RATE` sends RATE requests per second from 16 addresses of this host, whatever comes
 //! back, and prints how many it sent. `samp-flood register SERVER SECONDS RATE USER` registers RATE users per second,
 //! retransmitting as RFC 3261 §17.1.2 says, and prints how many there were and how many succeeded.
+//! `samp-flood forge SERVER COUNT` sends COUNT REGISTERs for mn1 to mn8, half of them without credentials, half with made
+//! up ones for a nonce of the server's, and prints how many were answered 401 and how many 200.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -28,12 +30,16 @@ fn main() -> io::Result<()> {
         ["register", to, seconds, rate, user] => {
             register(server(to)?, duration(seconds)?, number(rate)?, user)
         }
+        ["forge", to, count] => forge(server(to)?, number(count)?),
         _ => Err(usage()),
     }
 }
 
 fn usage() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "samp-flood capacity|flood|register SERVER SECONDS [RATE [USER]]")
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "samp-flood capacity|flood|register|forge SERVER SECONDS|COUNT [RATE [USER]]",
+    )
 }
 
 /// A REGISTER of user `name`, to the server as anchor.
@@ -145,5 +151,40 @@ fn register(server: SocketAddr, duration: Duration, rate: u32, user: &str) -> io
         }
     }
     println!("{total} {succeeded}");
+    Ok(())
+}
+
+fn forge(server: SocketAddr, count: u32) -> io::Result<()> {
+    let sockets = (1..=SOURCES).map(|number| UdpSocket::bind(SocketAddr::from(([127, 0, 1, number], 0))));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let (mut refused, mut accepted, mut credentials, mut buffer) = (0, 0, String::new(), [0; 65_536]);
+    for number in 0..count {
+        // A source asks, and then guesses.
+        let socket = &sockets[number as usize / 2 % sockets.len()];
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let user = format!("mn{}", 1 + number / 2 % 8);
+        // At the anchor, or at home.
+        let registrar = if number / 16 % 2 == 0 { server.ip().to_string() } else { "samp.test".to_owned() };
+        let request = request(server, socket.local_addr()?, &user)
+            .replace(&format!("REGISTER sip:{}", server.ip()), &format!("REGISTER sip:{registrar}"))
+            .replace(&format!("branch=z9hG4bK{user}"), &format!("branch=z9hG4bK{number}"))
+            .replace("Expires: 600\r\n", &format!("{credentials}Expires: 600\r\n"));
+        socket.send_to(request.as_bytes(), server)?;
+        let length = socket.recv(&mut buffer)?;
+        refused += u32::from(answered(&buffer[..length], "401").is_some());
+        accepted += u32::from(answered(&buffer[..length], "200").is_some());
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let nonce = text.split("nonce=\"").nth(1).and_then(|text| text.split('"').next()).unwrap_or("");
+        credentials = if number % 2 == 1 {
+            String::new()
+        } else {
+            format!(
+                "Authorization: Digest username=\"{user}\", realm=\"{registrar}\", nonce=\"{nonce}\", \
+                 uri=\"sip:{registrar}\", algorithm=SHA-256, cnonce=\"c\", nc=00000001, qop=auth, \
+                 response=\"{number:064x}\"\r\n"
+            )
+        };
+    }
+    println!("{refused} {accepted}");
     Ok(())
 }
