@@ -187,8 +187,17 @@ pub enum Records {
 pub enum Auth {
     /// Everybody is believed.
     Off,
-    /// Digest (RFC 3261 §22, RFC 8760).
+    /// Digest (RFC 3261 §22, RFC 8760): SHA-256, or MD5 for those who do not know it.
     Digest,
+    /// Only MD5 is offered, to programs that look at the first challenge alone.
+    DigestMd5,
+}
+
+impl Auth {
+    /// Whether anybody is asked.
+    pub fn is_on(self) -> bool {
+        self != Self::Off
+    }
 }
 
 /// What the SIP servers are beside registrars (the paper's RP and RR modes).

@@ -3,7 +3,6 @@
 use crate::network::Network;
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::ring::RingView;
-use samp_model::settings::Auth;
 use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Record, Time, Topology};
 use samp_protocol::sip::{self, Message, Transport};
@@ -90,7 +89,7 @@ impl World {
                 name: node.name.clone(),
                 seed: seed ^ (id.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 samp: samp.clone(),
-                secret: (samp.auth == Auth::Digest).then(|| match &role {
+                secret: samp.auth.is_on().then(|| match &role {
                     Role::SipServer { .. } => RING_KEY.to_owned(),
                     Role::MobileNode { address_of_record, .. } => {
                         RingKey::new(RING_KEY).password(&samp, address_of_record)

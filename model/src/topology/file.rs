@@ -335,7 +335,8 @@ impl FromStr for CacheLifetime {
 
 impl Keyword for Auth {
     const WHAT: &'static str = "a way to authenticate";
-    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("digest", Self::Digest)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("digest", Self::Digest), ("digest_md5", Self::DigestMd5)];
 }
 
 impl Keyword for Durability {

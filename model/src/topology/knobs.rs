@@ -2,9 +2,7 @@
 
 use super::file::{Cache, CacheLifetime, Emulation, Media, Password, Samp};
 use super::resolve::SIP_DOMAIN;
-use crate::settings::{
-    Auth, CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile, SampSettings,
-};
+use crate::settings::{CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile, SampSettings};
 use crate::units::Interval;
 use crate::yaml::{Errors, Keyword, Value, Whole, Word, span};
 use std::time::Duration;
@@ -53,7 +51,7 @@ pub(super) fn samp(errors: &mut Errors, file: Option<&Samp>) -> SampSettings {
     word(errors, &mut settings.auth, file.auth.as_ref());
     word(errors, &mut settings.records, file.records.as_ref());
     passwords(errors, &mut settings, file);
-    if settings.auth == Auth::Digest && settings.confirm == Confirm::Paper {
+    if settings.auth.is_on() && settings.confirm == Confirm::Paper {
         let given = file.auth.as_ref().map_or(0..0, span);
         errors.report(given, "the paper's confirmation of an anchor cannot be authenticated", |error| {
             error.hint("add `confirm: standard`")
@@ -97,7 +95,7 @@ fn passwords(errors: &mut Errors, settings: &mut SampSettings, file: &Samp) {
             errors.report(span(name), "this is no user's name", |error| {
                 error.hint("write 1 to 32 letters, digits and `-`")
             });
-        } else if settings.auth == Auth::Off {
+        } else if !settings.auth.is_on() {
             errors.report(span(name), "nobody is asked for a password", |error| {
                 error.hint("add `auth: digest`")
             });

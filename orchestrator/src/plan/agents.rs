@@ -3,7 +3,6 @@
 use super::wiring::Wiring;
 use super::{AgentPlan, ProgramPlan, RADIO, seed_for};
 use samp_model::agent::{AgentConfig, Role};
-use samp_model::settings::Auth;
 use samp_model::topology::{NodeKind, Topology};
 use samp_node::RingKey;
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +43,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));
         let mut samp = topology.samp.clone();
-        let secret = (samp.auth == Auth::Digest).then(|| match &role {
+        let secret = samp.auth.is_on().then(|| match &role {
             Role::SipServer { .. } => ring_key(topology),
             Role::MobileNode { address_of_record, .. } => password(topology, address_of_record),
         });

@@ -8,7 +8,7 @@ use crate::report::{table, word};
 use crate::runtime_dir::RuntimeDir;
 use nix::unistd::geteuid;
 use samp_model::control::{AgentState, LabStatus, NodeStatus, Request};
-use samp_model::settings::{Auth, EmulationSettings};
+use samp_model::settings::EmulationSettings;
 use samp_model::topology::{Node, NodeKind};
 use samp_model::{NodeId, Topology};
 use serde::Serialize;
@@ -310,8 +310,7 @@ impl<'a> NodeView<'a> {
 fn credentials(topology: &Topology, id: NodeId) -> Option<Credentials<'_>> {
     let NodeKind::MobileNode { address_of_record, .. } = &topology.node(id).kind else { return None };
     let user = address_of_record.strip_prefix("sip:")?.split('@').next()?;
-    (topology.samp.auth == Auth::Digest)
-        .then(|| Credentials { user, password: password(topology, address_of_record) })
+    topology.samp.auth.is_on().then(|| Credentials { user, password: password(topology, address_of_record) })
 }
 
 fn describe(status: &LabStatus) -> String {

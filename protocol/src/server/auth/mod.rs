@@ -26,6 +26,7 @@ use crate::sip::{Request, Response, Uri, status};
 use crate::transaction::{ClientKey, ServerKey};
 pub(super) use nonce::NONCE_LIFETIME;
 use samp_model::Time;
+use samp_model::settings::Auth;
 use std::collections::BTreeMap;
 use subtle::ConstantTimeEq;
 use verifier::Verifier;
@@ -281,7 +282,9 @@ impl SampServer {
         let mut response = request.response(code, &self.stateless_tag(request));
         if let (Refusal::Challenge { stale }, Some(auth)) = (refusal, &self.auth) {
             let nonce = nonce::make(&auth.key, now, &request.headers.to.uri.address_of_record());
-            for algorithm in Algorithm::ALL {
+            let md5_only = self.settings.auth == Auth::DigestMd5;
+            let offered = Algorithm::ALL.into_iter().filter(|one| !md5_only || *one == Algorithm::Md5);
+            for algorithm in offered {
                 let challenge = Challenge { realm: realm(request), nonce: nonce.clone(), algorithm, stale };
                 response.headers.other.push(("WWW-Authenticate".to_owned(), challenge.to_string()));
             }
