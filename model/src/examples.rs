@@ -36,6 +36,8 @@ const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
 const PAPER_150: File = file!("topologies/paper-150.yaml");
 const FAR_ANCHORS: File = file!("topologies/far-anchors.yaml");
 const FAR_ANCHORS_ACK: File = file!("topologies/far-anchors-ack.yaml");
+const TERMINALS: File = file!("topologies/terminals.yaml");
+const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
@@ -49,6 +51,8 @@ pub const FILES: &[File] = &[
     BACKBONE,
     BACKBONE_GRAPH,
     PAPER_150,
+    TERMINALS,
+    TERMINALS_CALLED,
     FAR_ANCHORS,
     FAR_ANCHORS_ACK,
     HANDOFF,
@@ -90,6 +94,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "handoff",
         about: "an experiment: calls and handoffs on grid-small",
         files: &[HANDOFF, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "terminals-called",
+        about: "an experiment: one user, two terminals, and both ring",
+        files: &[TERMINALS_CALLED, TERMINALS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "transfer",

@@ -36,8 +36,10 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, sip::Pars
             Box::new(SampServer::new(*address, *join, samp, key, config.seed, now))
         }
         Role::MobileNode { address_of_record, .. } => {
-            let password = config.secret.clone();
-            Box::new(MobileNode::new(address_of_record.parse()?, samp, password, config.seed))
+            let (user, password): (sip::Uri, _) = (address_of_record.parse()?, config.secret.clone());
+            // One of several terminals of a user needs a name besides the user's.
+            let instance = (user.user.as_ref() != Some(&config.name)).then(|| config.name.clone());
+            Box::new(MobileNode::new(user, instance, samp, password, config.seed))
         }
     })
 }

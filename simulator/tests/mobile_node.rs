@@ -370,3 +370,96 @@ fn a_live_call_moves_to_another_terminal() {
         assert!(world.run_until(SECOND, refused));
     }
 }
+
+/// Two terminals of one user, and two other nodes, on a grid of four domains.
+const TERMINALS: &str = "
+grid:
+  width: 4
+  height: 4
+  domain: { width: 2, height: 2 }
+  link: { one_way_delay: 2ms }
+  server_link: { one_way_delay: 500us }
+nodes:
+  phone: { kind: mobile_node, start: ar-0-0, user: alice }
+  tablet: { kind: mobile_node, start: ar-0-0, user: alice }
+  bob: { kind: mobile_node, start: ar-3-0 }
+samp: { delta: 8ms, replicas: 1, tier1: { enabled: false }, tier2: { enabled: false } }
+";
+
+/// How many bindings all home servers hold together.
+fn bindings_at_home(world: &World) -> u32 {
+    let mut held = std::collections::BTreeMap::new();
+    for record in world.records() {
+        if let Event::BindingsChanged { home, .. } = record.event {
+            held.insert(record.node.clone(), home);
+        }
+    }
+    held.values().sum()
+}
+
+#[test]
+fn terminals_of_one_user_do_not_remove_each_others_bindings() {
+    let mut world = up(topology::parse("terminals.yaml", TERMINALS).expect("valid"), 1);
+    assert_eq!(anchor(&world, "phone"), anchor(&world, "tablet"), "both begin at the same anchor");
+    assert_eq!(bindings_at_home(&world), 3);
+    let (phone, far) = (node(&world, "phone"), node(&world, "ar-2-2"));
+    world.attach(phone, far);
+    world.run_for(5 * SECOND);
+    assert_ne!(anchor(&world, "phone"), anchor(&world, "tablet"));
+    assert_eq!(bindings_at_home(&world), 3, "the tablet's is still there");
+    assert!(can_call(&mut world, "bob", "tablet"));
+    // Who leaves takes nothing with it but its own.
+    world.deregister(phone);
+    world.run_for(SECOND);
+    assert_eq!(bindings_at_home(&world), 2);
+    assert!(can_call(&mut world, "bob", "tablet"));
+}
+
+#[test]
+fn all_terminals_of_a_user_ring_and_the_first_answer_wins() {
+    for ring in [Duration::ZERO, SECOND] {
+        for seed in 0..8 {
+            let text = TERMINALS.replace("tier1: { enabled: false }, tier2: { enabled: false } ", "");
+            let text = text.replace(
+                "tablet: { kind: mobile_node, start: ar-0-0,",
+                "tablet: { kind: mobile_node, start: ar-2-2,",
+            );
+            let mut topology = topology::parse("terminals.yaml", &text).expect("valid");
+            topology.samp.ring = ring;
+            let mut world = up(topology, seed);
+            assert_ne!(anchor(&world, "phone"), anchor(&world, "tablet"));
+            let (bob, phone) = (node(&world, "bob"), node(&world, "phone"));
+            // The second call rings both as well, whatever the caches have learnt.
+            for _ in 0..2 {
+                let before = world.records().len();
+                let id = world.call(bob, phone);
+                world.run_for(10 * SECOND);
+                let count = |name: &str, wanted: fn(&Event) -> bool| {
+                    since(&world, before, name).iter().filter(|record| wanted(&record.event)).count()
+                };
+                let mut winners = 0;
+                for terminal in ["phone", "tablet"] {
+                    let cancelled = count(terminal, |event| matches!(event, Event::CallCancelled { .. }));
+                    let accepted = count(terminal, |event| matches!(event, Event::CallAccepted { .. }));
+                    let rang = count(terminal, |event| matches!(event, Event::CallRinging { .. }));
+                    assert!(rang + accepted > 0, "seed {seed}: {terminal} hears of the call");
+                    winners += usize::from(accepted == 1 && cancelled == 0);
+                    assert_eq!(
+                        cancelled + usize::from(accepted == 1 && cancelled == 0),
+                        1,
+                        "seed {seed}: {terminal}"
+                    );
+                }
+                assert_eq!(winners, 1, "seed {seed}, ring {ring:?}");
+                let established =
+                    |event: &Event| matches!(event, Event::CallEstablished { call, .. } if *call == id);
+                assert_eq!(
+                    since(&world, before, "bob").iter().filter(|record| established(&record.event)).count(),
+                    1
+                );
+                world.hang_up(bob);
+                world.run_for(2 * SECOND);
+            }
+        }
+    }
+}

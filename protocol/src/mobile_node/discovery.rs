@@ -106,6 +106,7 @@ impl MobileNode {
     }
 
     pub(super) fn handle_discovery_answer(&mut self, now: Time, from: SocketAddr, response: &Response) {
+        let contact = self.own_address().map(|own| self.contact(own));
         let Some(discovery) = &mut self.discovery else { return };
         let branch = discovery.request.top_via().map(Via::branch);
         let ours = response.headers.via.first().map(Via::branch) == branch;
@@ -117,7 +118,7 @@ impl MobileNode {
             address: from,
             response_time: now - discovery.started,
             to: response.headers.to.clone(),
-            minted: minted_uri(response),
+            minted: contact.and_then(|contact| minted_uri(response, &contact)),
         });
         if self.settings.anchor_select == AnchorSelect::Fastest && !discovery.is_ahead {
             self.finish_discovery(now, true);

@@ -20,6 +20,7 @@ mod update;
 use crate::cache::LocationCache;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::random::Random;
+use crate::server::INSTANCE;
 use crate::sip::{Contact, Headers, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::timers::Timers;
 use crate::transaction::{ClientKey, Incoming, Timing, TransactionEvent, Transactions};
@@ -47,6 +48,8 @@ const SUPPORTED: &str = "replaces";
 #[derive(Debug)]
 pub struct MobileNode {
     address_of_record: Uri,
+    /// Which of its user's terminals it is.
+    instance: Option<String>,
     settings: SampSettings,
     random: Random,
     transactions: Transactions,
@@ -103,10 +106,18 @@ enum Timer {
 
 impl MobileNode {
     /// A mobile node with this home SIP URI, and with the password that its registrars want with `auth: digest`.
-    pub fn new(address_of_record: Uri, settings: SampSettings, password: Option<String>, seed: u64) -> Self {
+    /// One of several terminals of a user has a name of its own, the `instance`.
+    pub fn new(
+        address_of_record: Uri,
+        instance: Option<String>,
+        settings: SampSettings,
+        password: Option<String>,
+        seed: u64,
+    ) -> Self {
         let mut random = Random::new(seed);
         Self {
             registration_call_id: random.token("call"),
+            instance,
             random,
             transactions: Transactions::new(Timing::from(&settings)),
             handoff: 0,
@@ -211,7 +222,11 @@ impl MobileNode {
 
     /// Where this node can be reached directly, now.
     fn contact(&self, own: SocketAddr) -> Uri {
-        Uri::at(self.address_of_record.user.as_deref(), own)
+        let mut uri = Uri::at(self.address_of_record.user.as_deref(), own);
+        if let Some(instance) = &self.instance {
+            uri.params.set(INSTANCE, Some(instance.clone()));
+        }
+        uri
     }
 
     /// A request outside of any dialog, from this node, with a Via of its own.

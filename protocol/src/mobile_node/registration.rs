@@ -182,8 +182,8 @@ impl MobileNode {
         }
         let Some(anchor) = &mut self.anchor else { return };
         let address = anchor.address;
+        anchor.minted = minted_uri(response, &contact);
         anchor.contacts = BTreeSet::from([contact]);
-        anchor.minted = minted_uri(response);
         let home_is_current = self.home_contacts.iter().eq(&anchor.minted);
         let local =
             cause == Cause::Probe || cause == Cause::Handoff && self.settings.hierarchical_registration;

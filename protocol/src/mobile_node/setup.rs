@@ -11,7 +11,7 @@
 use super::call::{Call, CallRequest, Kind, State};
 use super::{MobileNode, Timer};
 use crate::cache::Learned;
-use crate::server::{CACHE, path_of};
+use crate::server::{CACHE, FORKED, path_of};
 use crate::sip::{Contact, MediaDescription, Method, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
 use samp_model::record::CacheOutcome;
@@ -226,7 +226,10 @@ impl MobileNode {
         let cache = cache_outcome(way, setup.tier1_was_stale || is_cached_open, tier2);
         let mut path = setup.redirected_by.clone();
         path.extend(path_of(response));
-        self.tier1.learn(now, &peer, contact.uri.clone(), Learned::Found);
+        // Of several terminals one has answered; the next call is to ring them all again.
+        if response.headers.get(FORKED).is_none() {
+            self.tier1.learn(now, &peer, contact.uri.clone(), Learned::Found);
+        }
         self.acknowledge(id, response.headers.cseq);
         self.record(Event::CallEstablished { call: id.to_owned(), srd, cache, path });
         self.start_media(id, &peer, media.address);

@@ -20,7 +20,7 @@ impl Bench {
     fn new(set: impl FnOnce(&mut SampSettings)) -> Self {
         let mut settings = SampSettings::default();
         set(&mut settings);
-        let node = MobileNode::new("sip:mn1@samp.test".parse().unwrap(), settings, None, 1);
+        let node = MobileNode::new("sip:mn1@samp.test".parse().unwrap(), None, settings, None, 1);
         let mut bench = Self { node, now: Time::ZERO, events: Vec::new(), media: Vec::new() };
         bench.input(Input::AddressConfigured { handoff: 0, address: "10.0.0.2".parse().unwrap() });
         // It has found an anchor.

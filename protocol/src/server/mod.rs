@@ -61,6 +61,8 @@ pub(crate) const CACHE: &str = "SAMP-Cache";
 pub(crate) const FORKED: &str = "SAMP-Forked";
 /// The methods that this server answers itself, for `Allow`.
 const ALLOWED: &str = "ACK, CANCEL, OPTIONS, REGISTER";
+/// The URI parameter of a Contact, and of the URI minted for it, that tells a user's terminals apart.
+pub(crate) const INSTANCE: &str = "instance";
 /// The URI parameter of an anchor-minted URI: the domain of the address-of-record.
 const MINTED_FOR: &str = "gr";
 

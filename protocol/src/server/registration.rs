@@ -1,7 +1,7 @@
 //! Registration with this server, as anchor or as home, and the discovery that comes before.
 
 use super::registrar::Registrar;
-use super::{MINTED_FOR, PATH, SampServer, join};
+use super::{INSTANCE, MINTED_FOR, PATH, SampServer, join};
 use crate::node::Transmit;
 use crate::overlay::wire::OverlayRoute;
 use crate::sip::{Contact, Host, Message, NameAddr, Request, Response, Transport, Uri, status};
@@ -114,26 +114,33 @@ impl SampServer {
 
     /// Tells the node the URI that goes with each of its contacts.
     fn add_minted(&self, response: &mut Response) {
-        let minted = self.mint(&response.headers.to.uri);
+        let to = response.headers.to.uri.clone();
         for contact in &mut response.headers.contact {
             if let Contact::Address(address) = contact {
+                let minted = self.mint(&to, &address.uri);
                 address.params.set("pub-gruu", Some(format!("\"{minted}\"")));
             }
         }
     }
 
-    /// The URI by which this anchor, and only it, knows the node: local moves never change it.
-    fn mint(&self, address_of_record: &Uri) -> Uri {
+    /// The URI by which this anchor, and only it, knows the terminal: local moves never change it.
+    fn mint(&self, address_of_record: &Uri, contact: &Uri) -> Uri {
         let mut uri = Uri::at(address_of_record.user.as_deref(), self.me.address);
         uri.params.set(MINTED_FOR, Some(address_of_record.host.to_string()));
+        if let Some(instance) = contact.params.get(INSTANCE) {
+            uri.params.set(INSTANCE, Some(instance.to_owned()));
+        }
         uri
     }
 }
 
-/// The URI that an anchor minted for this node, from the 200 to the node's REGISTER.
-pub(crate) fn minted_uri(response: &Response) -> Option<Uri> {
-    let contact: &NameAddr = response.headers.contact_address()?;
-    contact.params.get("pub-gruu")?.trim_matches('"').parse().ok()
+/// The URI that an anchor minted for this contact, from the 200 to its REGISTER.
+pub(crate) fn minted_uri(response: &Response, contact: &Uri) -> Option<Uri> {
+    let mut addresses = response.headers.contact.iter().filter_map(|listed| match listed {
+        Contact::Address(address) if address.uri == *contact => Some(address),
+        _ => None,
+    });
+    addresses.next()?.params.get("pub-gruu")?.trim_matches('"').parse().ok()
 }
 
 /// In which of its two parts a server registers somebody.
