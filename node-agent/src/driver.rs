@@ -158,6 +158,7 @@ impl Driver {
         // What came over the old link is counted before the new one begins.
         self.drain_rtp()?;
         if let Some(mobile) = &mut self.mobile {
+            self.sip.handle_address_change();
             mobile.radio.configure(link)?;
             mobile.media.handle_address_change();
         }

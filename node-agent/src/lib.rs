@@ -11,6 +11,7 @@ mod media;
 mod privileges;
 mod runtime;
 mod sip_socket;
+mod tcp;
 mod timer;
 mod udp;
 mod watch;

@@ -1,7 +1,8 @@
-//! The SIP socket: UDP port 5060, unicast and the discovery group.
+//! Where SIP comes in and goes out: UDP port 5060, unicast and the discovery group, and TCP port 5060.
 
 use crate::admission::Admission;
 use crate::driver::now;
+use crate::tcp::Tcp;
 use crate::udp::{Departure, UdpSocket};
 use samp_model::Time;
 use samp_model::agent::Role;
@@ -14,19 +15,22 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Where SIP is received (RFC 3261 §18.1.1).
-const SIP_PORT: u16 = 5060;
+pub(crate) const SIP_PORT: u16 = 5060;
 
 /// Messages in and out; what is no SIP message is counted and goes no further.
 #[derive(Debug)]
 pub(crate) struct SipSocket {
     socket: UdpSocket,
+    tcp: Tcp,
+    /// Whose turn it is, where both have something.
+    is_tcps_turn: bool,
     /// Whence everything is sent; without it from the interface that the route takes.
     source: Option<IpAddr>,
     /// At a server, what is worth parsing.
     admission: Option<Admission>,
     /// Index of the interface through which multicast is sent.
     interface: u32,
-    /// What asked for a transport that this node does not have, until the node is told.
+    /// What could not be sent over TCP, until the node is told.
     undelivered: VecDeque<Transmit>,
     unparsable: u64,
     unsendable: u64,
@@ -51,22 +55,45 @@ impl SipSocket {
     /// # Errors
     /// The port is taken, or the interface is missing.
     pub(crate) fn open(role: &Role, samp: &SampSettings, interface: u32) -> io::Result<Self> {
-        let (socket, source, admission) = match role {
-            Role::MobileNode { family, .. } => (UdpSocket::bind(*family, SIP_PORT)?, None, None),
+        let (socket, source, admission, (family, port)) = match role {
+            Role::MobileNode { family, .. } => {
+                (UdpSocket::bind(*family, SIP_PORT)?, None, None, (*family, SIP_PORT))
+            }
             Role::SipServer { address, .. } => {
                 let family = Family::of(address.ip());
                 let socket = UdpSocket::bind(family, address.port())?;
                 socket.join(samp.discovery_group(family), interface)?;
-                (socket, Some(address.ip()), Some(Admission::new(samp.source_rate)))
+                let admission = Admission::new(samp.source_rate);
+                (socket, Some(address.ip()), Some(admission), (family, address.port()))
             }
         };
-        let undelivered = VecDeque::new();
-        Ok(Self { socket, source, admission, interface, undelivered, unparsable: 0, unsendable: 0 })
+        Ok(Self {
+            tcp: Tcp::listen(family, port, source)?,
+            is_tcps_turn: false,
+            socket,
+            source,
+            admission,
+            interface,
+            undelivered: VecDeque::new(),
+            unparsable: 0,
+            unsendable: 0,
+        })
     }
 
-    /// Waits for a datagram.
+    /// Waits for something to receive.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        if self.undelivered.is_empty() { self.socket.readable().await } else { Ok(()) }
+        if !self.undelivered.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            ready = self.socket.readable() => ready,
+            () = self.tcp.readable() => Ok(()),
+        }
+    }
+
+    /// The node's address is gone, and with it its connections.
+    pub(crate) fn handle_address_change(&mut self) {
+        self.tcp.close_all();
     }
 
     /// For how long all messages have waited too long; of interest at a server only.
@@ -82,11 +109,20 @@ impl SipSocket {
         if let Some(transmit) = self.undelivered.pop_front() {
             return Ok(Received::Message(now(), Input::TransportError(transmit)));
         }
+        self.is_tcps_turn = !self.is_tcps_turn;
+        if self.is_tcps_turn
+            && let Some((at, input)) = self.tcp.try_receive(&mut self.undelivered)
+        {
+            return Ok(Received::Message(at, input));
+        }
         let Some(datagram) = self.socket.try_receive()? else {
             if let Some(admission) = &mut self.admission {
                 admission.note_empty();
             }
-            return Ok(Received::Nothing);
+            return Ok(match self.tcp.try_receive(&mut self.undelivered) {
+                Some((at, input)) => Received::Message(at, input),
+                None => Received::Nothing,
+            });
         };
         let waited = if is_behind { Duration::MAX } else { datagram.waited };
         if let Some(admission) = &mut self.admission
@@ -118,7 +154,10 @@ impl SipSocket {
     /// Sends a message. One that does not leave is lost, as it could be on the way: SIP sends it again.
     pub(crate) fn send(&mut self, transmit: &Transmit) {
         if transmit.transport == Transport::Tcp {
-            return self.undelivered.push_back(transmit.clone());
+            if !self.tcp.send(transmit) {
+                self.undelivered.push_back(transmit.clone());
+            }
+            return;
         }
         let is_multicast = transmit.destination.ip().is_multicast();
         let departure = Departure {

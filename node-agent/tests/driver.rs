@@ -8,7 +8,8 @@ use samp_model::{Event, Time};
 use samp_protocol::sip::{self, Message, Transport};
 use samp_protocol::{Input, MediaCommand, Node, Output, RTP_PORT, Transmit};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +172,44 @@ fn what_is_no_sip_is_survived() {
             socket.local_addr().expect("an address")
         })
         .expect("enter the namespace");
+    server.wait_for_event(&heard(from, SERVER.into()));
+
+    mobile.stop();
+    server.stop();
+}
+
+#[test]
+fn over_tcp_messages_come_in_pieces_and_answers_go_back_on_the_connection() {
+    let world = World::new();
+    let mut server = start_server(&world);
+    let mut mobile = start_mobile(&world, 0);
+    mobile.send(&link_up(0, 0, 0));
+    mobile.wait_for_event(&heard((SERVER, 5060).into(), care_of(0, 0).into()));
+
+    let question = QUESTION.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    let (from, answers) = world.mobiles[0]
+        .run(|| {
+            let mut stream = TcpStream::connect((SERVER, 5060)).expect("a connection");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+            // One message and a half, then the rest.
+            let both = question.repeat(2);
+            let (first, rest) = both.as_bytes().split_at(question.len() * 3 / 2);
+            stream.write_all(first).expect("sent");
+            stream.write_all(rest).expect("sent");
+            let mut answers = vec![0; 4 * question.len()];
+            let mut length = 0;
+            while String::from_utf8_lossy(&answers[..length]).matches("SIP/2.0 200 OK").count() < 2 {
+                length += stream.read(&mut answers[length..]).expect("an answer");
+            }
+            // What cannot be cut into messages ends the connection.
+            stream.write_all(b"OPTIONS sip:a SIP/2.0\r\n\r\n").expect("sent");
+            let mut left = Vec::new();
+            stream.read_to_end(&mut left).expect("the end");
+            (stream.local_addr().expect("an address"), answers)
+        })
+        .expect("enter the namespace");
+    assert!(String::from_utf8_lossy(&answers).starts_with("SIP/2.0 200 OK"));
+    server.wait_for_event(&heard(from, SERVER.into()));
     server.wait_for_event(&heard(from, SERVER.into()));
 
     mobile.stop();

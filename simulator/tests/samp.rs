@@ -162,6 +162,24 @@ fn without_hierarchical_registration_every_move_reaches_home() {
 }
 
 #[test]
+fn redirect_servers_let_everybody_reach_everybody() {
+    let mut topology = grid_small();
+    topology.samp.mode = samp_model::settings::ServerMode::Redirect;
+    let mut world = up(topology, 12);
+    let routers: Vec<_> = world.topology().access_routers().collect();
+    let nodes: Vec<_> = world.topology().mobile_nodes().collect();
+    for &caller in &nodes {
+        for &callee in nodes.iter().filter(|&&callee| callee != caller) {
+            call(&mut world, caller, callee);
+        }
+    }
+    // Both caches hold what redirections taught them, and are found out.
+    world.attach(nodes[1], routers[5]);
+    world.run_for(SECOND);
+    assert_eq!(call(&mut world, nodes[0], nodes[1]), CacheOutcome::Tier1StaleTier2Hit);
+}
+
+#[test]
 fn both_ends_may_move_at_once() {
     let mut world = up(grid_small(), 8);
     let routers: Vec<_> = world.topology().access_routers().collect();

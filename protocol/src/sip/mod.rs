@@ -2,6 +2,7 @@
 
 mod codec;
 mod equivalence;
+mod framing;
 mod grammar;
 mod lines;
 mod message;
@@ -9,6 +10,7 @@ mod sdp;
 mod uri;
 
 pub use codec::{ParseError, parse};
+pub use framing::{Framer, FramingError};
 pub use message::{Contact, Headers, Message, Method, Request, Response, status};
 pub use sdp::{MediaDescription, Origin};
 pub use uri::{Host, NameAddr, Params, Transport, Uri, Via};
