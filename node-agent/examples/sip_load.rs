@@ -112,6 +112,8 @@ struct Load {
     caller: UdpSocket,
     callee: UdpSocket,
     nodes: usize,
+    /// Distinguishes the requests of this run from those of others.
+    run: u32,
     /// Requests so far; each has its number in its Call-ID.
     sent: usize,
     /// When the requests from number `answered` on were sent; none when answered.
@@ -135,6 +137,7 @@ impl Load {
             caller: open(5060)?,
             callee: open(5061)?,
             nodes,
+            run: std::process::id(),
             sent: 0,
             waiting: VecDeque::new(),
             answered: 0,
@@ -186,7 +189,7 @@ impl Load {
     }
 
     fn request(&mut self, kind: Kind) -> anyhow::Result<()> {
-        let (number, local) = (self.sent, self.local);
+        let (number, local, run) = (self.sent, self.local, self.run);
         let node = number % self.nodes;
         let cseq = 1 + number / self.nodes;
         self.text.clear();
@@ -194,9 +197,9 @@ impl Load {
             Kind::Register => write!(
                 self.text,
                 "REGISTER sip:samp.test SIP/2.0\r\n\
-                 Via: SIP/2.0/UDP {local}:5060;branch=z9hG4bK{number};rport\r\n\
+                 Via: SIP/2.0/UDP {local}:5060;branch=z9hG4bK{run}-{number};rport\r\n\
                  Max-Forwards: 70\r\nFrom: <sip:b{node}@samp.test>;tag=f{number}\r\n\
-                 To: <sip:b{node}@samp.test>\r\nCall-ID: {number}@{local}\r\nCSeq: {cseq} REGISTER\r\n\
+                 To: <sip:b{node}@samp.test>\r\nCall-ID: {number}@{run}.load\r\nCSeq: {cseq} REGISTER\r\n\
                  Contact: <sip:b{node}@{local}:5061>\r\nExpires: 3600\r\nUser-Agent: load\r\n\
                  Content-Length: 0\r\n\r\n"
             )?,
@@ -205,9 +208,9 @@ impl Load {
                 write!(
                     self.text,
                     "INVITE sip:b{node}@samp.test SIP/2.0\r\n\
-                     Via: SIP/2.0/UDP {local}:5060;branch=z9hG4bK{number};rport\r\n\
+                     Via: SIP/2.0/UDP {local}:5060;branch=z9hG4bK{run}-{number};rport\r\n\
                      Max-Forwards: 70\r\nFrom: <sip:caller@samp.test>;tag=f{number}\r\n\
-                     To: <sip:b{node}@samp.test>\r\nCall-ID: {number}@{local}\r\nCSeq: 1 INVITE\r\n\
+                     To: <sip:b{node}@samp.test>\r\nCall-ID: {number}@{run}.load\r\nCSeq: 1 INVITE\r\n\
                      Contact: <sip:caller@{local}:5060>\r\nUser-Agent: load\r\n\
                      Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
                     body.len()
