@@ -3,7 +3,7 @@
 //! ```text
 //! sip_load registers SERVER LOCAL NODES SECONDS   REGISTERs as fast as the server answers, NODES over and over
 //! sip_load grow      SERVER LOCAL NODES           each of NODES once, with the delays of every tenth of them
-//! sip_load calls     SERVER LOCAL NODES SECONDS   calls as fast as they are answered
+//! sip_load calls     SERVER LOCAL NODES SECONDS   calls to NODES that have registered, as fast as they are answered
 //! sip_load paced     SERVER LOCAL NODES SECONDS RATE   RATE calls a second, and INVITE → 200
 //! sip_load respond   LOCAL                        no load, but a server that does nothing: what the generator can do
 //! ```
@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 64;
 /// What is not answered by then is lost; SIP would send it again (RFC 3261, timer A).
 const LOST: Duration = Duration::from_millis(500);
-/// Requests before the measurement begins.
-const WARM_UP: usize = 2000;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +30,6 @@ fn main() -> anyhow::Result<()> {
         ["respond", local] => respond(local.parse()?),
         ["registers", server, local, nodes, seconds] => {
             let mut load = Load::new(server.parse()?, local.parse()?, nodes.parse()?)?;
-            load.register_all()?;
             load.run(Kind::Register, Pace::Window, Some(Duration::from_secs(seconds.parse()?)))?.print();
             Ok(())
         }
@@ -48,13 +45,11 @@ fn main() -> anyhow::Result<()> {
         }
         ["calls", server, local, nodes, seconds] => {
             let mut load = Load::new(server.parse()?, local.parse()?, nodes.parse()?)?;
-            load.register_all()?;
             load.run(Kind::Call, Pace::Window, Some(Duration::from_secs(seconds.parse()?)))?.print();
             Ok(())
         }
         ["paced", server, local, nodes, seconds, rate] => {
             let mut load = Load::new(server.parse()?, local.parse()?, nodes.parse()?)?;
-            load.register_all()?;
             let interval = Duration::from_secs(1) / rate.parse()?;
             load.run(Kind::Call, Pace::Every(interval), Some(Duration::from_secs(seconds.parse()?)))?.print();
             Ok(())
@@ -88,7 +83,8 @@ struct Outcome {
 impl Outcome {
     fn print(&self) {
         let rate = self.delays.len() as f64 / self.elapsed.as_secs_f64();
-        print!("rate {rate:.0} lost {} refused {} ", self.lost, self.refused);
+        let (answered, lost, refused) = (self.delays.len(), self.lost, self.refused);
+        print!("rate {rate:.0} lost {lost} refused {refused} answered {answered} ");
         print_delays(&self.delays);
     }
 }
@@ -145,18 +141,6 @@ impl Load {
             buffer: vec![0; 65_536],
             text: String::new(),
         })
-    }
-
-    /// Registers every node once, and then some until the server is warm.
-    fn register_all(&mut self) -> anyhow::Result<()> {
-        let mut outcome = self.run(Kind::Register, Pace::Window, None)?;
-        for _ in 0..WARM_UP.div_ceil(self.nodes) {
-            outcome = self.run(Kind::Register, Pace::Window, None)?;
-        }
-        if outcome.refused + outcome.lost > 0 {
-            bail!("the server does not register: {} refused, {} lost", outcome.refused, outcome.lost);
-        }
-        Ok(())
     }
 
     /// Loads the server for so long, or with one request a node.

@@ -31,8 +31,9 @@ use std::time::Duration;
 
 /// Requests above this length, in bytes, go over TCP when the path's MTU is not known (RFC 3261 §18.1.1).
 const MAX_OVER_UDP: usize = 1_300;
-/// Server transactions at most; a bound on memory that only a flood reaches.
-const MAX_SERVERS: usize = 1 << 20;
+/// Server transactions at most; a bound on memory that only a flood reaches: they last for 64·T1, so these are 100,000
+/// requests a second.
+const MAX_SERVERS: usize = 3_200_000;
 
 /// Where a message goes next, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,7 @@ pub(crate) enum TransactionEvent {
 pub(crate) struct Transactions {
     timing: Timing,
     transactions: BTreeMap<u64, Transaction>,
-    by_name: BTreeMap<Arc<Name>, u64>,
+    by_name: BTreeMap<Name, u64>,
     servers: usize,
     next: u64,
     timers: Timers<(u64, Timer)>,
@@ -106,7 +107,7 @@ pub(crate) struct Transactions {
 struct Transaction {
     machine: Machine,
     state: State,
-    name: Arc<Name>,
+    name: Name,
     hop: Hop,
     timing: Timing,
     /// What A, E or G was last set to.
@@ -187,7 +188,7 @@ impl Transactions {
         let transaction = Transaction {
             machine: Machine::client(&request.method),
             state: State::Terminated,
-            name: Arc::new(Name::of_sent(&request)),
+            name: Name::of_sent(&request),
             hop,
             timing: Timing { t1, ..self.timing },
             interval: t1,
@@ -215,7 +216,7 @@ impl Transactions {
         let id = self.next;
         self.next += 1;
         self.servers += usize::from(!transaction.is_client());
-        if let Some(old) = self.by_name.insert(transaction.name.clone(), id) {
+        if let Some(old) = self.by_name.insert(transaction.name, id) {
             self.remove(old);
         }
         self.transactions.insert(id, transaction);
@@ -290,7 +291,7 @@ impl Transactions {
         Some(ServerKey(self.insert(Transaction {
             machine,
             state: machine.begin().0,
-            name: Arc::new(Name::of_received(request)?),
+            name: Name::of_received(request)?,
             hop,
             timing: self.timing,
             interval: self.timing.t1,
