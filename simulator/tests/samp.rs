@@ -174,6 +174,7 @@ fn redirect_servers_let_everybody_reach_everybody() {
         }
     }
     // Both caches hold what redirections taught them, and are found out.
+    call(&mut world, nodes[0], nodes[1]);
     world.attach(nodes[1], routers[5]);
     world.run_for(SECOND);
     assert_eq!(call(&mut world, nodes[0], nodes[1]), CacheOutcome::Tier1StaleTier2Hit);
