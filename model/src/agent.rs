@@ -61,6 +61,8 @@ pub enum ToAgent {
         /// Call-ID to use, so that who asked can follow the call in the records.
         call: String,
     },
+    /// A server: leave the ring, after handing all bindings over.
+    Leave,
     /// Hang up this call, or all calls.
     HangUp {
         /// The call.

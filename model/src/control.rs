@@ -50,6 +50,11 @@ pub enum Request {
         /// The mobile node.
         mobile_node: String,
     },
+    /// Let a SIP server leave the ring gracefully; a record says when it has.
+    Leave {
+        /// The server.
+        server: String,
+    },
     /// Kill a node's agent with SIGKILL, as a crash would.
     Kill {
         /// The node.

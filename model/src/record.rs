@@ -263,6 +263,11 @@ pub enum Event {
         /// Its successor list, nearest first.
         successors: Vec<OverlayId>,
     },
+    /// A server has left the ring, and handed its bindings over.
+    RingLeft {
+        /// The identifier that it had.
+        id: OverlayId,
+    },
     /// A server gave up on a peer that did not answer.
     PeerFailed {
         /// The peer.

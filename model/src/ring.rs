@@ -26,6 +26,10 @@ struct Place {
 impl RingView {
     /// Takes in a record; says whether it was about the ring.
     pub fn note(&mut self, record: &Record) -> bool {
+        if let Event::RingLeft { id } = &record.event {
+            self.places.remove(id);
+            return true;
+        }
         let Event::RingChanged { id, predecessor, successors } = &record.event else { return false };
         let server = record.node.clone();
         let place = Place { server, predecessor: *predecessor, successors: successors.clone() };
@@ -139,6 +143,14 @@ mod tests {
         assert_eq!(ring().out_of_place(&["s1", "s2", "s3", "s4", "s5"], &chord(2)), ["s5"]);
         // Without s4, s1 has the wrong predecessor and the lists of s2 and s3 name a dead server.
         assert_eq!(ring().out_of_place(&["s1", "s2", "s3"], &chord(2)), ["s1", "s2", "s3"]);
+    }
+
+    #[test]
+    fn who_has_left_has_no_place() {
+        let mut ring = ring();
+        let left = Event::RingLeft { id: OverlayId([20; 20]) };
+        assert!(ring.note(&Record { at: Time::ZERO, node: "s4".to_owned(), event: left }));
+        assert_eq!(ring.out_of_place(&ALL, &chord(2)), ["s4"]);
     }
 
     #[test]

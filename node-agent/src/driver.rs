@@ -137,6 +137,7 @@ impl Driver {
         match packet {
             ToAgent::LinkUp(link) => self.handle_link_up(now, &link)?,
             ToAgent::Call { callee, call } => self.feed(now, Input::Call { callee, call })?,
+            ToAgent::Leave => self.feed(now, Input::Leave)?,
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
             ToAgent::Transfer { call, target } => self.feed(now, Input::Transfer { call, target })?,
             ToAgent::Deregister => self.feed(now, Input::Deregister)?,

@@ -82,6 +82,7 @@ impl Node for Scripted {
             },
             Input::HangUp { call: None }
             | Input::Transfer { .. }
+            | Input::Leave
             | Input::Deregister
             | Input::TransportError(_) => {}
         }

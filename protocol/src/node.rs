@@ -97,6 +97,8 @@ pub enum Input {
         /// The terminal's URI.
         target: String,
     },
+    /// Server: leave the ring.
+    Leave,
     /// Mobile node: leave; its servers are to forget it.
     Deregister,
 }

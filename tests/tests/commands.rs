@@ -283,6 +283,13 @@ fn ring_events_and_graph_show_the_lab_as_it_is() {
         assert!(user.expect(0, &["graph", "line.yaml", "--output", "svg"]).starts_with("<svg"));
         assert!(user.expect(0, &["graph", "line.yaml"]).contains("\"mn1\" -- \"ar1\" [style=dashed]"));
         assert_eq!(user.json(&["graph", "--output", "svg"])["output"], "svg");
+
+        // Its only server leaves the ring.
+        user.expect(0, &["leave", "s1"]);
+        let mut events = user.samp_lab(&["events", "-f"]).stdout(Stdio::piped()).spawn().expect("it starts");
+        await_line(&mut events, |line| line.contains("ring_left"));
+        events.kill().and_then(|()| events.wait()).expect("it ends");
+        assert_eq!(user.json(&["ring"]).as_array().map(Vec::len), Some(0));
     });
 }
 

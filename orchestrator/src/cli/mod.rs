@@ -172,6 +172,8 @@ pub enum LabCommand {
     },
     /// Let a mobile node leave its servers.
     Deregister(String),
+    /// Let a server leave the ring.
+    Leave(String),
     /// Kill a node's agent.
     Kill(String),
     /// Stop a node's agent.
@@ -251,6 +253,7 @@ impl Invocation {
             TypedCommand::Hangup { call } => lab(LabCommand::HangUp(call)),
             TypedCommand::Transfer { call, to } => lab(LabCommand::Transfer { call, to }),
             TypedCommand::Deregister { node } => lab(LabCommand::Deregister(node)),
+            TypedCommand::Leave { server } => lab(LabCommand::Leave(server)),
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),

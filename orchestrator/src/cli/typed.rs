@@ -207,6 +207,11 @@ pub(super) enum TypedCommand {
         /// The mobile node
         node: String,
     },
+    /// Let a SIP server leave the ring: it hands its bindings over first, and then takes no part any more
+    Leave {
+        /// The SIP server
+        server: String,
+    },
     /// Crash a node: kill its agent
     Kill {
         /// The node

@@ -99,6 +99,7 @@ impl Lab {
                 let node = self.mobile_node(mobile_node);
                 node.and_then(|node| self.tell(node, &ToAgent::Deregister)).map(|()| Response::Done.into())
             }
+            Request::Leave { server } => self.leave(server).map(|()| Response::Done.into()),
             Request::Kill { node } => self.kill(node).map(|()| Response::Done.into()),
             Request::Pause { node } => self.pause(node, true).map(|()| Response::Done.into()),
             Request::Resume { node } => self.pause(node, false).map(|()| Response::Done.into()),
@@ -282,6 +283,12 @@ impl Lab {
             NodeKind::MobileNode { address_of_record, .. } => address_of_record,
             _ => "",
         }
+    }
+
+    fn leave(&mut self, server: &str) -> Result<(), Refusal> {
+        let is_server = |kind: &NodeKind| matches!(kind, NodeKind::SipServer { .. });
+        let server = self.find(server, "a SIP server", is_server)?;
+        self.tell(server, &ToAgent::Leave)
     }
 
     fn kill(&mut self, node: &str) -> Result<(), Refusal> {

@@ -292,6 +292,7 @@ impl Node for MobileNode {
             Input::HangUp { call: None } => self.hang_up_all(now),
             Input::Transfer { call, target } => self.transfer(now, &call, &target),
             Input::Deregister => self.deregister(now),
+            Input::Leave => {}
         }
     }
 

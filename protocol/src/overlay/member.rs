@@ -224,6 +224,27 @@ impl Member {
         }
     }
 
+    /// A neighbour leaves, and says who its own neighbours are.
+    pub(crate) fn handle_leave(&mut self, leaver: Peer, neighbours: &Neighbours) {
+        if self.predecessor == Some(leaver) {
+            self.set_predecessor(neighbours.predecessor.filter(|next| *next != self.me && *next != leaver));
+        }
+        if self.successors.head() == Some(leaver)
+            && let Some((&next, rest)) = neighbours.successors.split_first()
+        {
+            self.set_successors(next, rest);
+        }
+    }
+
+    /// Leaves the ring: who is to be told, and what.
+    pub(crate) fn leave(&mut self) -> (Vec<Peer>, Neighbours) {
+        let neighbours = self.neighbours();
+        let mut told: Vec<_> = self.predecessor.into_iter().chain(self.successors.head()).collect();
+        told.dedup();
+        *self = Self::new(self.me, self.length);
+        (told, neighbours)
+    }
+
     /// Whoever was asked has answered.
     pub(crate) fn handle_neighbours(
         &mut self,

@@ -54,6 +54,8 @@ pub(crate) enum Purpose {
     Ping,
     /// Who owns the identifier of the member of this number, in the eyes of a server that may be cut off.
     Meet(usize),
+    /// The member of this number says goodbye.
+    Leave(usize),
 }
 
 impl Purpose {
@@ -108,6 +110,8 @@ pub(crate) struct Chord {
     /// Servers to join through and to find other parts of the ring by; the next one to ask comes first.
     contacts: VecDeque<SocketAddr>,
     next_to_meet: usize,
+    /// Whom it has left the ring to: who has not heard of that yet is passed on there.
+    heir: Option<Peer>,
     /// Silent servers, and until when others' words about them do not count.
     suspects: BTreeMap<SocketAddr, Time>,
     pinged: BTreeSet<SocketAddr>,
@@ -139,6 +143,7 @@ impl Chord {
             fingers: Fingers::default(),
             contacts: join.into_iter().collect(),
             next_to_meet: 0,
+            heir: None,
             suspects: BTreeMap::new(),
             pinged: BTreeSet::new(),
             timers: Timers::default(),
@@ -206,7 +211,7 @@ impl Chord {
 
     /// The member in whose name this is asked.
     pub(crate) fn asker(&self, purpose: Purpose) -> Option<Peer> {
-        let Purpose::Member(index, _) = purpose else { return None };
+        let (Purpose::Member(index, _) | Purpose::Leave(index)) = purpose else { return None };
         self.members.get(index).map(Member::me)
     }
 
@@ -237,6 +242,38 @@ impl Chord {
         self.members[index].handle_notify(peer);
         self.carry(now, index);
         true
+    }
+
+    /// A neighbour of the member `to` leaves the ring; whether that is a member here.
+    pub(crate) fn handle_leave(
+        &mut self,
+        now: Time,
+        to: Peer,
+        leaver: Peer,
+        neighbours: &Neighbours,
+    ) -> bool {
+        let Some(index) = self.index(to) else { return false };
+        self.members[index].handle_leave(leaver, neighbours);
+        self.forget(now, |peer| peer == leaver);
+        true
+    }
+
+    /// Leaves the ring for good: the neighbours are told, and nothing happens by itself any more.
+    pub(crate) fn leave(&mut self) {
+        self.timers = Timers::default();
+        for index in 0..self.members.len() {
+            let (told, mut neighbours) = self.members[index].leave();
+            // All of this server's members leave together.
+            let is_other = |peer: &Peer| peer.address != self.address;
+            neighbours.predecessor = neighbours.predecessor.filter(is_other);
+            neighbours.successors.retain(is_other);
+            self.heir = neighbours.successors.first().copied().or(self.heir);
+            for to in told.into_iter().filter(is_other) {
+                let request = OverlayRequest::Leave { to, neighbours: neighbours.clone() };
+                self.asks.push_back(Ask { to: to.address, purpose: Purpose::Leave(index), request });
+            }
+            self.events.push_back(Event::RingLeft { id: self.members[index].me().id });
+        }
     }
 
     /// A server answered.
@@ -270,7 +307,9 @@ impl Chord {
                 self.members[index].meet(owner);
                 self.carry(now, index);
             }
-            (Purpose::Ping | Purpose::Meet(_), _) => {}
+            // It has left.
+            (Purpose::Ping, Answer::Refused) => self.forget(now, |peer| peer.address == to),
+            (Purpose::Ping | Purpose::Meet(_) | Purpose::Leave(_), _) => {}
         }
     }
 
@@ -283,7 +322,7 @@ impl Chord {
                 self.members[index].handle_silence(Step::Find);
                 self.contacts.rotate_left(1);
             }
-            Purpose::Meet(_) => {}
+            Purpose::Meet(_) | Purpose::Leave(_) => {}
             Purpose::Finger(name, asked) => {
                 self.fingers.clear(name);
                 self.fingers.forget(|peer| peer == asked);

@@ -51,7 +51,7 @@ impl Chord {
         let nearest = self
             .in_ring()
             .reduce(|best, next| if next.me().id.between(best.me().id, key) { next } else { best });
-        let Some(nearest) = nearest else { return NextHop::Unknown };
+        let Some(nearest) = nearest else { return self.heir.map_or(NextHop::Unknown, NextHop::Nearer) };
         if let Some(owner) = nearest.owner(key) {
             return if owner.address == self.address { NextHop::Here } else { NextHop::Owner(owner) };
         }

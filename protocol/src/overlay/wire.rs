@@ -28,6 +28,8 @@ pub(crate) enum OverlayRequest {
     Find { key: OverlayId },
     /// "I precede you."
     Notify { to: Peer },
+    /// "I leave; these are my neighbours."
+    Leave { to: Peer, neighbours: Neighbours },
     /// A sign of life.
     Ping,
     /// Keep these records, as replica or as their new owner.
@@ -145,6 +147,11 @@ pub(crate) fn request(
             headers.set(TO, to.to_string());
             "notify"
         }
+        OverlayRequest::Leave { to, neighbours } => {
+            headers.set(TO, to.to_string());
+            body = text_of(neighbours);
+            "leave"
+        }
         OverlayRequest::Ping => "ping",
         OverlayRequest::Store(records) => {
             records.iter().for_each(|record| record.write(now, &mut body));
@@ -176,6 +183,7 @@ pub(crate) fn read_request(now: Time, request: &Request) -> Option<(Peer, Overla
         "neighbours" => OverlayRequest::Neighbours { of: peer(TO)? },
         "find" => OverlayRequest::Find { key: OverlayRoute::of(headers)?.key },
         "notify" => OverlayRequest::Notify { to: peer(TO)? },
+        "leave" => OverlayRequest::Leave { to: peer(TO)?, neighbours: neighbours_in(body)? },
         "ping" => OverlayRequest::Ping,
         "store" => OverlayRequest::Store(records(now, body)?),
         "compare" => OverlayRequest::Compare(lines(body, MAX_ARCS)?),
@@ -189,21 +197,29 @@ pub(crate) fn read_request(now: Time, request: &Request) -> Option<(Peer, Overla
 /// Writes into a response which member answers, and its neighbours.
 pub(crate) fn write_answer(response: &mut Response, me: Peer, neighbours: &Neighbours) {
     response.headers.set(PEER, me.to_string());
-    let mut body = String::new();
-    if let Some(predecessor) = neighbours.predecessor {
-        body += &format!("predecessor {predecessor}\n");
-    }
-    for successor in &neighbours.successors {
-        body += &format!("successor {successor}\n");
-    }
-    response.body = Bytes::from(body);
+    response.body = Bytes::from(text_of(neighbours));
 }
 
 /// Which member answered, and its neighbours; none when it is malformed or names more than a list may hold.
 pub(crate) fn read_answer(response: &Response) -> Option<(Peer, Neighbours)> {
     let peer = response.headers.get(PEER)?.parse().ok()?;
+    Some((peer, neighbours_in(std::str::from_utf8(&response.body).ok()?)?))
+}
+
+fn text_of(neighbours: &Neighbours) -> String {
+    let mut text = String::new();
+    if let Some(predecessor) = neighbours.predecessor {
+        text += &format!("predecessor {predecessor}\n");
+    }
+    for successor in &neighbours.successors {
+        text += &format!("successor {successor}\n");
+    }
+    text
+}
+
+fn neighbours_in(text: &str) -> Option<Neighbours> {
     let mut neighbours = Neighbours::default();
-    for line in std::str::from_utf8(&response.body).ok()?.lines() {
+    for line in text.lines() {
         let (what, peer) = line.split_once(' ')?;
         let peer = peer.parse().ok()?;
         match what {
@@ -212,7 +228,7 @@ pub(crate) fn read_answer(response: &Response) -> Option<(Peer, Neighbours)> {
             _ => return None,
         }
     }
-    Some((peer, neighbours))
+    Some(neighbours)
 }
 
 /// Writes what a server tells of its records.

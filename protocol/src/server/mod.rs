@@ -18,6 +18,7 @@ mod auth;
 mod best_response;
 mod confirmation;
 mod context;
+mod leave;
 mod loops;
 mod overload;
 mod proxy;
@@ -43,6 +44,7 @@ use crate::transaction::{ClientKey, Hop, Incoming, ServerKey, Timing, Transactio
 use auth::Authenticator;
 use confirmation::Confirmations;
 use context::{Context, Timer};
+use leave::Leaving;
 use registrar::Registrar;
 pub(crate) use registration::minted_uri;
 use repair::Repairs;
@@ -88,6 +90,7 @@ pub struct SampServer {
     seen_epoch: u64,
     writes: Writes,
     repairs: Repairs,
+    leaving: Leaving,
     /// Tier 2: anchors of callees.
     tier2: LocationCache<SocketAddr>,
     /// Questions to other servers: who was asked, why, and what.
@@ -144,6 +147,7 @@ impl SampServer {
             seen_epoch: 1,
             writes: Writes::default(),
             repairs: Repairs::new(now),
+            leaving: Leaving::No,
             tier2: LocationCache::new(settings.tier2.clone()),
             asked: BTreeMap::new(),
             contexts: BTreeMap::new(),
@@ -168,6 +172,7 @@ impl SampServer {
         }
         match request.method {
             Method::Overlay => self.handle_overlay(now, from, request),
+            Method::Register if to.is_multicast() && self.is_leaving() => {}
             Method::Register if to.is_multicast() => self.answer_discovery(now, from, &request),
             Method::Register => self.handle_register(now, request),
             Method::Options if request.uri.user.is_none() => self.answer_for_itself(&request),
@@ -277,6 +282,7 @@ impl SampServer {
     /// Carries over what the ring's state machine wants and has to tell, and counts bindings.
     fn settle(&mut self, now: Time) {
         self.watch_ring(now);
+        self.leave_when_ready(now);
         while let Some(ask) = self.chord.poll_ask() {
             self.ask(now, ask.to, Asked::Ring(ask.purpose), ask.request);
         }
@@ -330,6 +336,7 @@ impl Node for SampServer {
                 }
             }
             Input::Lag(lag) => return self.lag = lag,
+            Input::Leave => self.leave(now),
             _ => return,
         }
         self.settle(now);
@@ -344,7 +351,7 @@ impl Node for SampServer {
         }
         self.chord.handle_timeout(now);
         self.expire_writes(now);
-        if self.repairs.next <= now {
+        if self.repairs.next <= now && !self.is_leaving() {
             self.repair(now);
         }
         self.anchored.expire(now);
@@ -358,13 +365,14 @@ impl Node for SampServer {
 
     fn poll_timeout(&self) -> Option<Time> {
         let expiry = self.anchored.next_expiry().into_iter().chain(self.home.next_expiry()).min();
-        let repair = Some(self.repairs.next);
+        let repair = Some(self.repairs.next).filter(|_| !self.is_leaving());
         [
             self.transactions.poll_timeout(),
             self.timers.next(),
             self.chord.poll_timeout(),
             self.writes.next_deadline(),
             repair,
+            self.leave_deadline(),
             expiry,
         ]
         .into_iter()

@@ -29,6 +29,9 @@ impl SampServer {
     }
 
     pub(super) fn handle_register(&mut self, now: Time, mut request: Request) {
+        if self.is_leaving() && OverlayRoute::of(&request.headers).is_none() {
+            return self.reply(&request, status::UNAVAILABLE);
+        }
         if request.uri.host == Host::Ip(self.me.address.ip()) {
             return self.register(now, &request, RegisterAt::Anchor);
         }
@@ -42,6 +45,7 @@ impl SampServer {
         // The Route to this server, if any, has done its work (RFC 3261 §16.4).
         self.pop_own_route(&mut request);
         match self.overlay_step(&mut request) {
+            Ok(None) if self.is_leaving() => self.reply(&request, status::UNAVAILABLE),
             Ok(None) if for_another_anchor => self.vouch(now, &request),
             Ok(None) => self.register(now, &request, RegisterAt::Home),
             Ok(Some(peer)) => self.forward(request, peer.address),

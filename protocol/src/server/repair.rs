@@ -58,6 +58,9 @@ impl SampServer {
             return;
         }
         self.repairs.revision = self.chord.revision();
+        if self.is_leaving() {
+            return self.progress_all(now);
+        }
         let owned: BTreeMap<_, _> = self.chord.arcs().map(|(_, arc)| (arc.to, arc.from)).collect();
         let has_gained = owned.iter().any(|(&to, &from)| {
             let before = self.repairs.owned.get(&to);
@@ -100,12 +103,17 @@ impl SampServer {
         }
         settled.into_iter().for_each(|id| self.chord.settle(id));
         for (server, (arcs, settles)) in work {
-            let reconciliation = self.repairs.running.entry(server).or_default();
-            reconciliation.add(&arcs);
-            reconciliation.settles.extend(settles);
-            self.advance(now, server);
+            self.compare(now, server, &arcs, settles);
         }
         self.hand_over(now);
+    }
+
+    /// Compares arcs with a server; the members `settles` have what is theirs once that is done.
+    pub(super) fn compare(&mut self, now: Time, server: SocketAddr, arcs: &[Arc], settles: Vec<OverlayId>) {
+        let reconciliation = self.repairs.running.entry(server).or_default();
+        reconciliation.add(arcs);
+        reconciliation.settles.extend(settles);
+        self.advance(now, server);
     }
 
     /// Looks up who owns the first keys of the next arc that others own now.
@@ -136,8 +144,7 @@ impl SampServer {
             self.repairs.handovers.push_back(Arc { from: its.to, to: arc.to });
         }
         if owner.address != self.me.address {
-            self.repairs.running.entry(owner.address).or_default().add(&[its]);
-            self.advance(now, owner.address);
+            self.compare(now, owner.address, &[its], Vec::new());
         }
         self.hand_over(now);
     }

@@ -31,13 +31,16 @@ impl SampServer {
             },
             OverlayRequest::Neighbours { of } => self.chord.neighbours(of).map(|neighbours| (of, neighbours)),
             OverlayRequest::Notify { to } => self.chord.handle_notify(now, to, peer).then(|| self.nothing()),
-            OverlayRequest::Ping => Some(self.nothing()),
+            OverlayRequest::Leave { to, neighbours } => {
+                self.chord.handle_leave(now, to, peer, &neighbours).then(|| self.nothing())
+            }
+            OverlayRequest::Ping => (!self.has_left()).then(|| self.nothing()),
             OverlayRequest::Store(_)
             | OverlayRequest::Compare(_)
             | OverlayRequest::List(_)
             | OverlayRequest::Fetch(_) => return self.tell(now, &request, peer, what),
         };
-        if is_direct {
+        if is_direct && !self.is_leaving() {
             self.chord.hear(peer.address);
         }
         let Some((me, neighbours)) = answer else { return self.reply(&request, status::UNAVAILABLE) };

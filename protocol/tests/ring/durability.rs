@@ -29,16 +29,17 @@ fn registered(count: u8, chord: ChordSettings, seed: u64) -> World {
     world
 }
 
-/// Every user is found, from every server.
+/// Every user is found, and every server that has not left finds.
 fn check_all(world: &mut World, what: &str) {
-    for number in 0..USERS {
-        for at in world.order() {
-            assert_eq!(
-                world.lookup(&user(number), at),
-                Some(contact(number)),
-                "{what}: mn{number} asked at {at}"
-            );
-        }
+    let mut order = world.order();
+    order.retain(|address| !world.left.contains(address));
+    for number in 0..USERS.max(order.len()) {
+        let (number, at) = (number % USERS, order[number * 7 % order.len()]);
+        assert_eq!(
+            world.lookup(&user(number), at),
+            Some(contact(number)),
+            "{what}: mn{number} asked at {at}"
+        );
     }
 }
 
@@ -176,5 +177,47 @@ fn a_copy_costs_one_round_trip_however_many_there_are() {
         // There and back over the ring, and one round trip more for the copies.
         let fastest = delays.iter().min().copied().unwrap_or_default();
         assert_eq!(fastest, if replicas == 1 { 2 * DELAY } else { 4 * DELAY }, "at the home server itself");
+    }
+}
+
+/// A server that leaves takes nothing along, with r = 1 either, and is missed by nobody, then or when it is
+/// switched off.
+#[test]
+fn leaving_servers_hand_their_bindings_over() {
+    for (replicas, virtual_nodes) in [(1, 1), (2, 1), (3, 4)] {
+        let mut world = registered(6, ChordSettings { virtual_nodes, ..chord(replicas) }, 10);
+        while world.servers.len() > 1 {
+            let leaver = world.order()[0];
+            world.leave(leaver);
+            world.run_for(SECOND / 2);
+            let left = world.events.iter().filter(|event| matches!(event, Event::RingLeft { .. })).count();
+            assert_eq!(left, virtual_nodes, "{leaver} has left");
+            // It is asked what it does not take any more, and then it is gone.
+            world.register("late", leaver, &format!("late-{leaver}"), Some(&contact(0)));
+            assert_eq!(world.answer(&format!("late-{leaver}")).0, 503);
+            let what = format!("r = {replicas}, {virtual_nodes} virtual nodes, {leaver} has left");
+            check_all(&mut world, &what);
+            world.run_for(2 * SECOND);
+            world.servers.remove(&leaver);
+            world.events.clear();
+            check_all(&mut world, &what);
+            world.run_for(3 * SECOND);
+            let failed = world.events.iter().any(|event| matches!(event, Event::PeerFailed { .. }));
+            assert!(!failed, "somebody still looked for {leaver}");
+        }
+    }
+}
+
+/// With virtual nodes, copies are on distinct servers: two die, nothing is lost.
+#[test]
+fn virtual_nodes_have_their_copies_on_distinct_servers() {
+    for first in 0..8 {
+        let mut world = registered(8, ChordSettings { virtual_nodes: 4, ..chord(3) }, 11);
+        (0..USERS).for_each(|number| assert_eq!(world.holders(&user(number)), 3, "mn{number}"));
+        let servers = world.order();
+        world.servers.remove(&servers[first]);
+        world.servers.remove(&servers[(first + 1) % 8]);
+        world.run_for(3 * SECOND);
+        check_all(&mut world, &format!("{first} and the next are dead"));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Overlay requests of this operation are lost.
     pub(crate) lost: Option<&'static str>,
+    /// Servers that have left the ring.
+    pub(crate) left: BTreeSet<SocketAddr>,
     /// Servers on one side of a network that is cut in two.
     pub(crate) cut_off: BTreeSet<SocketAddr>,
 }
@@ -56,6 +58,7 @@ impl World {
             answers: BTreeMap::new(),
             events: Vec::new(),
             lost: None,
+            left: BTreeSet::new(),
             cut_off: BTreeSet::new(),
         };
         (1..=count).for_each(|number| world.start(number));
@@ -70,6 +73,13 @@ impl World {
         let seed = self.seed << 8 | u64::from(number);
         let node = SampServer::new(address, join, self.settings.clone(), None, seed, self.now);
         self.servers.insert(address, node);
+        self.flush(address);
+    }
+
+    /// Lets a server leave.
+    pub(crate) fn leave(&mut self, address: SocketAddr) {
+        self.left.insert(address);
+        self.servers.get_mut(&address).expect("it is there").handle_input(self.now, Input::Leave);
         self.flush(address);
     }
 

@@ -87,6 +87,7 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Deregister(mobile_node) => {
             labs::tell(terminal, client, &Request::Deregister { mobile_node })?
         }
+        LabCommand::Leave(server) => labs::tell(terminal, client, &Request::Leave { server })?,
         LabCommand::Kill(node) => labs::tell(terminal, client, &Request::Kill { node })?,
         LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
         LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,

@@ -62,6 +62,7 @@ fn places(records: &[Record], is_alive: impl Fn(&str) -> bool) -> Vec<Place> {
             Event::RingChanged { id, predecessor, successors } => {
                 said.insert(*id, (&record.node, *predecessor, successors));
             }
+            Event::RingLeft { id } => drop(said.remove(id)),
             Event::BindingsChanged { home, anchor } => {
                 bindings.insert(&record.node, (*home, *anchor));
             }
@@ -107,6 +108,8 @@ mod tests {
             record("s2", ring(2, Some(id(1)), vec![id(1), id(9)])),
             record("s2", Event::BindingsChanged { home: 2, anchor: 1 }),
         ];
+        let left = [&records[..], &[record("s2", Event::RingLeft { id: id(2) })]].concat();
+        assert_eq!(places(&left, |_| true).len(), 1, "who has left has no place");
         let places = places(&records, |name| name == "s1");
         let names: Vec<_> = places.iter().map(|place| (place.server.as_str(), place.alive)).collect();
         assert_eq!(names, [("s1", true), ("s2", false)]);

@@ -1,0 +1,74 @@
+//! Leaving the ring gracefully: records first, then the neighbours.
+//!
+//! ```text
+//! member ──leave──▶ handing over ──all compared, or the deadline──▶ gone
+//!                   no new registrations: 503, and no offers to those who look for an anchor
+//! ```
+//! A server that is gone still forwards: to the nodes that it anchors, until they have found another anchor, and for
+//! servers that have not heard yet.
+
+use super::SampServer;
+use samp_model::{OverlayId, Time};
+use std::collections::BTreeMap;
+
+/// Handing over takes so many times the peer timeout at most.
+const PATIENCE: u32 = 3;
+
+/// Whether this server is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It stays.
+    No,
+    /// It hands its records over, until this instant at most.
+    HandingOver(Time),
+    /// It has left.
+    Gone,
+}
+
+impl SampServer {
+    /// Begins to leave: as many servers as hold copies now hold them afterwards, without this one.
+    pub(super) fn leave(&mut self, now: Time) {
+        if self.leaving != Leaving::No {
+            return;
+        }
+        self.leaving = Leaving::HandingOver(now + self.settings.chord.peer_timeout * PATIENCE);
+        let mut work: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (member, arc) in self.chord.arcs() {
+            let others = member.successors().servers(self.me.address);
+            others
+                .take(self.settings.chord.replicas)
+                .for_each(|server| work.entry(server).or_default().push(arc));
+        }
+        for (server, arcs) in work {
+            self.compare(now, server, &arcs, Vec::<OverlayId>::new());
+        }
+        self.leave_when_ready(now);
+    }
+
+    /// Whether this server takes no part in new things any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
+    }
+
+    /// Whether this server is no member any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving == Leaving::Gone
+    }
+
+    /// When this server leaves in any case.
+    pub(super) fn leave_deadline(&self) -> Option<Time> {
+        match self.leaving {
+            Leaving::HandingOver(deadline) => Some(deadline),
+            Leaving::No | Leaving::Gone => None,
+        }
+    }
+
+    /// Leaves once everything is handed over and answered.
+    pub(super) fn leave_when_ready(&mut self, now: Time) {
+        let Leaving::HandingOver(deadline) = self.leaving else { return };
+        if now >= deadline || self.repairs.len() == 0 && self.writes.len() == 0 {
+            self.leaving = Leaving::Gone;
+            self.chord.leave();
+        }
+    }
+}
