@@ -300,6 +300,11 @@ pub enum Event {
         /// Its Call-ID.
         call: String,
     },
+    /// A program of the user's has ended.
+    ProgramEnded {
+        /// Its exit code; none when a signal ended it.
+        code: Option<i32>,
+    },
     /// Bindings that a server holds, after a change: as home or replica, and as anchor.
     BindingsChanged {
         /// As home server or replica.

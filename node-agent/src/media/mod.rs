@@ -72,10 +72,14 @@ impl Media {
         let Some(header) = Header::read(datagram) else {
             return self.count_stray(from, "no RTP");
         };
-        let Some((name, call)) = self.calls.iter_mut().find(|(_, call)| call.ssrc_receive == header.ssrc)
-        else {
+        // Only samp-lab's nodes agree on the sources beforehand; others choose, and their first packet tells.
+        let known = |call: &Call| call.ssrc_receive == header.ssrc;
+        let new = |call: &Call| call.remote.ip() == from && call.receiver.received() == 0;
+        let position = self.calls.values().position(known).or_else(|| self.calls.values().position(new));
+        let Some((name, call)) = position.and_then(|position| self.calls.iter_mut().nth(position)) else {
             return self.count_stray(from, "unknown synchronisation source");
         };
+        call.ssrc_receive = header.ssrc;
         let Some(arrival) = call.receiver.handle_packet(now, &header, (from, to)) else { return };
         let event = Event::MediaFirstReceived {
             call: name.clone(),
@@ -344,9 +348,20 @@ mod tests {
         media.handle_command(Time::ZERO, start(B, 11, 22));
         events(&mut media);
         media.handle_datagram(Time::ZERO, B, A, b"hello");
-        media.handle_datagram(Time::ZERO, B, A, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 23]);
+        media.handle_datagram(Time::ZERO, C, A, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 23]);
         assert_eq!(media.strays, 2);
         assert_eq!(events(&mut media), []);
+    }
+
+    #[test]
+    fn the_peers_first_packet_tells_a_source_that_was_not_agreed_on() {
+        let mut media = Media::new(MediaSettings::default(), 1);
+        media.handle_command(Time::ZERO, start(B, 11, 22));
+        events(&mut media);
+        media.handle_datagram(Time::ZERO, B, A, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 23]);
+        assert!(matches!(events(&mut media)[..], [Event::MediaFirstReceived { from: B, .. }]));
+        media.handle_datagram(Time::ZERO, B, A, &[0x80, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 24]);
+        assert_eq!(media.strays, 1, "and no other one after that");
     }
 
     #[test]

@@ -161,8 +161,12 @@ impl Lab {
 
     /// A child has ended: whose death that is, if it is one.
     pub(super) fn ended(&mut self, ended: &Ended) -> Option<Death> {
-        let death = self.agents.ended(ended);
-        death.or_else(|| self.programs.ended(ended).filter(|_| ended.code != Some(0)))
+        if let Some(death) = self.agents.ended(ended) {
+            return Some(death);
+        }
+        let death = self.programs.ended(ended)?;
+        self.record(now(), death.node, Event::ProgramEnded { code: ended.code });
+        (ended.code != Some(0)).then_some(death)
     }
 
     pub(super) fn name_of(&self, node: NodeId) -> &str {
