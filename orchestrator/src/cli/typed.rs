@@ -207,7 +207,9 @@ pub(super) enum TypedCommand {
         /// The mobile node
         node: String,
     },
-    /// Let a SIP server leave the ring: it hands its bindings over first, and then takes no part any more
+    /// Let a SIP server leave the ring in good order
+    ///
+    /// It hands its bindings over first, tells its neighbours, and takes no part any more.
     Leave {
         /// The SIP server
         server: String,

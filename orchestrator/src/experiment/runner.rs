@@ -79,7 +79,10 @@ impl<'a> Runner<'a> {
                 self.await_calls(&mut calling)?;
             }
             match action {
-                Action::Call { caller, callee } => calling.push(self.call(*caller, *callee)?),
+                Action::Call { caller, callee } => {
+                    let to_program = self.topology.node(*callee).program.is_some();
+                    calling.push((self.call(*caller, *callee)?, to_program));
+                }
                 Action::Handoff { mobile_node, access_router } => {
                     self.handoff(*mobile_node, *access_router)?
                 }
@@ -104,20 +107,20 @@ impl<'a> Runner<'a> {
     }
 
     /// Calls that were begun together are waited for together.
-    fn await_calls(&mut self, calling: &mut Vec<String>) -> Result<(), RunError> {
+    fn await_calls(&mut self, calling: &mut Vec<(String, bool)>) -> Result<(), RunError> {
         if calling.is_empty() {
             return Ok(());
         }
-        let decided = |call: &Call| call.talks() || call.failed.is_some();
-        let all = |history: &History| {
-            calling.iter().all(|call| history.call(call).is_some_and(decided)).then_some(())
+        let decided = |history: &History, (call, to_program): &(String, bool)| {
+            history.call(call).is_some_and(|call| call.is_decided(*to_program))
         };
+        let all = |history: &History| calling.iter().all(|call| decided(history, call)).then_some(());
         self.watch.wait(CALL_DEADLINE, all)?;
         for call in calling.drain(..) {
-            if !self.watch.history().call(&call).is_some_and(decided) {
-                self.invalid_because.push(format!("call {call} was neither established nor refused"));
+            if !decided(self.watch.history(), &call) {
+                self.invalid_because.push(format!("call {} was neither established nor refused", call.0));
             }
-            self.calls.push(call);
+            self.calls.push(call.0);
         }
         self.since = Instant::now();
         Ok(())
@@ -175,7 +178,9 @@ impl<'a> Runner<'a> {
     fn hang_up(&mut self) -> Result<(), RunError> {
         let calls = std::mem::take(&mut self.calls);
         let open = |history: &History| {
-            let is_open = |call: &Call| call.established.is_some() && call.media().count() < 2;
+            // A callee that runs a program of the user's has accepted nothing that is known here, and sums nothing up.
+            let ends = |call: &Call| 1 + usize::from(call.callee().is_some());
+            let is_open = |call: &Call| call.established.is_some() && call.media().count() < ends(call);
             calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
         };
         if !open(self.watch.history()).is_empty() {

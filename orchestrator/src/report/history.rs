@@ -215,6 +215,18 @@ impl Call {
         self.talks_since().is_some()
     }
 
+    /// Whether it has come about or failed. A program of the user's as callee tells nothing: there the caller has to
+    /// hear it.
+    pub fn is_decided(&self, to_program: bool) -> bool {
+        self.failed.is_some() || if to_program { self.is_heard() } else { self.talks() }
+    }
+
+    /// Whether it is up and the caller hears the callee.
+    pub fn is_heard(&self) -> bool {
+        let caller = self.caller.as_ref();
+        self.established.is_some() && caller.is_some_and(|caller| self.hearing.contains_key(caller))
+    }
+
     /// When it was up and both ends had heard each other.
     pub fn talks_since(&self) -> Option<Time> {
         let established = self.established.as_ref()?.at;

@@ -92,7 +92,7 @@ fn flood(server: SocketAddr, duration: Duration, rate: u32) -> io::Result<()> {
     let mut sent: u32 = 0;
     while begin.elapsed() < duration {
         let due = (begin.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-        for _ in sent..due {
+        for _ in 0..due.saturating_sub(sent) {
             let socket = &sockets[sent as usize % sockets.len()];
             let request = request(server, socket.local_addr()?, &format!("f{sent}"));
             match socket.send_to(request.as_bytes(), server) {

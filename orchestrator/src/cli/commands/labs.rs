@@ -292,7 +292,7 @@ impl<'a> NodeView<'a> {
         }
         if let Some(agent) = &self.agent {
             line(
-                "agent",
+                if self.node.program.is_some() { "program" } else { "agent" },
                 word(agent) + &self.pid.map_or(String::new(), |pid| format!(", process {pid} of the lab")),
             );
         }

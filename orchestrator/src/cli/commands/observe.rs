@@ -46,16 +46,18 @@ pub(super) fn call(
     let topology = client.status()?.topology_now();
     let floors = Floors::new(&topology);
     let mut watch = Watch::start(client, |_| Ok(()))?;
+    let callee_runs = topology.find(&callee).and_then(|callee| topology.node(callee).program.as_ref());
+    let to_program = callee_runs.is_some();
     let request = Request::Call { caller: caller.clone(), callee };
     let Response::Call { call: id } = client.ask(&request)? else { return Err(unexpected()) };
     watch.wait(CALL_DEADLINE, |history| {
-        history.call(&id).filter(|call| call.talks() || call.failed.is_some()).map(drop)
+        history.call(&id).filter(|call| call.is_decided(to_program)).map(drop)
     })?;
     let Some(call) = watch.history().call(&id) else {
         return Err(Failure::new(Exit::Failed, format!("{caller} did not call"))
             .hint(format!("`samp-lab logs {caller}` may tell why")));
     };
-    let talks = call.talks();
+    let talks = call.failed.is_none() && call.is_decided(to_program);
     let report = CallReport::assemble(&floors, watch.history(), &id, call);
     terminal.show(&report, describe)?;
     Ok(if talks { Exit::Success } else { Exit::Failed })
