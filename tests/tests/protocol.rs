@@ -4,7 +4,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use samp_tests::lab::{run, stdout};
-use samp_tests::{Lab, topology};
+use samp_tests::{Events, Lab, topology};
 use serde_json::Value;
 
 const GRID: &str = "topologies/grid-small.yaml";
@@ -222,6 +222,7 @@ fn both_terminals_of_a_user_ring_and_one_answers() {
     }
     let lab = Lab::up(topology("topologies/terminals.yaml"), &[]);
     lab.json(&["call", "bob", "phone"]);
+    Events::of(&lab).wait("a terminal that is let go", |record| record["event"] == "call_cancelled");
     lab.json(&["hangup"]);
     let events = stdout(lab.run(&["events"]));
     let of_kind = |kind: &str| {
