@@ -311,7 +311,8 @@ fn the_fuzz_targets_accept_the_corpus() {
     for file in corpus_files("sip") {
         fuzz::sip(&fs::read(file).expect("a file"));
     }
-    let targets: [(&str, fn(&[u8])); 4] = [
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 4] = [
         ("sip", fuzz::server),
         ("server", fuzz::server),
         ("overlay", fuzz::overlay),
