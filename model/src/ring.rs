@@ -37,6 +37,11 @@ impl RingView {
         true
     }
 
+    /// Forgets what this server said: it begins anew.
+    pub fn forget(&mut self, server: &str) {
+        self.places.retain(|_, place| place.server != server);
+    }
+
     /// Those of `servers` that are not at all their places: with their predecessor and the next successors that name
     /// as many distinct servers as `settings` wants, or all others where there are fewer.
     ///

@@ -1,6 +1,24 @@
 //! A world in virtual time that drives the very state machines of the lab: deterministic to the bit, per seed.
+//!
+//! [`World`] is the world. [`Scenario`] is what a seed stands for, [`play`] lets it happen and holds it against the
+//! [`Invariant`]s, [`shrink`] makes a failing one small.
 
+mod faults;
+mod invariants;
 mod network;
+mod play;
+mod scenario;
+mod shrink;
+mod terrain;
+mod trace;
+mod workload;
 mod world;
 
-pub use world::World;
+pub use faults::Fault;
+pub use invariants::{Invariant, Violation};
+pub use network::Weather;
+pub use play::{Options, Outcome, play};
+pub use scenario::{Action, Scenario, Step};
+pub use shrink::shrink;
+pub use workload::Work;
+pub use world::{Happened, World};

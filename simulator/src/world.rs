@@ -1,108 +1,161 @@
 //! The nodes of a topology, the messages between them, and the clock.
 
-use crate::network::Network;
+use crate::network::{Network, Place, Weather};
+use crate::trace::Trace;
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::paths::WiredGraph;
 use samp_model::ring::RingView;
 use samp_model::topology::NodeKind;
-use samp_model::{NodeId, Record, Time, Topology};
+use samp_model::{Event, NodeId, Record, Time, Topology};
 use samp_protocol::sip::{self, Message, Transport};
-use samp_protocol::{Input, Node, Output, RingKey};
-use std::collections::{BTreeMap, BTreeSet};
+use samp_protocol::{Census, Input, MediaCommand, Node, Output, RingKey, Transmit};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The port of SIP.
-const SIP_PORT: u16 = 5060;
+pub(crate) const SIP_PORT: u16 = 5060;
 /// What the servers share with `auth: digest`.
 const RING_KEY: &str = "simulated";
+/// After so long without a connection, a message that needs one is given up, as the node agent does.
+const PATIENCE: Duration = Duration::from_secs(32);
+/// What waits for a paused node at most, as in a socket's buffer; more is lost.
+const INBOX: usize = 1000;
 
 /// A topology's servers and mobile nodes in virtual time.
 pub struct World {
     topology: Topology,
+    seed: u64,
     network: Network,
     now: Time,
     /// What is under way, by arrival; the number keeps messages of one instant in the order of their sending.
-    in_flight: BTreeMap<(Time, u64), InFlight>,
+    in_flight: BTreeMap<(Time, u64), Box<InFlight>>,
     sent: u64,
-    actors: BTreeMap<NodeId, Actor>,
+    steps: u64,
+    calls: u64,
+    /// By [`NodeId`]; routers and crashed nodes have none.
+    actors: Vec<Option<Actor>>,
+    /// How often each node has started.
+    starts: Vec<u64>,
+    /// Where mobile nodes are attached, running or not.
+    attached: BTreeMap<NodeId, Attachment>,
     /// When each actor wants to hear of the time.
     timeouts: BTreeSet<(Time, NodeId)>,
     /// Who has which address now.
-    owners: BTreeMap<IpAddr, NodeId>,
+    owners: HashMap<IpAddr, NodeId>,
+    /// Where every address is that anybody has had.
+    places: HashMap<IpAddr, Place>,
+    servers: Vec<(NodeId, IpAddr)>,
     ring: RingView,
-    records: Vec<Record>,
+    ring_changed_at: Time,
+    /// Whether the ring is ideal, once it has been looked at since its last change.
+    ideal: Option<bool>,
+    happened: Vec<Happened>,
+    trace: Trace,
+    over_the_wire: bool,
+}
+
+/// One thing that happened at one node: a [`Record`] without the node's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    /// When.
+    pub at: Time,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub event: Event,
 }
 
 struct Actor {
     node: Box<dyn Node>,
     address: Option<IpAddr>,
-    handoff: u32,
     timeout: Option<Time>,
+    /// What came while it is paused.
+    paused: Option<Vec<Input>>,
+    /// Where its calls' media goes.
+    media: BTreeMap<String, SocketAddr>,
 }
 
+#[derive(Clone, Copy)]
+struct Attachment {
+    access_router: NodeId,
+    handoff: u32,
+}
+
+#[derive(Clone)]
 struct InFlight {
     from: SocketAddr,
     to: SocketAddr,
     /// The group, for a multicast message; `to` is then one of its members.
     group: Option<IpAddr>,
-    message: Message,
+    transport: Transport,
+    message: Arc<Message>,
+    /// On its way back: it could not be delivered.
+    undelivered: bool,
 }
 
 impl World {
     /// All servers of the topology started, no mobile node attached.
     pub fn new(topology: Topology, seed: u64) -> Self {
+        let servers: Vec<_> = topology
+            .sip_servers()
+            .map(|id| (id, topology.node(id).address().expect("a server has an address")))
+            .collect();
+        let nodes: Vec<_> = topology.sip_servers().chain(topology.mobile_nodes()).collect();
         let mut world = Self {
-            network: Network::new(seed),
+            seed,
+            network: Network::new(&topology, seed),
             now: Time::ZERO,
             in_flight: BTreeMap::new(),
             sent: 0,
-            actors: BTreeMap::new(),
+            steps: 0,
+            calls: 0,
+            actors: topology.nodes.iter().map(|_| None).collect(),
+            starts: vec![0; topology.nodes.len()],
+            attached: BTreeMap::new(),
             timeouts: BTreeSet::new(),
-            owners: BTreeMap::new(),
+            owners: HashMap::new(),
+            places: HashMap::new(),
+            servers,
             ring: RingView::default(),
-            records: Vec::new(),
+            ring_changed_at: Time::ZERO,
+            ideal: None,
+            happened: Vec::new(),
+            trace: Trace::default(),
+            over_the_wire: false,
             topology,
         };
-        let servers: Vec<_> = world.topology.sip_servers().collect();
-        let mobile_nodes: Vec<_> = world.topology.mobile_nodes().collect();
-        let first = servers.first().and_then(|&id| world.topology.node(id).address());
-        for id in servers.into_iter().chain(mobile_nodes) {
-            let node = world.topology.node(id);
-            let address = node.address();
-            let role = match &node.kind {
-                NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
-                    address_of_record: address_of_record.clone(),
-                    interface: String::new(),
-                    family: world.topology.family,
-                    media: world.topology.media.clone(),
-                },
-                _ => Role::SipServer {
-                    address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),
-                    join: first
-                        .filter(|first| Some(*first) != address)
-                        .map(|ip| SocketAddr::new(ip, SIP_PORT)),
-                    interface: String::new(),
-                },
-            };
-            let samp = world.topology.samp.clone();
-            let config = AgentConfig {
-                name: node.name.clone(),
-                seed: seed ^ (id.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-                samp: samp.clone(),
-                secret: samp.auth.is_on().then(|| match &role {
-                    Role::SipServer { .. } => RING_KEY.to_owned(),
-                    Role::MobileNode { address_of_record, .. } => {
-                        RingKey::new(RING_KEY).password(&samp, address_of_record)
-                    }
-                }),
-                role,
-            };
-            let node = samp_protocol::build(&config, world.now).expect("a valid address-of-record");
-            world.owners.extend(address.map(|address| (address, id)));
-            world.actors.insert(id, Actor { node, address, handoff: 0, timeout: None });
-            world.flush(id);
+        let wired = WiredGraph::new(&world.topology);
+        for &(id, address) in &world.servers {
+            let router = wired.neighbours(id).next().map_or(id, |step| step.node);
+            world.places.insert(address, Place { vertex: id, router, mobile_node: None });
+        }
+        for id in nodes {
+            world.start(id);
         }
         world
+    }
+
+    /// From now on every message goes through its wire form and back, so that what the lab could not say is not said
+    /// here either. This is what a world spends most of its time with, so it is a choice.
+    pub fn send_over_the_wire(&mut self) {
+        self.over_the_wire = true;
+    }
+
+    /// From now on everything is written down, for [`trace`](Self::trace).
+    pub fn enable_trace(&mut self) {
+        self.trace.enable();
+    }
+
+    /// What happened since [`enable_trace`](Self::enable_trace), line by line.
+    pub fn trace(&self) -> &[String] {
+        self.trace.lines()
+    }
+
+    /// Writes a line of the caller's into the trace.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        self.trace.note(self.now, line);
     }
 
     /// The virtual time.
@@ -110,9 +163,20 @@ impl World {
         self.now
     }
 
+    /// How many messages have arrived and timers have fired so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// What has happened so far.
-    pub fn records(&self) -> &[Record] {
-        &self.records
+    pub fn happened(&self) -> &[Happened] {
+        &self.happened
+    }
+
+    /// What has happened, in the form in which the lab writes it down.
+    pub fn record(&self, happened: &Happened) -> Record {
+        let node = self.topology.node(happened.node).name.clone();
+        Record { at: happened.at, node, event: happened.event.clone() }
     }
 
     /// The topology.
@@ -120,24 +184,55 @@ impl World {
         &self.topology
     }
 
-    /// From now on messages are lost with this probability.
-    pub fn set_loss(&mut self, loss: f64) {
-        self.network.set_loss(loss);
+    /// Whether the node runs, paused or not.
+    pub fn is_running(&self, node: NodeId) -> bool {
+        self.actors[node.0].is_some()
+    }
+
+    /// What a node keeps now; nothing when it has crashed.
+    pub fn census(&self, node: NodeId) -> Census {
+        self.actors[node.0].as_ref().map(|actor| actor.node.census(self.now)).unwrap_or_default()
+    }
+
+    /// The address of a running node, if it has one.
+    pub fn address(&self, node: NodeId) -> Option<IpAddr> {
+        self.actors[node.0].as_ref()?.address
+    }
+
+    /// Where a mobile node sends the media of its calls, by Call-ID.
+    pub fn media(&self, node: NodeId) -> impl Iterator<Item = (&str, SocketAddr)> {
+        let media = self.actors[node.0].iter().flat_map(|actor| &actor.media);
+        media.map(|(call, remote)| (call.as_str(), *remote))
+    }
+
+    /// What the network does to messages from now on.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.network.set_weather(weather);
+    }
+
+    /// Cuts the network in two: these routers with all that is attached to them, and the others.
+    pub fn partition(&mut self, side: BTreeSet<NodeId>) {
+        self.network.set_partition(Some(side));
+    }
+
+    /// Ends a partition.
+    pub fn heal(&mut self) {
+        self.network.set_partition(None);
     }
 
     /// Attaches a mobile node to an access router: for the first time, or as a handoff. Its number is returned.
     pub fn attach(&mut self, mobile_node: NodeId, access_router: NodeId) -> u32 {
-        let address = self.topology.care_of_address(mobile_node, access_router);
-        let actor = self.actors.get_mut(&mobile_node).expect("a node that has not crashed");
-        let handoff = actor.handoff;
-        actor.handoff += 1;
-        let left = actor.address.replace(address);
-        actor.node.handle_input(self.now, Input::LinkTrigger { handoff });
-        actor.node.handle_input(self.now, Input::AddressConfigured { handoff, address });
-        left.map(|address| self.owners.remove(&address));
-        self.owners.insert(address, mobile_node);
-        self.flush(mobile_node);
+        let handoff = self.attached.get(&mobile_node).map_or(0, |before| before.handoff + 1);
+        self.attached.insert(mobile_node, Attachment { access_router, handoff });
+        self.configure(mobile_node);
         handoff
+    }
+
+    /// Attaches a mobile node anew to the access router where it is.
+    pub fn come_back(&mut self, mobile_node: NodeId) {
+        if let Some(Attachment { access_router, .. }) = self.attached.get(&mobile_node).copied() {
+            self.attach(mobile_node, access_router);
+        }
     }
 
     /// Attaches every mobile node where it starts.
@@ -160,7 +255,8 @@ impl World {
         let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
             panic!("{} is no mobile node", self.topology.node(callee).name)
         };
-        let call = format!("call-{}", self.sent);
+        let call = format!("call-{}", self.calls);
+        self.calls += 1;
         let input = Input::Call { callee: address_of_record.clone(), call: call.clone() };
         self.input(caller, input);
         call
@@ -173,7 +269,7 @@ impl World {
 
     /// Moves a call from the mobile node that is in it to another one.
     pub fn transfer(&mut self, from: NodeId, call: &str, to: NodeId) {
-        let address = self.actors.get(&to).and_then(|actor| actor.address).expect("an attached node");
+        let address = self.address(to).expect("an attached node");
         let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(to).kind else {
             panic!("{} is no mobile node", self.topology.node(to).name)
         };
@@ -187,12 +283,47 @@ impl World {
         self.input(mobile_node, Input::Deregister);
     }
 
-    /// Ends a node without a word.
+    /// Lets a server leave the ring; then it may be ended without loss.
+    pub fn leave(&mut self, server: NodeId) {
+        self.input(server, Input::Leave);
+    }
+
+    /// Ends a node without a word; what it knew is lost.
     pub fn crash(&mut self, node: NodeId) {
-        if let Some(actor) = self.actors.remove(&node) {
-            actor.address.map(|address| self.owners.remove(&address));
-            actor.timeout.map(|at| self.timeouts.remove(&(at, node)));
+        let Some(actor) = self.actors[node.0].take() else { return };
+        actor.address.map(|address| self.owners.remove(&address));
+        actor.timeout.map(|at| self.timeouts.remove(&(at, node)));
+        self.ring_changed();
+    }
+
+    /// Starts a crashed node again, with its old address and another seed. A mobile node is where it was.
+    pub fn restart(&mut self, node: NodeId) {
+        if self.is_running(node) {
+            return;
         }
+        self.ring.forget(&self.topology.node(node).name);
+        self.start(node);
+        if let Some(attachment) = self.attached.get_mut(&node) {
+            attachment.handoff += 1;
+            self.configure(node);
+        }
+    }
+
+    /// Stops a node where it is: nothing reaches it and its timers do not fire, but what comes waits for it.
+    pub fn pause(&mut self, node: NodeId) {
+        if let Some(actor) = &mut self.actors[node.0] {
+            actor.paused.get_or_insert_default();
+            actor.timeout.take().map(|at| self.timeouts.remove(&(at, node)));
+        }
+    }
+
+    /// Lets a paused node go on: first comes what waited for it, then the timers that are late.
+    pub fn resume(&mut self, node: NodeId) {
+        let waiting = self.actors[node.0].as_mut().and_then(|actor| actor.paused.take());
+        for input in waiting.into_iter().flatten() {
+            self.input(node, input);
+        }
+        self.flush(node);
     }
 
     /// Lets time pass.
@@ -204,16 +335,16 @@ impl World {
         self.now = end;
     }
 
-    /// Lets time pass, for `limit` at most, until `shown` says of some record that it has seen enough.
+    /// Lets time pass, for `limit` at most, until `shown` says of something that happened that it has seen enough.
     ///
-    /// Every record is shown once, those of the past first. Says whether that point was reached.
-    pub fn run_until(&mut self, limit: Duration, mut shown: impl FnMut(&Record) -> bool) -> bool {
+    /// Everything is shown once, the past first. Says whether that point was reached.
+    pub fn run_until(&mut self, limit: Duration, mut shown: impl FnMut(&Happened) -> bool) -> bool {
         let end = self.now + limit;
         let mut seen = 0;
         loop {
-            let fresh = &self.records[seen..];
+            let fresh = &self.happened[seen..];
             seen += fresh.len();
-            if fresh.iter().filter(|record| shown(record)).count() > 0 {
+            if fresh.iter().filter(|happened| shown(happened)).count() > 0 {
                 return true;
             }
             let Some(next) = self.next_instant().filter(|&next| next <= end) else { return false };
@@ -232,88 +363,226 @@ impl World {
         true
     }
 
-    fn ring_is_ideal(&self) -> bool {
-        let servers = self.topology.sip_servers().filter(|id| self.actors.contains_key(id));
-        let names: Vec<_> = servers.map(|id| self.topology.node(id).name.as_str()).collect();
-        self.ring.out_of_place(&names, &self.topology.samp.chord).is_empty()
+    /// Whether the servers that have not crashed form an ideal ring.
+    pub fn ring_is_ideal(&mut self) -> bool {
+        *self.ideal.get_or_insert_with(|| {
+            let servers = self.servers.iter().filter(|(id, _)| self.actors[id.0].is_some());
+            let names: Vec<_> = servers.map(|(id, _)| self.topology.node(*id).name.as_str()).collect();
+            self.ring.out_of_place(&names, &self.topology.samp.chord).is_empty()
+        })
+    }
+
+    /// Whether the ring is ideal, and has been as it is for so long.
+    pub fn ring_is_at_rest(&mut self, for_so_long: Duration) -> bool {
+        self.now - self.ring_changed_at >= for_so_long && self.ring_is_ideal()
+    }
+
+    fn ring_changed(&mut self) {
+        self.ring_changed_at = self.now;
+        self.ideal = None;
+    }
+
+    /// Builds a node and lets it run.
+    fn start(&mut self, id: NodeId) {
+        let node = self.topology.node(id);
+        let address = node.address();
+        let role = match &node.kind {
+            NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
+                address_of_record: address_of_record.clone(),
+                interface: String::new(),
+                family: self.topology.family,
+                media: self.topology.media.clone(),
+            },
+            _ => Role::SipServer {
+                address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),
+                join: self.join_through(id),
+                interface: String::new(),
+            },
+        };
+        let start = &mut self.starts[id.0];
+        let nth = id.0 as u64 + (*start << 32);
+        *start += 1;
+        let samp = self.topology.samp.clone();
+        let secret = samp.auth.is_on().then(|| match &role {
+            Role::SipServer { .. } => RING_KEY.to_owned(),
+            Role::MobileNode { address_of_record, .. } => {
+                RingKey::new(RING_KEY).password(&samp, address_of_record)
+            }
+        });
+        let seed = self.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
+        let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");
+        self.owners.extend(address.map(|address| (address, id)));
+        self.actors[id.0] =
+            Some(Actor { node, address, timeout: None, paused: None, media: BTreeMap::new() });
+        self.ring_changed();
+        self.flush(id);
+    }
+
+    /// The member through which a server joins: the first one for all others, and, when it is the first one that
+    /// starts again, the next that runs.
+    fn join_through(&self, server: NodeId) -> Option<SocketAddr> {
+        let others = self.servers.iter().filter(|(id, _)| *id != server);
+        let running = others.filter(|(id, _)| self.actors[id.0].is_some());
+        running.map(|(_, ip)| SocketAddr::new(*ip, SIP_PORT)).next()
+    }
+
+    /// Gives a mobile node the address of the place where it is attached.
+    fn configure(&mut self, id: NodeId) {
+        let Attachment { access_router, handoff } = self.attached[&id];
+        let Some(actor) = &mut self.actors[id.0] else { return };
+        let address = self.topology.care_of_address(id, access_router);
+        let left = actor.address.replace(address);
+        left.map(|address| self.owners.remove(&address));
+        self.owners.insert(address, id);
+        let place = Place { vertex: access_router, router: access_router, mobile_node: Some(id) };
+        self.places.insert(address, place);
+        self.input(id, Input::LinkTrigger { handoff });
+        self.input(id, Input::AddressConfigured { handoff, address });
     }
 
     fn next_instant(&self) -> Option<Time> {
-        let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
+        let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
         [arrival, timeout].into_iter().flatten().min()
     }
 
     fn step(&mut self, now: Time) {
         self.now = self.now.max(now);
-        if self.in_flight.keys().next().is_some_and(|(at, _)| *at <= now) {
-            let arrived = self.in_flight.pop_first();
-            arrived.into_iter().for_each(|(_, message)| self.deliver(message));
+        self.steps += 1;
+        if let Some(arrival) = self.in_flight.first_entry().filter(|arrival| arrival.key().0 <= now) {
+            let message = *arrival.remove();
+            self.deliver(message);
         } else if let Some((_, id)) = self.timeouts.pop_first() {
-            if let Some(actor) = self.actors.get_mut(&id) {
+            if let Some(actor) = &mut self.actors[id.0] {
+                actor.timeout = None;
                 actor.node.handle_timeout(now);
             }
             self.flush(id);
         }
     }
 
-    /// Who has the address now gets the message; nobody may.
-    fn deliver(&mut self, InFlight { from, to, group, message }: InFlight) {
-        if let Some(&id) = self.owners.get(&to.ip()) {
-            let to = group.unwrap_or(to.ip());
-            self.input(id, Input::Message { from, to, transport: Transport::Udp, message });
+    /// Who has the address now gets the message; nobody may. Who sent it over a connection gets to know that.
+    fn deliver(&mut self, arrived: InFlight) {
+        let InFlight { from, to, group, transport, message, undelivered } = arrived;
+        let receiver = self.owners.get(&if undelivered { from } else { to }.ip()).copied();
+        if undelivered {
+            if let Some(id) = receiver {
+                let transmit = Transmit { destination: to, transport, message, ttl: None };
+                self.input(id, Input::TransportError(transmit));
+            }
+            return;
+        }
+        let Some(id) = receiver else {
+            self.trace.message(self.now, "nobody is there", from.ip(), to.ip(), &message);
+            return self.bounce(InFlight { from, to, group, transport, message, undelivered });
+        };
+        self.trace.message(self.now, "arrived", from.ip(), to.ip(), &message);
+        let (to, message) = (group.unwrap_or(to.ip()), Arc::unwrap_or_clone(message));
+        self.input(id, Input::Message { from, to, transport, message });
+    }
+
+    /// Tells the sender that there is no connection, if the message needs one.
+    fn bounce(&mut self, message: InFlight) {
+        if message.transport == Transport::Tcp {
+            self.fly(PATIENCE, InFlight { undelivered: true, ..message });
         }
     }
 
     fn input(&mut self, id: NodeId, input: Input) {
-        if let Some(actor) = self.actors.get_mut(&id) {
-            actor.node.handle_input(self.now, input);
-            self.flush(id);
+        let Some(actor) = &mut self.actors[id.0] else { return };
+        match &mut actor.paused {
+            Some(inbox) if inbox.len() < INBOX => inbox.push(input),
+            Some(_) => {}
+            None => {
+                actor.node.handle_input(self.now, input);
+                self.flush(id);
+            }
         }
     }
 
+    /// Takes from a node what it has to tell and to send, and notes when it wants to be woken.
     fn flush(&mut self, id: NodeId) {
-        let name = self.topology.node(id).name.clone();
-        let Some(actor) = self.actors.get_mut(&id) else { return };
+        let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
         while let Some(output) = actor.node.poll_event() {
-            if let Output::Record(event) = output {
-                let record = Record { at: self.now, node: name.clone(), event };
-                self.ring.note(&record);
-                self.records.push(record);
+            match output {
+                Output::Record(event) => {
+                    let happened = Happened { at: self.now, node: id, event };
+                    if matches!(happened.event, Event::RingChanged { .. } | Event::RingLeft { .. }) {
+                        let node = self.topology.node(id).name.clone();
+                        self.ring.note(&Record { at: self.now, node, event: happened.event.clone() });
+                        (self.ring_changed_at, self.ideal) = (self.now, None);
+                    }
+                    self.trace.event(&self.topology, &happened);
+                    self.happened.push(happened);
+                }
+                Output::Media(
+                    MediaCommand::Start { call, remote, .. } | MediaCommand::Retarget { call, remote },
+                ) => {
+                    actor.media.insert(call, remote);
+                }
+                Output::Media(MediaCommand::Stop { call }) => drop(actor.media.remove(&call)),
             }
         }
-        if let Some(at) = actor.timeout.take() {
-            self.timeouts.remove(&(at, id));
-        }
-        actor.timeout = actor.node.poll_timeout();
-        self.timeouts.extend(actor.timeout.map(|at| (at, id)));
-        let Some(source) = actor.address else { return };
         let mut transmits = Vec::new();
         while let Some(transmit) = actor.node.poll_transmit() {
             transmits.push(transmit);
         }
+        let wanted = actor.node.poll_timeout();
+        if wanted != actor.timeout {
+            actor.timeout.map(|at| self.timeouts.remove(&(at, id)));
+            self.timeouts.extend(wanted.map(|at| (at, id)));
+            actor.timeout = wanted;
+        }
+        let Some(source) = actor.address else { return };
         for transmit in transmits {
-            // Through its wire form and back, so that what the lab could not say is not said here either.
-            let message =
-                sip::parse(&transmit.message.to_bytes()).expect("what a node sends, a node can read");
-            let group = transmit.destination.ip();
-            if group == self.topology.samp.discovery_group(self.topology.family) {
-                let servers = self.topology.sip_servers();
-                let members: Vec<_> = servers.filter_map(|id| self.topology.node(id).address()).collect();
-                for member in members {
-                    let to = SocketAddr::new(member, transmit.destination.port());
-                    self.send(source, to, Some(group), message.clone());
-                }
-            } else {
-                self.send(source, transmit.destination, None, message);
-            }
+            self.transmit(source, transmit);
         }
     }
 
-    fn send(&mut self, source: IpAddr, to: SocketAddr, group: Option<IpAddr>, message: Message) {
-        let Some(delay) = self.network.send(&self.topology, source, to.ip()) else { return };
-        self.sent += 1;
+    fn transmit(&mut self, source: IpAddr, transmit: Transmit) {
+        let Transmit { destination: to, transport, message, .. } = transmit;
+        let message = if self.over_the_wire {
+            Arc::new(sip::parse(&message.to_bytes()).expect("what a node sends, a node can read"))
+        } else {
+            message
+        };
         let from = SocketAddr::new(source, SIP_PORT);
-        self.in_flight.insert((self.now + delay, self.sent), InFlight { from, to, group, message });
+        if to.ip() != self.topology.samp.discovery_group(self.topology.family) {
+            return self.send(InFlight { from, to, group: None, transport, message, undelivered: false });
+        }
+        for index in 0..self.servers.len() {
+            let member = SocketAddr::new(self.servers[index].1, to.port());
+            let message = message.clone();
+            self.send(InFlight {
+                from,
+                to: member,
+                group: Some(to.ip()),
+                transport,
+                message,
+                undelivered: false,
+            });
+        }
+    }
+
+    fn send(&mut self, message: InFlight) {
+        let (from, to) = (message.from.ip(), message.to.ip());
+        let places = self.places.get(&from).zip(self.places.get(&to));
+        let is_stream = message.transport == Transport::Tcp;
+        let delays = places.map(|(from, to)| self.network.send(&self.topology, *from, *to, is_stream));
+        let [first, second] = delays.unwrap_or_default();
+        let Some(first) = first else {
+            self.trace.message(self.now, "lost", from, to, &message.message);
+            return self.bounce(message);
+        };
+        if let Some(second) = second {
+            self.fly(second, message.clone());
+        }
+        self.fly(first, message);
+    }
+
+    fn fly(&mut self, delay: Duration, message: InFlight) {
+        self.sent += 1;
+        self.in_flight.insert((self.now + delay, self.sent), Box::new(message));
     }
 }

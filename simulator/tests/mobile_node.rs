@@ -4,8 +4,8 @@
 use samp_model::record::CacheOutcome;
 use samp_model::record::RegistrationScope::{Anchor, Home};
 use samp_model::settings::{Confirm, Discover, Profile, SampSettings, Stale, UpdateOrder};
-use samp_model::{Event, NodeId, Record, Topology, topology};
-use samp_simulator::World;
+use samp_model::{Event, NodeId, Topology, topology};
+use samp_simulator::{Happened, World};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -27,9 +27,9 @@ fn up(topology: Topology, seed: u64) -> World {
     assert!(world.run_until_ring_is_ideal(30 * SECOND), "no ring");
     world.attach_all();
     let mut registered = BTreeSet::new();
-    let all = |record: &Record| {
+    let all = |record: &Happened| {
         if let Event::Registered { scope: Home, .. } = record.event {
-            registered.insert(record.node.clone());
+            registered.insert(record.node);
         }
         registered.len() == nodes
     };
@@ -43,14 +43,16 @@ fn node(world: &World, name: &str) -> NodeId {
 }
 
 /// What a node recorded from this record on.
-fn since<'w>(world: &'w World, first: usize, node: &str) -> Vec<&'w Record> {
-    world.records()[first..].iter().filter(|record| record.node == node).collect()
+fn since<'w>(world: &'w World, first: usize, name: &str) -> Vec<&'w Happened> {
+    let node = node(world, name);
+    world.happened()[first..].iter().filter(|record| record.node == node).collect()
 }
 
 /// Who is the anchor of a node: the server that was chosen last.
 fn anchor(world: &World, name: &str) -> NodeId {
-    let chosen = world.records().iter().rev().find_map(|record| match record.event {
-        Event::AnchorSelected { anchor, .. } if record.node == name => Some(anchor),
+    let node = node(world, name);
+    let chosen = world.happened().iter().rev().find_map(|record| match record.event {
+        Event::AnchorSelected { anchor, .. } if record.node == node => Some(anchor),
         _ => None,
     });
     let mut servers = world.topology().sip_servers();
@@ -62,7 +64,7 @@ fn can_call(world: &mut World, caller: &str, callee: &str) -> bool {
     let (from, to) = (node(world, caller), node(world, callee));
     let id = world.call(from, to);
     let mut established = false;
-    let over = |record: &Record| match &record.event {
+    let over = |record: &Happened| match &record.event {
         Event::CallEstablished { call, .. } if *call == id => {
             established = true;
             true
@@ -81,19 +83,19 @@ fn can_call(world: &mut World, caller: &str, callee: &str) -> bool {
 fn a_crashed_anchor_is_noticed_and_replaced_within_the_stated_time() {
     for seed in 0..20 {
         let mut world = up(grid(|samp| samp.anchor_probe = 3 * SECOND), seed);
-        let victim = anchor(&world, "mn1");
+        let (victim, mn1) = (anchor(&world, "mn1"), node(&world, "mn1"));
         world.crash(victim);
-        let before = world.records().len();
+        let before = world.happened().len();
         // A probe, its deadline, a discovery, and two registrations over a ring that may have to heal.
         let samp = &world.topology().samp;
         let noticed = samp.anchor_probe + samp.anchor_timeout;
         let bound = noticed + samp.delta + samp.chord.peer_timeout + 2 * SECOND;
-        let failed = |record: &Record| {
-            record.node == "mn1" && matches!(record.event, Event::RegistrationFailed { scope: Anchor, .. })
+        let failed = |record: &Happened| {
+            record.node == mn1 && matches!(record.event, Event::RegistrationFailed { scope: Anchor, .. })
         };
         assert!(world.run_until(noticed, failed), "seed {seed}: not noticed");
         world.run_for(bound - noticed);
-        let registered = |record: &&Record| matches!(record.event, Event::Registered { scope: Home, .. });
+        let registered = |record: &&Happened| matches!(record.event, Event::Registered { scope: Home, .. });
         assert!(since(&world, before, "mn1").iter().any(registered), "seed {seed}: not repaired");
         assert_ne!(anchor(&world, "mn1"), victim);
         // Nobody has moved, and everybody can be called.
@@ -104,7 +106,7 @@ fn a_crashed_anchor_is_noticed_and_replaced_within_the_stated_time() {
 #[test]
 fn probes_that_change_nothing_are_not_told_of() {
     let mut world = up(grid(|samp| samp.anchor_probe = 3 * SECOND), 1);
-    let before = world.records().len();
+    let before = world.happened().len();
     world.run_for(20 * SECOND);
     let quiet = since(&world, before, "mn1")
         .iter()
@@ -134,9 +136,9 @@ fn an_ack_confirms_the_anchor_and_saves_a_round_trip() {
 fn servers_that_were_not_chosen_forget_the_node() {
     let mut world = up(grid(|samp| samp.confirm = Confirm::Paper), 3);
     world.run_for(20 * SECOND);
-    let held = world.records().iter().fold(std::collections::BTreeMap::new(), |mut held, record| {
+    let held = world.happened().iter().fold(std::collections::BTreeMap::new(), |mut held, record| {
         if let Event::BindingsChanged { anchor, .. } = record.event {
-            held.insert(record.node.clone(), anchor);
+            held.insert(record.node, anchor);
         }
         held
     });
@@ -157,13 +159,13 @@ fn waits_for_delta(discover: Discover) -> usize {
         let mobile_node = node(&world, "mn1");
         let routers: Vec<_> = world.topology().access_routers().collect();
         for step in [1, 2, 3, 7, 11, 15, 14, 13, 12, 8, 4, 0] {
-            let before = world.records().len();
+            let before = world.happened().len();
             let handoff = world.attach(mobile_node, routers[step]);
             world.run_for(SECOND);
             let after = since(&world, before, "mn1");
             waits +=
                 after.iter().filter(|record| matches!(record.event, Event::DiscoveryStarted { .. })).count();
-            let registered = |record: &&Record| matches!(record.event, Event::Registered { handoff: number, .. } if number == handoff);
+            let registered = |record: &&Happened| matches!(record.event, Event::Registered { handoff: number, .. } if number == handoff);
             assert!(after.iter().any(registered));
         }
         assert!(can_call(&mut world, "mn5", "mn1"), "seed {seed}");
@@ -185,7 +187,7 @@ fn peers_are_told_at_once_or_after_the_registration() {
         let (a, b) = (node(&world, "mn1"), node(&world, "mn2"));
         world.call(a, b);
         world.run_for(SECOND);
-        let before = world.records().len();
+        let before = world.happened().len();
         let router = world.topology().access_routers().nth(6).expect("a router");
         world.attach(a, router);
         world.run_for(SECOND);
@@ -209,7 +211,7 @@ fn peers_are_told_at_once_or_after_the_registration() {
 fn who_leaves_is_forgotten_and_may_come_back() {
     let mut world = up(grid(|samp| samp.tier1.enabled = false), 5);
     let (leaver, router) = (node(&world, "mn1"), world.topology().access_routers().nth(6).expect("a router"));
-    let before = world.records().len();
+    let before = world.happened().len();
     world.deregister(leaver);
     world.run_for(SECOND);
     let forgotten: Vec<_> = since(&world, before, "mn1")
@@ -245,7 +247,7 @@ fn both_profiles_work() {
 
 /// Calls, and says when it was established after it was begun, and what the caches did.
 fn established(world: &mut World, caller: &str, callee: &str) -> (Duration, CacheOutcome) {
-    let before = world.records().len();
+    let before = world.happened().len();
     assert!(can_call(world, caller, callee));
     let found = since(world, before, caller).into_iter().find_map(|record| match record.event {
         Event::CallEstablished { srd, cache, .. } => Some((srd, cache)),
@@ -290,7 +292,7 @@ fn both_ends_may_move_at_once_in_any_order() {
         let (a, b) = (node(&world, "mn1"), node(&world, "mn2"));
         world.call(a, b);
         world.run_for(SECOND);
-        let before = world.records().len();
+        let before = world.happened().len();
         let (first, second) = if seed < 6 { (a, b) } else { (b, a) };
         world.attach(first, routers[9]);
         world.run_for(Duration::from_millis(seed));
@@ -298,10 +300,10 @@ fn both_ends_may_move_at_once_in_any_order() {
         world.run_for(20 * SECOND);
         for name in ["mn1", "mn2"] {
             let after = since(&world, before, name);
-            let ended = |record: &&&Record| matches!(record.event, Event::CallEnded { .. });
+            let ended = |record: &&&Happened| matches!(record.event, Event::CallEnded { .. });
             assert!(after.iter().find(ended).is_none(), "seed {seed}: the call of {name} ended");
         }
-        let answered = world.records()[before..]
+        let answered = world.happened()[before..]
             .iter()
             .filter(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. }))
             .count();
@@ -318,7 +320,7 @@ fn a_call_rings_and_the_caller_may_give_up() {
     // Straight to the callee, and through the servers.
     for (caller, callee) in [("mn1", "mn2"), ("mn3", "mn4")] {
         let (from, to) = (node(&world, caller), node(&world, callee));
-        let before = world.records().len();
+        let before = world.happened().len();
         let id = world.call(from, to);
         world.run_for(SECOND);
         world.hang_up(from);
@@ -340,7 +342,7 @@ fn a_live_call_moves_to_another_terminal() {
         let [a, b, c] = ["mn1", "mn2", "mn3"].map(|name| node(&world, name));
         let old = world.call(a, b);
         world.run_for(SECOND);
-        let before = world.records().len();
+        let before = world.happened().len();
         world.transfer(a, &old, c);
         world.run_for(2 * SECOND);
         let new = since(&world, before, "mn2").into_iter().find_map(|record| match &record.event {
@@ -356,7 +358,7 @@ fn a_live_call_moves_to_another_terminal() {
             .any(|record| matches!(&record.event, Event::CallEnded { call } if *call == old));
         assert!(established && ended, "seed {seed}: {established} {ended}");
         // It goes on, whoever moves.
-        let before = world.records().len();
+        let before = world.happened().len();
         let router = world.topology().access_routers().nth(9).expect("a router");
         world.attach(c, router);
         world.run_for(5 * SECOND);
@@ -366,7 +368,7 @@ fn a_live_call_moves_to_another_terminal() {
         assert!(updated, "seed {seed}");
         // A call that is not there cannot be moved.
         world.transfer(a, &old, c);
-        let refused = |record: &Record| matches!(record.event, Event::TransferFailed { status: 481, .. });
+        let refused = |record: &Happened| matches!(record.event, Event::TransferFailed { status: 481, .. });
         assert!(world.run_until(SECOND, refused));
     }
 }
@@ -389,9 +391,9 @@ samp: { delta: 8ms, replicas: 1, tier1: { enabled: false }, tier2: { enabled: fa
 /// How many bindings all home servers hold together.
 fn bindings_at_home(world: &World) -> u32 {
     let mut held = std::collections::BTreeMap::new();
-    for record in world.records() {
+    for record in world.happened() {
         if let Event::BindingsChanged { home, .. } = record.event {
-            held.insert(record.node.clone(), home);
+            held.insert(record.node, home);
         }
     }
     held.values().sum()
@@ -431,7 +433,7 @@ fn all_terminals_of_a_user_ring_and_the_first_answer_wins() {
             let (bob, phone) = (node(&world, "bob"), node(&world, "phone"));
             // The second call rings both as well, whatever the caches have learnt.
             for _ in 0..2 {
-                let before = world.records().len();
+                let before = world.happened().len();
                 let id = world.call(bob, phone);
                 world.run_for(10 * SECOND);
                 let count = |name: &str, wanted: fn(&Event) -> bool| {

@@ -24,9 +24,9 @@ fn rings_of_any_size_form() {
         let mut world = World::new(topology, 1);
         assert!(world.run_until_ring_is_ideal(60 * SECOND), "{count} servers form no ring");
         // And it stays as it is.
-        let before = world.records().len();
+        let before = world.happened().len();
         world.run_for(10 * SECOND);
-        assert_eq!(world.records().len(), before, "{count} servers do not come to rest");
+        assert_eq!(world.happened().len(), before, "{count} servers do not come to rest");
     }
 }
 
@@ -41,7 +41,7 @@ fn lookups_take_about_half_the_logarithm() {
     world.attach_all();
     world.run_for(10 * SECOND);
     let hops: Vec<f64> = world
-        .records()
+        .happened()
         .iter()
         .filter_map(|record| match &record.event {
             // The anchor comes first in the path; each further server is one hop, the owner included.
@@ -61,18 +61,16 @@ fn adjacent_crashes_heal_while_a_successor_is_left() {
     assert!(world.run_until_ring_is_ideal(60 * SECOND), "no ring");
     // Three neighbours on the ring: the servers sorted by identifier.
     let mut by_id: Vec<_> = world
-        .records()
+        .happened()
         .iter()
         .filter_map(|record| match &record.event {
-            Event::RingChanged { id, .. } => Some((*id, record.node.clone())),
+            Event::RingChanged { id, .. } => Some((*id, record.node)),
             _ => None,
         })
         .collect();
     by_id.sort();
     by_id.dedup();
-    let victims: Vec<_> = by_id[4..7].iter().map(|(_, name)| name.clone()).collect();
-    for name in &victims {
-        let server = world.topology().find(name).unwrap();
+    for &(_, server) in &by_id[4..7] {
         world.crash(server);
     }
     assert!(world.run_until_ring_is_ideal(30 * SECOND), "the ring does not heal");

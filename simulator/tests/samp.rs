@@ -2,8 +2,8 @@
 
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use samp_model::settings::Family;
-use samp_model::{Event, NodeId, Record, Topology, topology};
-use samp_simulator::World;
+use samp_model::{Event, NodeId, Topology, topology};
+use samp_simulator::{Happened, Weather, World};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +15,12 @@ fn grid_small() -> Topology {
     topology::load(&path).expect("the shipped topology is valid")
 }
 
-/// Says of each record whether with it `nodes` nodes are registered at home.
-fn registered_at_home(nodes: usize) -> impl FnMut(&Record) -> bool {
+/// Says of each thing that happened whether with it `nodes` nodes are registered at home.
+fn registered_at_home(nodes: usize) -> impl FnMut(&Happened) -> bool {
     let mut registered = BTreeSet::new();
     move |record| {
         if let Event::Registered { scope: RegistrationScope::Home, .. } = record.event {
-            registered.insert(record.node.clone());
+            registered.insert(record.node);
         }
         registered.len() == nodes
     }
@@ -37,7 +37,7 @@ fn up(topology: Topology, seed: u64) -> World {
 }
 
 fn events(world: &World) -> impl Iterator<Item = &Event> {
-    world.records().iter().map(|record| &record.event)
+    world.happened().iter().map(|record| &record.event)
 }
 
 fn outcome(world: &World, id: &str) -> Option<CacheOutcome> {
@@ -50,12 +50,14 @@ fn outcome(world: &World, id: &str) -> Option<CacheOutcome> {
 /// Calls, waits for the answer, hangs up; says what the caches did.
 fn call(world: &mut World, caller: NodeId, callee: NodeId) -> CacheOutcome {
     let id = world.call(caller, callee);
-    let over = |record: &Record| match &record.event {
+    let over = |record: &Happened| match &record.event {
         Event::CallEstablished { call, .. } | Event::CallFailed { call, .. } => *call == id,
         _ => false,
     };
     assert!(world.run_until(60 * SECOND, over), "the call neither succeeded nor failed");
-    let Some(outcome) = outcome(world, &id) else { panic!("the call failed: {:#?}", world.records().last()) };
+    let Some(outcome) = outcome(world, &id) else {
+        panic!("the call failed: {:#?}", world.happened().last())
+    };
     world.run_for(SECOND);
     world.hang_up(caller);
     world.run_for(SECOND);
@@ -106,7 +108,8 @@ fn the_same_seed_gives_the_same_records() {
         let mut world = up(grid_small(), seed);
         let nodes: Vec<_> = world.topology().mobile_nodes().collect();
         call(&mut world, nodes[0], nodes[1]);
-        serde_json::to_string(world.records()).unwrap()
+        let records: Vec<_> = world.happened().iter().map(|happened| world.record(happened)).collect();
+        serde_json::to_string(&records).unwrap()
     };
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
@@ -133,10 +136,10 @@ fn a_handoff_registers_with_the_anchor_only_and_tells_the_peer() {
     let nodes: Vec<_> = world.topology().mobile_nodes().collect();
     world.call(nodes[0], nodes[1]);
     world.run_for(SECOND);
-    let before = world.records().len();
+    let before = world.happened().len();
     let handoff = world.attach(nodes[0], routers[6]);
     world.run_for(SECOND);
-    let after = &world.records()[before..];
+    let after = &world.happened()[before..];
     let registrations: Vec<_> = after
         .iter()
         .filter_map(|record| match record.event {
@@ -145,7 +148,7 @@ fn a_handoff_registers_with_the_anchor_only_and_tells_the_peer() {
         })
         .collect();
     assert_eq!(registrations, [RegistrationScope::Anchor]);
-    let answered = |record: &Record| matches!(record.event, Event::UpdateAnswered { status: 200, .. });
+    let answered = |record: &Happened| matches!(record.event, Event::UpdateAnswered { status: 200, .. });
     assert_eq!(after.iter().filter(|record| answered(record)).count(), 1);
 }
 
@@ -157,7 +160,7 @@ fn without_hierarchical_registration_every_move_reaches_home() {
     let router = world.topology().access_routers().nth(6).unwrap();
     let node = world.topology().mobile_nodes().next().unwrap();
     let handoff = world.attach(node, router);
-    let home = |record: &Record| matches!(record.event, Event::Registered { handoff: number, scope: RegistrationScope::Home, .. } if number == handoff);
+    let home = |record: &Happened| matches!(record.event, Event::Registered { handoff: number, scope: RegistrationScope::Home, .. } if number == handoff);
     assert!(world.run_until(SECOND, home));
 }
 
@@ -187,17 +190,17 @@ fn both_ends_may_move_at_once() {
     let nodes: Vec<_> = world.topology().mobile_nodes().collect();
     world.call(nodes[0], nodes[1]);
     world.run_for(SECOND);
-    let before = world.records().len();
+    let before = world.happened().len();
     world.attach(nodes[0], routers[9]);
     world.attach(nodes[1], routers[10]);
     world.run_for(20 * SECOND);
-    let after = &world.records()[before..];
+    let after = &world.happened()[before..];
     let answered: Vec<_> = after
         .iter()
         .filter(|record| matches!(record.event, Event::UpdateAnswered { status: 200, .. }))
-        .map(|record| record.node.as_str())
+        .map(|record| record.node)
         .collect();
-    assert!(answered.contains(&"mn1") && answered.contains(&"mn2"), "{answered:?}");
+    assert!(answered.contains(&nodes[0]) && answered.contains(&nodes[1]), "{answered:?}");
     assert!(!after.iter().any(|record| matches!(record.event, Event::CallEnded { .. })), "the call lives on");
 }
 
@@ -207,7 +210,7 @@ fn registration_and_calls_survive_loss() {
         let topology = grid_small();
         let nodes = topology.mobile_nodes().count();
         let mut world = World::new(topology, seed);
-        world.set_loss(0.1);
+        world.set_weather(Weather { loss: 0.1, ..Weather::default() });
         assert!(world.run_until_ring_is_ideal(60 * SECOND), "seed {seed}: no ring");
         world.attach_all();
         assert!(world.run_until(120 * SECOND, registered_at_home(nodes)), "seed {seed}: not registered");
