@@ -1,7 +1,7 @@
 //! The Chord ring (Stoica et al., SIGCOMM 2001) in the form that Zave proved correct (IEEE TSE 2017), with virtual
 //! nodes.
 //!
-//! A server is one or several members of the ring ([`member`]). What they share is here: the way to a key, fingers,
+//! A server is one or several members of the ring (`member.rs`). What they share is here: the way to a key, fingers,
 //! the detection of failures, and the search for parts of the ring that have been cut off.
 //!
 //! Every peer in anybody's tables is asked for a sign of life once in a period. A server that is silent is gone from
