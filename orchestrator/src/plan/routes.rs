@@ -56,10 +56,17 @@ pub(super) fn routes(
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let parts = nodes.chunks(nodes.len().div_ceil(threads).max(1));
-        let parts: Vec<_> = parts.map(|nodes| scope.spawn(|| some(nodes))).collect();
+        let some = &some;
+        let begin =
+            |nodes| thread::Builder::new().spawn_scoped(scope, move || some(nodes)).map_err(|_| nodes);
+        let parts: Vec<_> = parts.map(begin).collect();
         let mut routes = Vec::with_capacity(nodes.len());
         for part in parts {
-            routes.extend(part.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            routes.extend(match part {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                // Where no thread can be had, this one does the work.
+                Err(nodes) => some(nodes)?,
+            });
         }
         Ok(routes)
     })
