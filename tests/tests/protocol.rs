@@ -193,16 +193,27 @@ fn an_anchor_that_is_killed_is_replaced_though_nobody_moves() {
     let lab = Lab::up(&file, &[]);
     lab.json(&["kill", "s2"]);
     // Nodes of its own notice within anchor_probe + anchor_timeout; then all are registered elsewhere.
-    let anchors = || -> std::collections::BTreeMap<String, String> {
+    // By node: its latest anchor, and whether its home server knows.
+    let anchors = || {
         let events = stdout(lab.run(&["events"]));
-        let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let chosen = events.filter(|event| event["event"] == "anchor_selected");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        chosen.map(|event| (text(&event["node"]), text(&event["anchor"]))).collect()
+        let mut anchors = std::collections::BTreeMap::new();
+        for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let node = text(&event["node"]);
+            if event["event"] == "anchor_selected" {
+                anchors.insert(node, (text(&event["anchor"]), false));
+            } else if event["event"] == "registered"
+                && event["scope"] == "home"
+                && let Some((_, known)) = anchors.get_mut(&node)
+            {
+                *known = true;
+            }
+        }
+        anchors
     };
     let dead = lab.json(&["inspect", "s2"])["address"].as_str().expect("an address").to_owned();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while anchors().values().any(|anchor| *anchor == dead) {
+    while anchors().values().any(|(anchor, known)| *anchor == dead || !known) {
         assert!(std::time::Instant::now() < deadline, "still registered with a dead anchor: {:?}", anchors());
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
