@@ -88,7 +88,10 @@ fn they_need_consent_and_a_file_to_run() {
 fn one_that_fails_at_once_fails_the_lab_and_says_why() {
     let file = File::new("[sh, -c, 'echo it is broken >&2; exit 3']", "[sleep, '1000']");
     let path = file.0.to_str().expect("UTF-8");
-    let failed = run(["up", path, "--name", &unique_name(), "--allow-programs"]);
+    let name = unique_name();
+    let failed = run(["up", path, "--name", &name, "--allow-programs"]);
+    // What is left is the log.
+    stdout(run(["down", &name]));
     assert_eq!(failed.status.code(), Some(1));
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(said.contains("the program of `own` ended with exit code 3: it is broken"), "{said}");
