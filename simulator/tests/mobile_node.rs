@@ -104,6 +104,31 @@ fn a_crashed_anchor_is_noticed_and_replaced_within_the_stated_time() {
 }
 
 #[test]
+fn calls_over_a_server_that_has_just_crashed_take_the_new_way() {
+    let mut lost = 0;
+    for seed in 0..12 {
+        let mut world = up(grid(|_| {}), seed);
+        let victim = world.topology().sip_servers().nth(seed as usize % 4).expect("a server");
+        let names: Vec<_> = (1..=8).map(|number| format!("mn{number}")).collect();
+        let alive: Vec<_> = names.iter().filter(|name| anchor(&world, name) != victim).collect();
+        let first = world.happened().len();
+        world.crash(victim);
+        for pair in alive.chunks_exact(2) {
+            let (caller, callee) = (node(&world, pair[0]), node(&world, pair[1]));
+            world.call(caller, callee);
+        }
+        world.run_for(15 * SECOND);
+        let dead = world.topology().node(victim).address().expect("an address");
+        let count =
+            |is: &dyn Fn(&Event) -> bool| world.happened()[first..].iter().filter(|it| is(&it.event)).count();
+        let established = count(&|event| matches!(event, Event::CallEstablished { .. }));
+        assert_eq!(established, alive.len() / 2, "seed {seed}");
+        lost += count(&|event| matches!(event, Event::InviteForwarded { to, .. } if *to == dead));
+    }
+    assert!(lost > 0, "no call was ever sent to a dead server");
+}
+
+#[test]
 fn probes_that_change_nothing_are_not_told_of() {
     let mut world = up(grid(|samp| samp.anchor_probe = 3 * SECOND), 1);
     let before = world.happened().len();

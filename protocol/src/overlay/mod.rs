@@ -114,6 +114,8 @@ pub(crate) struct Chord {
     heir: Option<Peer>,
     /// Silent servers, and until when others' words about them do not count.
     suspects: BTreeMap<SocketAddr, Time>,
+    /// Servers found to be gone, for the server to hear of.
+    buried: VecDeque<SocketAddr>,
     pinged: BTreeSet<SocketAddr>,
     timers: Timers<Timer>,
     asks: VecDeque<Ask>,
@@ -145,6 +147,7 @@ impl Chord {
             next_to_meet: 0,
             heir: None,
             suspects: BTreeMap::new(),
+            buried: VecDeque::new(),
             pinged: BTreeSet::new(),
             timers: Timers::default(),
             asks: VecDeque::new(),
@@ -340,7 +343,7 @@ impl Chord {
     pub(crate) fn bury(&mut self, now: Time, server: SocketAddr) {
         let until = now + self.settings.stabilize_period * SUSPICION_PERIODS;
         if self.suspects.insert(server, until).is_none() {
-            self.events.push_back(Event::PeerFailed { id: Peer::at(server).id });
+            self.buried.push_back(server);
         }
         if !self.contacts.contains(&server) {
             self.contacts.push_back(server);
@@ -368,6 +371,11 @@ impl Chord {
     /// The next request for a server.
     pub(crate) fn poll_ask(&mut self) -> Option<Ask> {
         self.asks.pop_front()
+    }
+
+    /// The next server that was found to be gone.
+    pub(crate) fn poll_buried(&mut self) -> Option<SocketAddr> {
+        self.buried.pop_front()
     }
 
     /// The next thing to record.

@@ -252,6 +252,26 @@ impl SampServer {
         self.pursue(now, server);
     }
 
+    /// A server is gone: what was sent to it over the ring, and not answered by a word, takes the ring's new way instead
+    /// of waiting for timer B.
+    pub(super) fn reroute(&mut self, now: Time, gone: SocketAddr) {
+        let is_lost = |key: &ClientKey| self.transactions.unheard(key) == Some(gone);
+        let branches = self.branches.iter().map(|(&key, &server)| (key, server));
+        let lost: Vec<_> = branches.filter(|(key, _)| is_lost(key)).collect();
+        for (key, server) in lost {
+            let Some(context) = self.contexts.get_mut(&server).filter(|context| !context.is_closed) else {
+                continue;
+            };
+            let is_on_the_ring = |target: &&Target| matches!(target.uri.host, Host::Name(_));
+            if let Some(target) = context.branches.get(&key).filter(is_on_the_ring).cloned() {
+                context.waiting.push_front(target);
+                self.take_branch(server, key);
+                self.transactions.forget(&key);
+                self.pursue(now, server);
+            }
+        }
+    }
+
     fn take_branch(&mut self, server: ServerKey, key: ClientKey) -> Option<Target> {
         self.branches.remove(&key);
         self.timers.stop(&Timer::C(key));

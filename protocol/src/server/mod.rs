@@ -283,6 +283,10 @@ impl SampServer {
     fn settle(&mut self, now: Time) {
         self.watch_ring(now);
         self.leave_when_ready(now);
+        while let Some(gone) = self.chord.poll_buried() {
+            self.record(Event::PeerFailed { id: Peer::at(gone).id });
+            self.reroute(now, gone);
+        }
         while let Some(ask) = self.chord.poll_ask() {
             self.ask(now, ask.to, Asked::Ring(ask.purpose), ask.request);
         }

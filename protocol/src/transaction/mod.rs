@@ -223,6 +223,12 @@ impl Transactions {
         id
     }
 
+    /// Where a request of a client transaction was sent that has not been answered by a word yet.
+    pub(crate) fn unheard(&self, key: &ClientKey) -> Option<SocketAddr> {
+        let transaction = self.transactions.get(&key.0)?;
+        matches!(transaction.state, State::Calling | State::Trying).then_some(transaction.hop.address)
+    }
+
     /// Stops a client transaction: its user no longer wants to hear of it.
     pub(crate) fn forget(&mut self, key: &ClientKey) {
         self.remove(key.0);

@@ -187,7 +187,7 @@ impl Ring {
             assert_ne!(ask.to, server, "nobody asks itself over the network");
             self.under_way.push((server, ask));
         }
-        while chord.poll_event().is_some() {}
+        while chord.poll_event().is_some() || chord.poll_buried().is_some() {}
     }
 
     fn is_cut_off(&self, from: SocketAddr, to: SocketAddr) -> bool {
