@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What became of the frames, in frames since the start.
 ///
-/// `frames_in` is the sum of `delivered`, `lost`, the four `dropped_*` after it, `send_errors` and `in_flight`.
+/// `frames_in` and `duplicated` together are the sum of `delivered`, `lost`, the four `dropped_*` after it, `send_errors` and `in_flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Came in at an end; a broadcast or multicast frame counts once for each radio that it goes to.
@@ -13,6 +13,8 @@ pub struct Counters {
     pub delivered: u64,
     /// Lost as the link's quality asks for.
     pub lost: u64,
+    /// Came twice, as the link's quality asks for.
+    pub duplicated: u64,
     /// Were on the air when their radio was detached, or on a pipe that was flushed.
     pub dropped_on_air: u64,
     /// Found the queue of a link with a rate full, or the line's memory.

@@ -4,7 +4,7 @@ use crate::counters::Counters;
 use crate::flight::{Departing, Flight, Frame};
 use crate::kernel::{ETHERNET_HEADER, Sockets, VNET_HEADER};
 use crate::lateness::Lateness;
-use crate::link::{Link, Refusal};
+use crate::link::{Link, Passage, QueueFull};
 use crate::spec::LineSpec;
 use crate::table::{Direction, Table, Way};
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -45,7 +45,7 @@ const OLDEST: u64 = 1_000_000_000;
 pub(crate) enum Command {
     Attach { radio: usize, access: Option<usize>, reply: SyncSender<(Time, u64)> },
     Flush { pipe: usize, reply: SyncSender<(Time, u64)> },
-    SetQuality { pipe: usize, quality: [LinkQuality; 2], reply: SyncSender<()> },
+    SetQuality { pipe: usize, quality: Box<[LinkQuality; 2]>, reply: SyncSender<()> },
     Counters { reply: SyncSender<Counters> },
     Stop,
 }
@@ -171,7 +171,7 @@ impl Engine {
             }
             Command::SetQuality { pipe, quality, reply } => {
                 self.settle();
-                for (direction, quality) in (2 * pipe..).zip(quality) {
+                for (direction, quality) in (2 * pipe..).zip(*quality) {
                     self.air.links[direction].set_quality(quality);
                 }
                 reply.send(()).is_ok()
@@ -240,16 +240,30 @@ impl Air {
             self.counters.dropped_queue_full += 1;
             return;
         }
-        match self.links[direction].admit(arrival, 8 * bytes_on_line(bytes)) {
-            Ok(departure) => {
-                let spare = if bytes.len() <= BUFFER { self.spare.pop() } else { None };
-                let mut frame = spare.unwrap_or_else(|| Vec::with_capacity(bytes.len().max(BUFFER)));
-                frame.extend_from_slice(bytes);
-                self.flight.push(direction, departure, frame);
+        let bits = 8 * bytes_on_line(bytes);
+        let copies = self.links[direction].copies();
+        self.counters.lost += u64::from(copies == 0);
+        self.counters.duplicated += u64::from(copies.saturating_sub(1));
+        for _ in 0..copies {
+            match self.links[direction].pass(arrival, bits) {
+                Ok(Passage::InOrder(departure)) => {
+                    let frame = self.buffered(bytes);
+                    self.flight.push(direction, departure, frame);
+                }
+                Ok(Passage::Ahead(departure)) => {
+                    let frame = self.buffered(bytes);
+                    self.flight.push_ahead(direction, departure, frame);
+                }
+                Err(QueueFull) => self.counters.dropped_queue_full += 1,
             }
-            Err(Refusal::Lost) => self.counters.lost += 1,
-            Err(Refusal::QueueFull) => self.counters.dropped_queue_full += 1,
         }
+    }
+
+    fn buffered(&mut self, bytes: &[u8]) -> Frame {
+        let spare = if bytes.len() <= BUFFER { self.spare.pop() } else { None };
+        let mut frame = spare.unwrap_or_else(|| Vec::with_capacity(bytes.len().max(BUFFER)));
+        frame.extend_from_slice(bytes);
+        frame
     }
 
     /// Drops what is on a link, in both directions.

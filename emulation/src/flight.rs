@@ -74,6 +74,15 @@ impl Flight {
         queue.push_back(Waiting { departure, sequence: self.sequence, frame });
     }
 
+    /// Lets a frame depart before all that wait in this direction.
+    pub(crate) fn push_ahead(&mut self, direction: Direction, departure: u64, frame: Frame) {
+        self.sequence += 1;
+        self.frames += 1;
+        self.bytes += frame.len();
+        self.heads.push(Reverse((departure, self.sequence, direction)));
+        self.queues[direction].push_front(Waiting { departure, sequence: self.sequence, frame });
+    }
+
     /// The earliest departure.
     pub(crate) fn next_departure(&mut self) -> Option<u64> {
         self.head().map(|(departure, _)| departure)
@@ -146,6 +155,20 @@ mod tests {
         }
         let frames: Vec<u8> = order(&mut flight, 5).into_iter().map(|(_, _, frame)| frame).collect();
         assert_eq!(frames, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_frame_may_go_ahead_of_its_direction() {
+        let mut flight = Flight::new(2);
+        flight.push(0, 20, vec![1]);
+        flight.push(0, 30, vec![2]);
+        flight.push_ahead(0, 10, vec![3]);
+        flight.push(1, 15, vec![4]);
+        flight.push_ahead(0, 11, vec![5]);
+        assert_eq!(flight.frames(), 5);
+        assert_eq!(order(&mut flight, 40), [(11, 0, 5), (10, 0, 3), (15, 1, 4), (20, 0, 1), (30, 0, 2)]);
+        flight.push_ahead(0, 10, vec![6]);
+        assert_eq!((flight.clear(0), flight.next_departure(), flight.frames()), (1, None, 0));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl DelayLine {
     /// When there is no such pipe.
     pub fn set_quality(&self, pipe: usize, quality: [LinkQuality; 2]) {
         assert!(pipe < self.pipes, "pipe {pipe} of {}", self.pipes);
-        self.ask(|reply| Command::SetQuality { pipe, quality, reply });
+        self.ask(|reply| Command::SetQuality { pipe, quality: Box::new(quality), reply });
     }
 
     fn write(&self, command: impl FnOnce(SyncSender<(Time, u64)>) -> Command) -> Attachment {

@@ -147,8 +147,7 @@ mod tests {
     use crate::spec::{AccessSpec, RadioSpec};
     use samp_model::topology::LinkQuality;
 
-    const QUALITY: LinkQuality =
-        LinkQuality { one_way_delay: std::time::Duration::ZERO, loss: 0.0, rate: None };
+    const QUALITY: LinkQuality = LinkQuality::IDEAL;
     const BROADCAST: [u8; 6] = [255; 6];
 
     fn mac(last: u8) -> [u8; 6] {

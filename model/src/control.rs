@@ -4,10 +4,9 @@
 //! [`Request::Subscribe`] the supervisor goes on with one [`Record`](crate::Record) a line.
 
 use crate::settings::EmulationSettings;
-use crate::topology::{LinkQuality, NodeId};
+use crate::topology::{LinkQuality, NodeId, QualityChange};
 use crate::{Topology, record::HandoffNumber};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +103,7 @@ pub enum Response {
         call: String,
     },
     /// To [`Request::Link`]: the link as it is now.
-    Link(LinkStatus),
+    Link(Box<LinkStatus>),
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.
@@ -120,7 +119,7 @@ pub enum Response {
 }
 
 /// What is to become of a wired link.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkChange {
     /// Its interfaces go down; what is on the way is lost.
@@ -128,29 +127,7 @@ pub enum LinkChange {
     /// Its interfaces come up again, with the neighbours and routes that they had in the beginning.
     Up,
     /// It treats packets in this way from now on: from the first end to the second, and back.
-    Quality([QualityChange; 2]),
-}
-
-/// What changes in one direction of a link; none stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct QualityChange {
-    /// Propagation delay.
-    pub one_way_delay: Option<Duration>,
-    /// Probability of loss, 0.0 to 1.0.
-    pub loss: Option<f64>,
-    /// Bits per second.
-    pub rate: Option<u64>,
-}
-
-impl QualityChange {
-    /// What a quality becomes.
-    pub fn applied_to(self, quality: LinkQuality) -> LinkQuality {
-        LinkQuality {
-            one_way_delay: self.one_way_delay.unwrap_or(quality.one_way_delay),
-            loss: self.loss.unwrap_or(quality.loss),
-            rate: self.rate.or(quality.rate),
-        }
-    }
+    Quality(Box<[QualityChange; 2]>),
 }
 
 /// A wired link as it is.

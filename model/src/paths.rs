@@ -256,21 +256,29 @@ pub fn neighbouring_access_routers(topology: &Topology) -> BTreeMap<NodeId, Vec<
     topology.access_routers().map(|id| (id, around(id))).collect()
 }
 
-/// The sum of the configured one-way delays from one address to another, radio links included.
+/// The shortest time in which a packet gets from one address to another along its route, radio links included: the sum of
+/// the configured one-way delays, less what jitter and reordering can take off.
 ///
 /// None when an address belongs to no node or there is no path.
-pub fn one_way_delay(topology: &Topology, from: IpAddr, to: IpAddr) -> Option<Duration> {
+pub fn least_delay(topology: &Topology, from: IpAddr, to: IpAddr) -> Option<Duration> {
     let (from, from_router) = topology.locate(from)?;
     let (to, to_router) = topology.locate(to)?;
     let mut delay = Duration::ZERO;
     if let NodeKind::MobileNode { radio, .. } = &topology.node(from).kind {
-        delay += radio.up.one_way_delay;
+        delay += radio.up.least_delay();
     }
     if let NodeKind::MobileNode { radio, .. } = &topology.node(to).kind {
-        delay += radio.down.one_way_delay;
+        delay += radio.down.least_delay();
     }
-    let paths = ShortestPaths::new(&WiredGraph::new(topology), from_router.unwrap_or(from));
-    Some(delay + paths.one_way_delay(to_router.unwrap_or(to))?)
+    let first = from_router.unwrap_or(from);
+    let mut here = to_router.unwrap_or(to);
+    let paths = ShortestPaths::new(&WiredGraph::new(topology), first);
+    while let Some(Step { node, link }) = paths.step_back(here) {
+        let link = &topology.links[link];
+        delay += link.quality[usize::from(link.ends[0] != node)].least_delay();
+        here = node;
+    }
+    (here == first).then_some(delay)
 }
 
 #[cfg(test)]
@@ -419,7 +427,7 @@ links:
             topology
                 .care_of_address(topology.find(mobile_node).unwrap(), topology.find(access_router).unwrap())
         };
-        let micros = |from, to| one_way_delay(&topology, from, to).map(|delay| delay.as_micros());
+        let micros = |from, to| least_delay(&topology, from, to).map(|delay| delay.as_micros());
         assert_eq!(micros(address("a"), address("d")), Some(3_000));
         assert_eq!(micros(address("d"), address("a")), Some(4_000));
         assert_eq!(micros(address("s1"), address("a")), Some(4_500));
@@ -429,6 +437,24 @@ links:
         // At the same access router only the radio links count.
         assert_eq!(micros(care_of("mn1", "d"), care_of("mn2", "d")), Some(4_000));
         assert_eq!(micros(care_of("mn1", "a"), "192.0.2.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn jitter_and_reordering_make_a_packet_faster() {
+        let text = "
+nodes: { a: { kind: access_router }, b: { kind: access_router }, s: { kind: sip_server }, m: { kind: mobile_node, start: b } }
+links:
+  - { between: [a, b], one_way_delay: 5ms, jitter: 2ms, reverse: { jitter: 0 } }
+  - { between: [a, s], one_way_delay: 1ms, reorder: 1% }
+radio: { one_way_delay: 3ms, jitter: 500us normal }
+";
+        let topology = parse("text", text).unwrap();
+        let address = |name| topology.node(find(&topology, name)).address().unwrap();
+        let care_of = topology.care_of_address(find(&topology, "m"), find(&topology, "b"));
+        let micros = |from, to| least_delay(&topology, from, to).map(|delay| delay.as_micros());
+        assert_eq!(micros(address("a"), address("b")), Some(3_000));
+        assert_eq!(micros(address("b"), address("a")), Some(5_000));
+        assert_eq!(micros(address("s"), care_of), Some(3_000 + 1_000));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A schema knows the fields and how values are written; what they mean together (that a name is defined, that a graph
 //! is connected) only reading the file tells.
 
+use crate::topology::{Jitter, Loss};
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Map, Value, json};
@@ -45,6 +46,21 @@ impl Scalar for Interval {
 impl Scalar for Percent {
     fn schema() -> Value {
         quantity("%", &["0.1%"])
+    }
+}
+
+impl Scalar for Jitter {
+    fn schema() -> Value {
+        let examples = ["1ms", "1ms normal"];
+        json!({ "anyOf": [quantity("(us|ms|s)( uniform| normal)?", &examples), { "const": 0 }], "examples": examples })
+    }
+}
+
+impl Scalar for Loss {
+    fn schema() -> Value {
+        let share = r"[0-9]+(\.[0-9]+)?%";
+        let pattern = format!("^({share}|gemodel( {share}){{2,4}})$");
+        json!({ "type": "string", "pattern": pattern, "examples": ["0.1%", "gemodel 1% 30%"] })
     }
 }
 

@@ -180,11 +180,24 @@ fn links_change_go_down_and_come_up() {
             smallest.and_then(|time| time.parse::<f64>().ok()).unwrap_or_else(|| panic!("no times in {out}"))
         };
         assert!((10.0..14.0).contains(&median()));
-        let changed = user.json(&["link", "ar2--ar1", "--delay", "20ms", "--reverse-delay", "10ms"]);
+        user.json(&["link", "ar2--ar1", "--delay", "20ms", "--one-way"]);
+        let changed = user.json(&["link", "ar1--ar2", "--delay", "10ms", "--one-way"]);
         assert_eq!(changed[0]["link"], "ar1--ar2");
         assert_eq!(changed[0]["there"]["one_way_delay"]["nanos"], 10_000_000);
         assert_eq!(changed[0]["back"]["one_way_delay"]["nanos"], 20_000_000);
         assert!((30.0..34.0).contains(&median()));
+        user.json(&[
+            "link",
+            "ar1--ar2",
+            "--jitter",
+            "2ms normal",
+            "--loss",
+            "gemodel 1% 30%",
+            "--duplicate",
+            "100%",
+        ]);
+        assert!(String::from_utf8_lossy(&ping("9").stdout).contains("duplicates"));
+        user.json(&["link", "ar1--ar2", "--jitter", "0", "--loss", "0%", "--duplicate", "0%"]);
 
         assert_eq!(user.json(&["link", "ar1--ar2", "down"])[0]["up"], false);
         assert!(!ping("1").status.success());
@@ -196,7 +209,9 @@ fn links_change_go_down_and_come_up() {
 
         assert_eq!(user.json(&["link"]).as_array().map(Vec::len), Some(2));
         user.expect(1, &["link", "ar1--mn1", "--delay", "1ms"]);
+        user.expect(1, &["link", "ar1--ar2", "--jitter", "30ms"]);
         user.expect(2, &["link", "ar1--ar2", "--delay", "1"]);
+        user.expect(2, &["link", "ar1--ar2", "--loss", "gemodel 1%"]);
         user.expect(2, &["link", "ar1--ar2", "down", "--loss", "1%"]);
     });
 }

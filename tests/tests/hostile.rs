@@ -331,7 +331,8 @@ fn small_topology() -> impl Strategy<Value = String> {
     let extra = prop_oneof![
         Just(""),
         Just(", loss: 0.1%"),
-        Just(", rate: 10mbit"),
+        Just(", rate: 10mbit, queue: 5"),
+        Just(", duplicate: 1%, loss: gemodel 1% 30%"),
         Just(", reverse: { one_way_delay: 7ms }")
     ];
     let links = prop_oneof![Just("auto"), Just("netem"), Just("userspace")];

@@ -1,59 +1,156 @@
-//! Links do what the topology says: delay as ping sees it, and both UDP and TCP get through.
+//! What links do to packets, whoever does it: the same pings cross whatever `SAMP_TEST_LINKS` names, `auto` by default.
+//!
+//! Numbers of packets are random but for their seed, and bounds are five standard deviations wide or more.
 
-use samp_model::topology::{self, NodeKind};
-use samp_tests::lab::beside_the_tests;
-use samp_tests::{Lab, samp_lab, topology};
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use samp_tests::lab::stdout;
+use samp_tests::{Lab, topology};
 
-/// The round-trip times that ping prints, in milliseconds.
-fn round_trips(ping: &str) -> Vec<f64> {
-    let words = ping.lines().filter_map(|line| line.split("time=").nth(1)?.split(' ').next()?.parse().ok());
-    words.collect()
+/// One answer to a ping.
+#[derive(Debug)]
+struct Reply {
+    number: u32,
+    round_trip_ms: f64,
+    is_duplicate: bool,
+}
+
+/// Two routers, 30 ms there, and nothing on the way back. Who pings is one hop away: a queue of one's own would push back.
+fn lab() -> Lab {
+    let backend = std::env::var("SAMP_TEST_LINKS").unwrap_or_else(|_| "auto".to_owned());
+    let lab = Lab::up(topology("topologies/line.yaml"), &["--links", &backend]);
+    lab.json(&["link", "ar1--s1", "--delay", "0"]);
+    set(&lab, &["--delay", "0"]);
+    set(&lab, &["--delay", "30ms", "--one-way"]);
+    lab
+}
+
+/// Changes the link.
+#[track_caller]
+fn set(lab: &Lab, options: &[&str]) {
+    lab.json(&[["link", "ar1--ar2"].as_slice(), options].concat());
+}
+
+/// So many pings, so many milliseconds apart; the answers in the order in which they came.
+#[track_caller]
+fn ping(lab: &Lab, count: usize, interval_ms: u32) -> Vec<Reply> {
+    ping_with(lab, &format!("-c {count} -i {}", f64::from(interval_ms) / 1e3))
+}
+
+#[track_caller]
+fn ping_with(lab: &Lab, options: &str) -> Vec<Reply> {
+    let words = format!("ping -n -W 2 {options} 172.16.0.2");
+    let out = lab.exec("s1", &words.split(' ').collect::<Vec<_>>());
+    let value = |line: &str, name: &str| {
+        let value = line.split(name).nth(1)?.split(' ').next()?;
+        value.parse::<f64>().ok()
+    };
+    let replies = out.lines().filter_map(|line| {
+        Some(Reply {
+            number: value(line, "icmp_seq=")? as u32,
+            round_trip_ms: value(line, "time=")?,
+            is_duplicate: line.contains("DUP"),
+        })
+    });
+    replies.collect()
+}
+
+#[track_caller]
+fn assert_about(count: usize, least: usize, most: usize) {
+    assert!((least..=most).contains(&count), "{count} is not between {least} and {most}");
+}
+
+fn in_order(replies: &[Reply]) -> bool {
+    replies.iter().map(|reply| reply.number).is_sorted()
+}
+
+fn faster_than(replies: &[Reply], milliseconds: f64) -> usize {
+    replies.iter().filter(|reply| reply.round_trip_ms < milliseconds).count()
 }
 
 #[test]
-fn five_milliseconds_one_way_are_ten_for_ping() {
-    let lab = Lab::up(topology("topologies/line.yaml"), &[]);
-    let address = lab.json(&["inspect", "ar2"])["address"].as_str().expect("an address").to_owned();
-    let ping = lab.exec("ar1", &["ping", "-n", "-c", "41", "-i", "0.02", &address]);
-    let mut times = round_trips(&ping);
-    assert_eq!(times.len(), 41, "nothing is lost:\n{ping}");
-    // The first packet may have to wait for ARP.
-    times.remove(0);
-    times.sort_by(f64::total_cmp);
-    let median = (times[19] + times[20]) / 2.0;
-    assert!((median - 10.0).abs() < 0.5, "the median is {median} ms:\n{ping}");
+fn delay_and_jitter() {
+    let lab = lab();
+    // The first waits for neighbours' addresses, too.
+    let replies = &ping(&lab, 11, 20)[1..];
+    assert_eq!((replies.len(), faster_than(replies, 30.0)), (10, 0));
+
+    set(&lab, &["--jitter", "20ms", "--one-way"]);
+    let replies = ping(&lab, 120, 50);
+    assert_eq!((replies.len(), faster_than(&replies, 10.0)), (120, 0));
+    assert_about(faster_than(&replies, 20.0), 7, 53);
+    assert_about(faster_than(&replies, 40.0), 60, 114);
+
+    set(&lab, &["--jitter", "5ms normal", "--one-way"]);
+    let replies = ping(&lab, 120, 50);
+    assert_about(faster_than(&replies, 25.0), 2, 40);
+    assert_about(faster_than(&replies, 35.0), 60, 119);
+
+    // Packets closer than their jitter wait for each other.
+    set(&lab, &["--jitter", "20ms", "--one-way"]);
+    let replies = ping(&lab, 200, 2);
+    assert!(replies.len() == 200 && in_order(&replies), "{replies:?}");
     lab.down();
 }
 
 #[test]
-fn udp_and_tcp_cross_every_link() {
-    for file in ["topologies/line.yaml", "topologies/grid-small.yaml"] {
-        let path = topology(file);
-        let parsed = topology::load(&path).expect("the shipped topologies are valid");
-        let lab = Lab::up(&path, &[]);
-        let echo = beside_the_tests("samp-echo");
-        let echo = echo.to_str().expect("UTF-8");
-        let mut pairs: Vec<_> = parsed.links.iter().map(|link| link.ends).collect();
-        for mobile_node in parsed.mobile_nodes() {
-            let NodeKind::MobileNode { start, .. } = parsed.node(mobile_node).kind else { continue };
-            pairs.push([mobile_node, start]);
+fn losses_alone_and_in_bursts() {
+    let lab = lab();
+    // How many were lost, and in how many bursts.
+    let lost = |loss: &str| {
+        set(&lab, &["--loss", loss, "--one-way"]);
+        let replies = ping(&lab, 500, 2);
+        let arrived = |number| replies.iter().any(|reply| reply.number == number);
+        let numbers = 1..=500;
+        let starts = numbers.clone().filter(|&n| !arrived(n) && (n == 1 || arrived(n - 1)));
+        (numbers.clone().filter(|&n| !arrived(n)).count(), starts.count())
+    };
+    assert_eq!(lost("0%"), (0, 0));
+    let (alone, starts) = lost("20%");
+    assert_about(alone, 55, 145);
+    assert!(starts * 2 > alone, "{alone} in {starts} bursts");
+    // Two sevenths of the time in the bad state, ten packets long.
+    let (burst, starts) = lost("gemodel 4% 10%");
+    assert_about(burst, 15, 400);
+    assert!(starts * 2 < burst, "{burst} in {starts} bursts");
+    lab.down();
+}
+
+#[test]
+fn duplicates_and_reordering() {
+    let lab = lab();
+    set(&lab, &["--duplicate", "30%", "--one-way"]);
+    let duplicates = ping(&lab, 300, 2).iter().filter(|reply| reply.is_duplicate).count();
+    assert_about(duplicates, 50, 130);
+
+    set(&lab, &["--duplicate", "0%", "--reorder", "25%", "--one-way"]);
+    let replies = ping(&lab, 300, 2);
+    assert_about(faster_than(&replies, 30.0), 37, 115);
+    assert!(replies.len() == 300 && !in_order(&replies), "{replies:?}");
+    lab.down();
+}
+
+#[test]
+fn a_rate_spaces_packets_and_its_queue_is_bounded() {
+    let lab = lab();
+    // 1,250 bytes at 1 Mbit/s take 10 ms: of sixty at once ten find room.
+    set(&lab, &["--rate", "1mbit", "--queue", "10", "--one-way"]);
+    let replies = ping_with(&lab, "-c 60 -l 60 -i 0.002 -s 1208");
+    assert_about(replies.len(), 8, 30);
+    let slowest = replies.iter().map(|reply| reply.round_trip_ms).fold(0.0, f64::max);
+    assert!(slowest > 90.0, "{slowest}");
+    lab.down();
+}
+
+#[test]
+fn a_change_loses_nothing_that_is_on_its_way() {
+    let lab = lab();
+    std::thread::scope(|scope| {
+        let pings = scope.spawn(|| ping(&lab, 300, 5));
+        for delay in ["60ms", "20ms", "40ms", "10ms", "50ms"] {
+            set(&lab, &["--delay", delay, "--one-way"]);
         }
-        for [client, server] in pairs {
-            let [client, server] = [client, server].map(|id| parsed.node(id));
-            let address = format!("{}:7000", server.address().expect("routers and servers have one"));
-            let mut serving = Command::new(samp_lab())
-                .args(["--lab", lab.name(), "exec", &server.name, "--", echo, "serve", &address])
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("exec starts");
-            let mut ready = String::new();
-            BufReader::new(serving.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
-            assert_eq!(ready, "ready\n");
-            lab.exec(&client.name, &[echo, "ask", &address]);
-            assert!(serving.wait().expect("its status").success(), "{} – {}", client.name, server.name);
-        }
-        lab.down();
-    }
+        assert_eq!(pings.join().expect("pings").len(), 300);
+    });
+    let links = stdout(lab.run(&["link"]));
+    assert!(links.contains("50000000"), "{links}");
+    lab.down();
 }

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use samp_emulation::{DelayLine, LineSpec, PipeSpec, StartError};
-use samp_model::topology::LinkQuality;
+use samp_model::topology::{LinkQuality, Loss};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
@@ -78,7 +78,7 @@ fn each_direction_has_its_own_delay() {
 #[test]
 fn everything_is_lost_at_one_hundred_percent() {
     let world = World::new(2);
-    let dead = LinkQuality { loss: 1.0, ..LinkQuality::default() };
+    let dead = LinkQuality { loss: Loss::Random(1.0), ..LinkQuality::default() };
     let line = line(&world, [dead, delay(0)], 0);
     let (a, b) = (world.socket(0), world.socket(1));
     for _ in 0..100 {
@@ -92,9 +92,45 @@ fn everything_is_lost_at_one_hundred_percent() {
 }
 
 #[test]
+fn frames_are_doubled_and_overtake() {
+    let world = World::new(2);
+    let restless = LinkQuality { duplicate: 0.5, reorder: 0.2, ..delay(30) };
+    let line = line(&world, [restless, delay(0)], 1);
+    let (a, b) = (world.socket(0), world.socket(1));
+    for n in 0..80u8 {
+        a.send_to(&[n], world.at(1)).unwrap();
+    }
+    let counters = counters_when(&line, |counters| counters.frames_in == 80 && counters.in_flight == 0);
+    assert!((20..60).contains(&counters.duplicated), "{counters:?}");
+    assert_eq!(counters.delivered, 80 + counters.duplicated);
+    let order: Vec<u8> = (0..counters.delivered).map(|_| receive(&b).unwrap().0[0]).collect();
+    assert!((0..80).all(|n| order.contains(&n)));
+    let overtaken = order.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    assert!(overtaken > 0, "{order:?}");
+    assert_complete(&line);
+}
+
+#[test]
+fn jitter_spreads_delays_and_keeps_the_order() {
+    let world = World::new(2);
+    let line = line(&world, [LinkQuality { jitter: "8ms".parse().unwrap(), ..delay(10) }, delay(0)], 1);
+    let (a, b) = (world.socket(0), world.socket(1));
+    let delays = one_way(&a, &b, world.at(1), 100);
+    assert!(delays.iter().all(|&delay| delay > 1_900_000), "{delays:?}");
+    let early = delays.iter().filter(|&&delay| delay < 10_000_000).count();
+    assert!((20..80).contains(&early), "{early} of 100 are faster than the delay");
+    for n in 0..100u8 {
+        a.send_to(&[n], world.at(1)).unwrap();
+    }
+    let order: Vec<u8> = (0..100).map(|_| receive(&b).unwrap().0[0]).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    assert_complete(&line);
+}
+
+#[test]
 fn losses_are_the_same_for_the_same_seed() {
     let world = World::new(2);
-    let lossy = LinkQuality { loss: 0.3, ..LinkQuality::default() };
+    let lossy = LinkQuality { loss: Loss::Random(0.3), ..LinkQuality::default() };
     let (a, b) = (world.socket(0), world.socket(1));
     let survivors = |seed| {
         let line = line(&world, [lossy; 2], seed);

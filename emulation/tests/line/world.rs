@@ -150,7 +150,7 @@ pub(crate) fn namespace() -> Namespace {
 
 /// A delay, nothing else.
 pub(crate) fn delay(millis: u64) -> LinkQuality {
-    LinkQuality { one_way_delay: Duration::from_millis(millis), loss: 0.0, rate: None }
+    LinkQuality { one_way_delay: Duration::from_millis(millis), ..LinkQuality::IDEAL }
 }
 
 /// The next datagram, and when it came in, in nanoseconds of the same clock as [`now`].
@@ -206,7 +206,11 @@ pub(crate) fn assert_complete(line: &DelayLine) -> Counters {
     let counters = counters_when(line, |counters| counters.in_flight == 0);
     let Counters { delivered, lost, dropped_on_air, dropped_queue_full, dropped_unattached, .. } = counters;
     let known = delivered + lost + dropped_on_air + dropped_queue_full + dropped_unattached;
-    assert_eq!(counters.frames_in, known + counters.dropped_malformed + counters.send_errors, "{counters:?}");
+    assert_eq!(
+        counters.frames_in + counters.duplicated,
+        known + counters.dropped_malformed + counters.send_errors,
+        "{counters:?}"
+    );
     assert_eq!(counters.missed, 0);
     counters
 }

@@ -9,8 +9,11 @@ use std::fs;
 
 /// Topologies that between them have every field; no more good than that.
 fn topologies() -> Vec<Value> {
-    let reverse = json!({ "one_way_delay": "1ms", "loss": "1%", "rate": "1mbit" });
-    let link = json!({ "one_way_delay": "1ms", "loss": "1%", "rate": "1mbit" });
+    let reverse = json!({
+        "one_way_delay": "1ms", "jitter": "1ms normal", "loss": "1%", "duplicate": "1%", "reorder": "1%", "rate": "1mbit",
+        "queue": 1,
+    });
+    let link = reverse.clone();
     let mut radio = link.clone();
     radio["reverse"] = reverse;
     let mut wired = radio.clone();

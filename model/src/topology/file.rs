@@ -1,5 +1,6 @@
 //! The topology file as it is written: its fields, their types, and nothing decided yet.
 
+use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, Records,
@@ -90,7 +91,7 @@ pub(super) struct ExplicitNode {
     pub(super) position: Option<Spanned<Vec<Value<Metres>>>>,
     pub(super) start: Option<Spanned<String>>,
     pub(super) user: Option<Value<Title>>,
-    pub(super) radio: Option<Spanned<RadioLink>>,
+    pub(super) radio: Option<Spanned<Box<RadioLink>>>,
     pub(super) program: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
@@ -116,87 +117,65 @@ impl Keyword for Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Quality<'f> {
     pub(super) one_way_delay: Option<&'f Value<Delay>>,
-    pub(super) loss: Option<&'f Value<Percent>>,
+    pub(super) jitter: Option<&'f Value<Jitter>>,
+    pub(super) loss: Option<&'f Value<Loss>>,
+    pub(super) duplicate: Option<&'f Value<Percent>>,
+    pub(super) reorder: Option<&'f Value<Percent>>,
     pub(super) rate: Option<&'f Value<Rate>>,
+    pub(super) queue: Option<&'f Value<Packets>>,
 }
 
-/// The same both ways: the links that are not written one by one.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GridLink {
-    one_way_delay: Value<Delay>,
-    loss: Option<Value<Percent>>,
-    rate: Option<Value<Rate>>,
-}
+/// Packets in a queue.
+pub(super) type Packets = Whole<1, { LinkQuality::MAX_QUEUE as u64 }>;
 
-impl GridLink {
-    pub(super) fn quality(&self) -> Quality<'_> {
-        Quality {
-            one_way_delay: Some(&self.one_way_delay),
-            loss: self.loss.as_ref(),
-            rate: self.rate.as_ref(),
+/// A structure with the keys of [`Quality`] beside its own. (Flattened ones would lose positions, and let any key pass.)
+macro_rules! with_quality {
+    ($(#[$doc:meta])* $name:ident, $delay:ty, { $($field:ident: $type:ty),* }) => {
+        $(#[$doc])*
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            $(pub(super) $field: $type,)*
+            one_way_delay: $delay,
+            jitter: Option<Value<Jitter>>,
+            loss: Option<Value<Loss>>,
+            duplicate: Option<Value<Percent>>,
+            reorder: Option<Value<Percent>>,
+            rate: Option<Value<Rate>>,
+            queue: Option<Value<Packets>>,
         }
-    }
-}
 
-/// `reverse` is from the second end to the first.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WiredLink {
-    pub(super) between: Spanned<Vec<Spanned<String>>>,
-    one_way_delay: Value<Delay>,
-    loss: Option<Value<Percent>>,
-    rate: Option<Value<Rate>>,
-    pub(super) reverse: Option<Reverse>,
-}
-
-impl WiredLink {
-    pub(super) fn quality(&self) -> Quality<'_> {
-        Quality {
-            one_way_delay: Some(&self.one_way_delay),
-            loss: self.loss.as_ref(),
-            rate: self.rate.as_ref(),
+        impl $name {
+            pub(super) fn quality(&self) -> Quality<'_> {
+                Quality {
+                    one_way_delay: Option::from(&self.one_way_delay),
+                    jitter: self.jitter.as_ref(),
+                    loss: self.loss.as_ref(),
+                    duplicate: self.duplicate.as_ref(),
+                    reorder: self.reorder.as_ref(),
+                    rate: self.rate.as_ref(),
+                    queue: self.queue.as_ref(),
+                }
+            }
         }
-    }
+    };
 }
 
-/// `reverse` is from the access router to the mobile node.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RadioLink {
-    one_way_delay: Option<Value<Delay>>,
-    loss: Option<Value<Percent>>,
-    rate: Option<Value<Rate>>,
-    pub(super) reverse: Option<Reverse>,
+with_quality! {
+    /// The same both ways: the links that are not written one by one.
+    GridLink, Value<Delay>, {}
 }
-
-impl RadioLink {
-    pub(super) fn quality(&self) -> Quality<'_> {
-        Quality {
-            one_way_delay: self.one_way_delay.as_ref(),
-            loss: self.loss.as_ref(),
-            rate: self.rate.as_ref(),
-        }
-    }
+with_quality! {
+    /// `reverse` is from the second end to the first.
+    WiredLink, Value<Delay>, { between: Spanned<Vec<Spanned<String>>>, reverse: Option<Box<Reverse>> }
 }
-
-/// What differs in the other direction.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Reverse {
-    one_way_delay: Option<Value<Delay>>,
-    loss: Option<Value<Percent>>,
-    rate: Option<Value<Rate>>,
+with_quality! {
+    /// `reverse` is from the access router to the mobile node.
+    RadioLink, Option<Value<Delay>>, { reverse: Option<Box<Reverse>> }
 }
-
-impl Reverse {
-    pub(super) fn quality(&self) -> Quality<'_> {
-        Quality {
-            one_way_delay: self.one_way_delay.as_ref(),
-            loss: self.loss.as_ref(),
-            rate: self.rate.as_ref(),
-        }
-    }
+with_quality! {
+    /// What differs in the other direction.
+    Reverse, Option<Value<Delay>>, {}
 }
 
 #[derive(Deserialize)]

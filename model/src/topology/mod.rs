@@ -6,6 +6,7 @@ mod graph;
 mod graphml;
 mod knobs;
 mod program;
+mod quality;
 mod resolve;
 mod schema;
 
@@ -13,6 +14,7 @@ pub(crate) use schema::schema;
 
 pub use addressing::AddressSpaceError;
 pub use program::Program;
+pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart};
 
 use crate::diagnostic::Diagnostic;
 use crate::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
@@ -21,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Reads a topology file.
 ///
@@ -139,7 +140,7 @@ pub enum NodeKind {
         /// Its number in every access network: the host part of its care-of addresses.
         host: u32,
         /// Its radio link, up and down.
-        radio: Radio,
+        radio: Box<Radio>,
     },
 }
 
@@ -177,17 +178,6 @@ pub struct Radio {
     pub up: LinkQuality,
     /// From the access router to the mobile node.
     pub down: LinkQuality,
-}
-
-/// What one direction of a link does to packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LinkQuality {
-    /// Propagation delay.
-    pub one_way_delay: Duration,
-    /// Probability of loss, 0.0 to 1.0.
-    pub loss: f64,
-    /// Bits per second; none is as fast as the machine.
-    pub rate: Option<u64>,
 }
 
 impl Topology {

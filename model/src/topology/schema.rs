@@ -1,10 +1,11 @@
 //! JSON Schema of topology files.
 
-use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Password};
+use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Packets, Password};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
 use super::knobs::MAX_USERS;
 use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
+use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
 use crate::settings::{
@@ -253,8 +254,15 @@ fn radio(description: &str) -> Value {
 fn quality() -> Vec<(&'static str, Value)> {
     vec![
         ("one_way_delay", scalar::<Delay>("How long a packet takes, one way.")),
-        ("loss", scalar::<Percent>("How many packets are lost.")),
+        ("jitter", scalar::<Jitter>("How the delay varies: at most so much, or by Gauss.")),
+        (
+            "loss",
+            scalar::<Loss>("How many packets are lost; at random, or in bursts by Gilbert and Elliott."),
+        ),
+        ("duplicate", scalar::<Percent>("How many packets come twice.")),
+        ("reorder", scalar::<Percent>("How many packets take no time, and overtake others.")),
         ("rate", scalar::<Rate>("Bits per second; without it, as fast as the machine.")),
+        ("queue", scalar_or::<Packets>("Packets that may wait for a line with a rate.", LinkQuality::QUEUE)),
     ]
 }
 

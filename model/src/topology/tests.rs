@@ -5,6 +5,7 @@ use crate::diagnostic::render_all;
 use crate::paths::{ShortestPaths, WiredGraph};
 use crate::settings::Durability;
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// A file with a bit of everything, and nothing wrong with it.
 const GOOD: &str = "\
@@ -202,13 +203,34 @@ fn reverse_overrides_the_way_back() {
     assert_eq!(
         topology.links[0].quality,
         [
-            LinkQuality { one_way_delay: ms(5), loss: 0.001, rate: Some(1_000_000_000) },
-            LinkQuality { one_way_delay: ms(8), loss: 0.001, rate: Some(1_000_000_000) },
+            LinkQuality {
+                one_way_delay: ms(5),
+                loss: Loss::Random(0.001),
+                rate: Some(1_000_000_000),
+                ..LinkQuality::IDEAL
+            },
+            LinkQuality {
+                one_way_delay: ms(8),
+                loss: Loss::Random(0.001),
+                rate: Some(1_000_000_000),
+                ..LinkQuality::IDEAL
+            },
         ]
     );
     let NodeKind::MobileNode { radio, .. } = &topology.nodes[3].kind else { panic!() };
-    assert_eq!(radio.up, LinkQuality { one_way_delay: ms(3), loss: 0.01, rate: None });
-    assert_eq!(radio.down, LinkQuality { one_way_delay: ms(3), loss: 0.5, rate: Some(64_000) });
+    assert_eq!(
+        radio.up,
+        LinkQuality { one_way_delay: ms(3), loss: Loss::Random(0.01), ..LinkQuality::IDEAL }
+    );
+    assert_eq!(
+        radio.down,
+        LinkQuality {
+            one_way_delay: ms(3),
+            loss: Loss::Random(0.5),
+            rate: Some(64_000),
+            ..LinkQuality::IDEAL
+        }
+    );
 }
 
 #[test]
@@ -281,7 +303,7 @@ fn bad_structure() {
                 "one_way_delay: 5ms",
                 "one_way_dealy: 5ms",
                 &[
-                    "7:28 unknown field `one_way_dealy`, expected `between`, `one_way_delay`, `loss`, `rate` or `reverse` | unknown field | did you mean `one_way_delay`?",
+                    "7:28 unknown field `one_way_dealy`, expected `between`, `reverse`, `one_way_delay`, `jitter`, `loss`, `duplicate`, `reorder`, `rate` or `queue` | unknown field | did you mean `one_way_delay`?",
                 ],
             ),
             (
@@ -367,7 +389,27 @@ fn bad_values() {
         (
             "5ms",
             "5ms, loss: 0.1",
-            "7:54 `0.1` has no unit |  | write a percentage as 0.1%".to_owned(),
+            "7:54 `0.1` has no unit |  | write a loss as 0.1% or gemodel 1% 30%".to_owned(),
+        ),
+        (
+            "5ms",
+            "5ms, jitter: 6ms",
+            "7:56 the jitter is larger than the delay |  | a packet cannot arrive before it is sent".to_owned(),
+        ),
+        (
+            "5ms",
+            "5ms, jitter: 3ms, reverse: { one_way_delay: 2ms }",
+            "7:87 the jitter is larger than the delay |  | a packet cannot arrive before it is sent".to_owned(),
+        ),
+        (
+            "5ms",
+            "0, reorder: 1%",
+            "7:55 nothing can be overtaken without a delay |  | add `one_way_delay`, or remove `reorder`".to_owned(),
+        ),
+        (
+            "5ms",
+            "5ms, queue: 10",
+            "7:55 nothing waits without a rate |  | add `rate`, or remove `queue`".to_owned(),
         ),
         (
             "5ms",

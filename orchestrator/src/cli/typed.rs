@@ -4,6 +4,7 @@ use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use samp_model::settings::{self, AttachMode, LinkBackend};
+use samp_model::topology::{Jitter, LinkQuality, Loss};
 use samp_model::units::{Delay, Percent, Rate};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -280,7 +281,7 @@ pub(super) enum TypedCommand {
 }
 
 /// The options of `link`, which make no sense for a link that goes down or comes up.
-const QUALITY: [&str; 6] = ["delay", "loss", "rate", "reverse_delay", "reverse_loss", "reverse_rate"];
+const QUALITY: [&str; 8] = ["delay", "jitter", "loss", "duplicate", "reorder", "rate", "queue", "one_way"];
 
 /// What is to become of a link.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
@@ -291,24 +292,31 @@ pub struct Link {
     /// Whether it goes down or comes up
     #[arg(value_enum, requires = "link", conflicts_with_all = QUALITY)]
     pub state: Option<LinkState>,
-    /// One-way delay in both directions, as 5ms
+    /// One-way delay, as 5ms
     #[arg(long, value_name = "DELAY", requires = "link", env = "SAMP_LAB_DELAY")]
     pub delay: Option<Delay>,
-    /// Loss in both directions, as 0.1%
-    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_LOSS")]
-    pub loss: Option<Percent>,
-    /// Rate in both directions, as 100mbit
+    /// How the delay varies, as 1ms or '1ms normal'
+    #[arg(long, value_name = "JITTER", requires = "link", env = "SAMP_LAB_JITTER")]
+    pub jitter: Option<Jitter>,
+    /// Loss, as 0.1%; in bursts, as 'gemodel 1% 30%'
+    #[arg(long, value_name = "LOSS", requires = "link", env = "SAMP_LAB_LOSS")]
+    pub loss: Option<Loss>,
+    /// How many packets come twice, as 1%
+    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_DUPLICATE")]
+    pub duplicate: Option<Percent>,
+    /// How many packets overtake others, as 1%
+    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_REORDER")]
+    pub reorder: Option<Percent>,
+    /// Rate, as 100mbit
     #[arg(long, value_name = "RATE", requires = "link", env = "SAMP_LAB_RATE")]
     pub rate: Option<Rate>,
-    /// One-way delay from B to A
-    #[arg(long, value_name = "DELAY", requires = "link", env = "SAMP_LAB_REVERSE_DELAY")]
-    pub reverse_delay: Option<Delay>,
-    /// Loss from B to A
-    #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_REVERSE_LOSS")]
-    pub reverse_loss: Option<Percent>,
-    /// Rate from B to A
-    #[arg(long, value_name = "RATE", requires = "link", env = "SAMP_LAB_REVERSE_RATE")]
-    pub reverse_rate: Option<Rate>,
+    /// Packets that may wait for a line with a rate
+    #[arg(long, value_name = "PACKETS", requires = "link", env = "SAMP_LAB_QUEUE",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(LinkQuality::MAX_QUEUE)))]
+    pub queue: Option<u32>,
+    /// From A to B only, not back
+    #[arg(long, requires = "link", env = "SAMP_LAB_ONE_WAY", value_parser = clap::builder::FalseyValueParser::new())]
+    pub one_way: bool,
 }
 
 /// Whether a link works.

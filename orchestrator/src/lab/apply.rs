@@ -2,12 +2,12 @@
 //!
 //! Everything hangs on the descriptors in [`Network`]: when they are closed, all of it is gone.
 
-use crate::plan::{LinePlan, NamespacePlan, NetemPlan, Plan};
+use super::netem::{self, NetemError};
+use crate::plan::{LinePlan, NamespacePlan, Plan};
 use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec, StartError};
 use samp_model::control::Stage;
 use samp_model::topology::NodeId;
 use samp_sys::namespace::Namespace;
-use samp_sys::netem::Netem;
 use samp_sys::netlink::{self, Batch, Netlink, VethEnd};
 use std::io;
 
@@ -50,6 +50,15 @@ pub enum ApplyError {
         /// Why.
         #[source]
         source: netlink::ApplyError,
+    },
+    /// Links are not emulated as wanted.
+    #[error("cannot set up the links of {namespace}")]
+    Netem {
+        /// In which namespace.
+        namespace: String,
+        /// Why.
+        #[source]
+        source: NetemError,
     },
     /// The delay line could not be started.
     #[error("cannot start the delay line")]
@@ -203,13 +212,8 @@ fn emulate(
 ) -> Result<Option<DelayLine>, ApplyError> {
     let total = plan.namespaces.len() + 1;
     for (number, namespace) in plan.namespaces.iter().enumerate() {
-        let mut batch = Batch::default();
-        for interface in &namespace.interfaces {
-            if let Some(netem) = &interface.netem {
-                batch.set_netem(interface.index, &netem_settings(netem));
-            }
-        }
-        apply_batch(plan, netlinks, number, batch)?;
+        netem::emulate(namespace, &mut netlinks[number])
+            .map_err(|source| ApplyError::Netem { namespace: namespace.name.clone(), source })?;
         progress(Stage::Emulation, number + 1, total).map_err(ApplyError::Abandoned)?;
     }
     let line = match &plan.line {
@@ -227,30 +231,6 @@ fn apply_batch(plan: &Plan, netlinks: &mut [Netlink], number: usize, batch: Batc
     netlinks[number]
         .apply(batch)
         .map_err(|source| ApplyError::Network { namespace: plan.namespaces[number].name.clone(), source })
-}
-
-/// Frames that may wait for a line with a rate, as many as in the delay line.
-const QUEUE_FRAMES: u64 = 1000;
-/// Where nothing waits, the limit only bounds memory.
-const NO_QUEUE: u32 = 1_000_000;
-/// Bits of a full Ethernet frame.
-const FRAME_BITS: u64 = 1514 * 8;
-
-/// netem's limit counts the packets in flight, too.
-pub(super) fn netem_settings(plan: &NetemPlan) -> Netem {
-    let quality = &plan.quality;
-    let limit = quality.rate.map_or(NO_QUEUE, |rate| {
-        let in_flight = quality.one_way_delay.as_secs_f64() * rate as f64 / FRAME_BITS as f64;
-        u32::try_from(QUEUE_FRAMES + in_flight as u64).unwrap_or(NO_QUEUE)
-    });
-    Netem {
-        delay: quality.one_way_delay,
-        loss: quality.loss,
-        rate: quality.rate,
-        limit,
-        seed: Some(plan.seed),
-        ..Netem::default()
-    }
 }
 
 fn line_spec(plan: &LinePlan) -> LineSpec {

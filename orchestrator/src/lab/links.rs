@@ -1,14 +1,16 @@
-//! Wired links of a running lab: their delay, loss and rate change, they go down and come up again.
+//! Wired links of a running lab: what they do to packets changes, they go down and come up again.
 //!
 //! A link goes down by its interfaces, at both ends: nothing passes any more, what is on the way is lost, and the
 //! nodes notice, as they would if the cable were pulled. The kernel then forgets the neighbours and routes of an
 //! interface; they are configured anew when it comes up.
 
-use super::apply::{Network, netem_settings};
+use super::apply::Network;
+use super::netem::{self, NetemError};
 use crate::plan::{NetemPlan, Plan, VethEnd};
 use samp_model::control::{LinkChange, LinkStatus};
 use samp_model::settings::LinkBackend;
 use samp_model::topology::{NodeId, Topology};
+use samp_model::units::InvalidValue;
 use samp_sys::netlink::{ApplyError, Batch, Route};
 use std::io;
 
@@ -25,8 +27,12 @@ pub(super) enum LinkError {
     Already(&'static str),
     #[error("the lab has no delay line")]
     NoLine,
+    #[error(transparent)]
+    Quality(InvalidValue),
     #[error("the kernel refuses")]
     Network(#[from] ApplyError),
+    #[error("the link cannot be emulated so")]
+    Netem(#[from] NetemError),
     #[error("an interface does not come up")]
     Interface(#[source] io::Error),
 }
@@ -90,13 +96,15 @@ impl Links {
             }
             LinkChange::Quality(changes) => {
                 let quality = [0, 1].map(|end: usize| changes[end].applied_to(link.quality[end]));
+                for quality in quality {
+                    quality.check().map_err(|(_, problem)| LinkError::Quality(problem))?;
+                }
                 if plan.emulation.links == LinkBackend::Netem {
                     for (end, quality) in ends.into_iter().zip(quality) {
                         let interface = &plan.namespaces[end.namespace].interfaces[end.interface];
                         let seed = interface.netem.as_ref().map_or(0, |netem| netem.seed);
-                        let mut batch = Batch::default();
-                        batch.set_netem(interface.index, &netem_settings(&NetemPlan { quality, seed }));
-                        network.netlinks[end.namespace].apply(batch)?;
+                        let settings = netem::settings(&NetemPlan { quality, seed });
+                        netem::set(&mut network.netlinks[end.namespace], vec![(interface.index, settings)])?;
                     }
                 } else {
                     network.line.as_ref().ok_or(LinkError::NoLine)?.set_quality(number, quality);

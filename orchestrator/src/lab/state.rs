@@ -104,7 +104,7 @@ impl Lab {
             Request::Pause { node } => self.pause(node, true).map(|()| Response::Done.into()),
             Request::Resume { node } => self.pause(node, false).map(|()| Response::Done.into()),
             Request::Link { ends, change } => {
-                self.change_link(ends, *change).map(|status| Response::Link(status).into())
+                self.change_link(ends, change.clone()).map(|status| Response::Link(Box::new(status)).into())
             }
         };
         answer.unwrap_or_else(|Refusal { message, hint, cause }| {
@@ -331,7 +331,10 @@ impl Lab {
             });
         };
         let change = match change {
-            LinkChange::Quality([there, back]) if is_reverse => LinkChange::Quality([back, there]),
+            LinkChange::Quality(mut changes) if is_reverse => {
+                changes.reverse();
+                LinkChange::Quality(changes)
+            }
             change => change,
         };
         self.links.change(&self.plan, self.network, number, change).map_err(|error| {

@@ -5,7 +5,7 @@ use super::attachment::{Air, AttachError, Ground, Handoff};
 use super::multicast::Multicast;
 use crate::plan::{Machine, Plan};
 use samp_model::control::Stage;
-use samp_model::paths::one_way_delay;
+use samp_model::paths::least_delay;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
 use samp_sys::netlink::{Batch, Route};
@@ -147,7 +147,7 @@ impl Bench {
     fn check_path(&self, a: &UdpSocket, b: &UdpSocket) {
         for (from, to) in [(a, b), (b, a)] {
             let (source, destination) = (from.local_addr().unwrap(), to.local_addr().unwrap());
-            let floor = one_way_delay(&self.topology, source.ip(), destination.ip()).unwrap();
+            let floor = least_delay(&self.topology, source.ip(), destination.ip()).unwrap();
             let sent = Instant::now();
             from.send_to(b"packet", destination).unwrap();
             let (_, whence) = to.recv_from(&mut [0; 16]).expect("the packet arrives");

@@ -2,7 +2,6 @@
 
 use super::{LOOPBACK, NamespacePlan, Plan};
 use samp_model::settings::{AttachMode, LinkBackend};
-use samp_model::topology::LinkQuality;
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -47,12 +46,12 @@ impl Plan {
         writeln!(f, "\ndelay line")?;
         for pipe in &self.line.pipes {
             let [a, b] = pipe.ends.map(|end| wire.interface_name(end));
-            writeln!(f, "  {a} -> {b}  {}", Quality(&pipe.quality[0]))?;
-            writeln!(f, "  {b} -> {a}  {}", Quality(&pipe.quality[1]))?;
+            writeln!(f, "  {a} -> {b}  {}", pipe.quality[0])?;
+            writeln!(f, "  {b} -> {a}  {}", pipe.quality[1])?;
         }
         for radio in &self.line.radios {
             let name = wire.interface_name(radio.index);
-            writeln!(f, "  {name}  up {}, down {}", Quality(&radio.up), Quality(&radio.down))?;
+            writeln!(f, "  {name}  up {}, down {}", radio.up, radio.down)?;
         }
         for &access in &self.line.access {
             writeln!(f, "  {}", wire.interface_name(access))?;
@@ -70,7 +69,7 @@ impl fmt::Display for NamespacePlan {
                 write!(f, " vif {vif}")?;
             }
             if let Some(netem) = &interface.netem {
-                write!(f, " netem {}", Quality(&netem.quality))?;
+                write!(f, " netem {}", netem.quality)?;
             }
             writeln!(f, "{}", if interface.up { "" } else { " down" })?;
         }
@@ -100,21 +99,5 @@ impl NamespacePlan {
             return "lo";
         }
         self.interfaces.iter().find(|interface| interface.index == index).map_or("?", |found| &found.name)
-    }
-}
-
-/// One direction of a link, as a topology file writes it.
-struct Quality<'a>(&'a LinkQuality);
-
-impl fmt::Display for Quality<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delay {:?}", self.0.one_way_delay)?;
-        if self.0.loss > 0.0 {
-            write!(f, " loss {}%", self.0.loss * 100.0)?;
-        }
-        match self.0.rate {
-            Some(rate) => write!(f, " rate {rate} bit/s"),
-            None => Ok(()),
-        }
     }
 }

@@ -112,7 +112,7 @@ pub struct Interface {
 /// What netem does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct NetemPlan {
-    /// Delay, loss and rate.
+    /// What it does to packets.
     pub quality: LinkQuality,
     /// Seed of its losses.
     pub seed: u64,

@@ -15,7 +15,7 @@ fn machine(netem: bool) -> Machine {
 }
 
 fn quality(milliseconds: u64) -> LinkQuality {
-    LinkQuality { one_way_delay: Duration::from_millis(milliseconds), loss: 0.0, rate: None }
+    LinkQuality { one_way_delay: Duration::from_millis(milliseconds), ..LinkQuality::IDEAL }
 }
 
 fn router(number: u8, access: bool) -> Node {
@@ -36,7 +36,7 @@ fn mobile_node(number: u8, start: usize) -> Node {
         address_of_record: format!("sip:mn{number}@samp.test"),
         start: NodeId(start),
         host: 1 + u32::from(number),
-        radio: Radio { up: quality(1), down: quality(2) },
+        radio: Box::new(Radio { up: quality(1), down: quality(2) }),
     };
     Node { name: format!("mn{number}"), kind, program: None }
 }

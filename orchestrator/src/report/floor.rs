@@ -1,4 +1,4 @@
-//! What theory allows at best: sums of the configured one-way delays.
+//! What theory allows at best: sums of the shortest times that links can take.
 
 use samp_model::{Topology, paths};
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ impl<'a> Floors<'a> {
             .known
             .borrow_mut()
             .entry((from, to))
-            .or_insert_with(|| paths::one_way_delay(self.topology, from, to))
+            .or_insert_with(|| paths::least_delay(self.topology, from, to))
     }
 
     /// Along these addresses, first to last, and back the same way.

@@ -21,7 +21,7 @@ fn ms(ms: u64) -> Duration {
 
 /// ar1 – ar2 – sip1, 2 ms a wired link, 1 ms a radio link; mn1 and mn2 begin at ar1, mn3 at ar2.
 fn line() -> Topology {
-    let quality = |delay| LinkQuality { one_way_delay: ms(delay), loss: 0.0, rate: None };
+    let quality = |delay| LinkQuality { one_way_delay: ms(delay), ..LinkQuality::IDEAL };
     let router = |n: u8| Node {
         name: format!("ar{n}"),
         kind: NodeKind::Router {
@@ -39,7 +39,7 @@ fn line() -> Topology {
             address_of_record: format!("sip:mn{n}@samp.test"),
             start: NodeId(start),
             host: n + 1,
-            radio: Radio { up: quality(1), down: quality(1) },
+            radio: Box::new(Radio { up: quality(1), down: quality(1) }),
         },
         program: None,
     };

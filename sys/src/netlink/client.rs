@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Request, append};
 use crate::namespace::Namespace;
+use crate::netem::{self, Netem, TCA_OPTIONS};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NetlinkBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
@@ -10,6 +11,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use std::collections::BTreeMap;
 use std::io;
 
 /// One route netlink socket. It stays in the namespace where it was opened, whatever its users do.
@@ -112,6 +114,29 @@ impl Netlink {
             found.extend(text_attribute(attributes, TCA_KIND).map(|kind| (index, kind)));
         })?;
         Ok(found)
+    }
+
+    /// What of these interfaces' netem the kernel reports otherwise than it was asked for; none when all is as wanted.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn netem_difference(&mut self, wanted: &[(u32, Netem)]) -> io::Result<Option<String>> {
+        let mut reported = BTreeMap::new();
+        let message = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+        self.query(message, NLM_F_DUMP, |payload| {
+            let (Some(index), Some(attributes)) = (word(payload, 4), payload.get(20..)) else { return };
+            if text_attribute(attributes, TCA_KIND).is_some_and(|kind| kind == "netem") {
+                let options = attribute(attributes, TCA_OPTIONS).unwrap_or_default();
+                reported.insert(index, options);
+            }
+        })?;
+        Ok(wanted.iter().find_map(|(index, netem)| {
+            let difference = match reported.get(index) {
+                Some(options) => netem::difference(netem, options)?,
+                None => "there is none".to_owned(),
+            };
+            Some(format!("netem on interface {index}: {difference}"))
+        }))
     }
 
     /// Applies requests whose messages end `bytes`. The kernel tells of each one that fails, and of the last in any case.
@@ -224,8 +249,13 @@ fn error_text(flags: u16, payload: &[u8]) -> Option<String> {
 }
 
 fn text_attribute(attributes: &[u8], kind: u16) -> Option<String> {
+    let value = attribute(attributes, kind)?;
+    Some(String::from_utf8_lossy(&value).trim_end_matches('\0').to_owned())
+}
+
+fn attribute(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
     let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
-    Some(String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned())
+    Some(attribute.value().to_vec())
 }
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {

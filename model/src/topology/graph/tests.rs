@@ -62,7 +62,8 @@ fn links(topology: &Topology) -> Vec<String> {
     let show = |link: &topology::Link| {
         let [a, b] = link.ends.map(|end| topology.node(end).name.as_str());
         assert_eq!(link.quality[0], link.quality[1]);
-        let LinkQuality { one_way_delay, loss: 0.0, rate } = link.quality[0] else { panic!() };
+        let LinkQuality { one_way_delay, rate, .. } = link.quality[0];
+        assert_eq!(link.quality[0], LinkQuality { one_way_delay, rate, ..LinkQuality::IDEAL });
         format!("{a} {b} {one_way_delay:?} {rate:?}")
     };
     topology.links.iter().map(show).collect()
@@ -524,5 +525,8 @@ fn the_shipped_campus() {
         (15, 3, 6)
     );
     assert_eq!(topology.links.iter().filter(|link| link.quality[0] != link.quality[1]).count(), 1);
-    assert_eq!(topology.links.iter().filter(|link| link.quality[0].loss > 0.0).count(), 1);
+    assert_eq!(
+        topology.links.iter().filter(|link| link.quality[0].loss != topology::Loss::default()).count(),
+        1
+    );
 }

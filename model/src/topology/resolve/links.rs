@@ -10,8 +10,8 @@ use std::ops::Range;
 
 impl<'f> Resolver<'f> {
     pub(super) fn explicit_link(&mut self, link: &WiredLink, all_named: bool) {
-        let forward = self.changes(link.quality()).applied_to(LinkQuality::default());
-        let backward = self.reverse(forward, link.reverse.as_ref());
+        let forward = self.quality(LinkQuality::default(), link.quality());
+        let backward = self.reverse(forward, link.reverse.as_deref());
         let [a, b] = &link.between.value[..] else {
             let message = format!("a link has two ends, not {}", link.between.value.len());
             self.errors.report(span_of_all(&link.between), message, |error| {

@@ -9,7 +9,9 @@ use super::file::{
 };
 use super::graph::{self, Network, ReadGraph};
 use super::program::Program;
-use super::{AccessNetwork, LinkQuality, Node, NodeId, NodeKind, Radio, Topology, knobs};
+use super::{
+    AccessNetwork, LinkQuality, Node, NodeId, NodeKind, QualityChange, QualityPart, Radio, Topology, knobs,
+};
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::random;
 use crate::settings::Family;
@@ -29,10 +31,10 @@ pub(super) const RESERVED_NAMES: [&str; 2] = ["spread", "random"];
 pub(super) const MAX_WIRED_LINKS: usize = 31;
 /// Radio link, both ways, where the file says nothing.
 pub(super) const DEFAULT_RADIO: LinkQuality =
-    LinkQuality { one_way_delay: Duration::from_millis(1), loss: 0.0, rate: None };
+    LinkQuality { one_way_delay: Duration::from_millis(1), ..LinkQuality::IDEAL };
 /// Link of a graph's SIP server, both ways, where the file says nothing.
 pub(super) const DEFAULT_SERVER_LINK: LinkQuality =
-    LinkQuality { one_way_delay: Duration::from_micros(500), loss: 0.0, rate: None };
+    LinkQuality { one_way_delay: Duration::from_micros(500), ..LinkQuality::IDEAL };
 /// Metres between neighbours of a grid where the file says nothing.
 pub(super) const DEFAULT_SPACING: f64 = 100.0;
 /// Domain of all addresses-of-record.
@@ -101,7 +103,7 @@ enum DraftKind<'f> {
     SipServer,
     MobileNode {
         start: Start<'f>,
-        radio: Radio,
+        radio: Box<Radio>,
         /// Whose terminal it is, when the file says so.
         user: Option<String>,
     },
@@ -235,8 +237,8 @@ impl<'f> Resolver<'f> {
             None => (width, height),
             Some(domain) => (self.errors.value(&domain.width)?.0, self.errors.value(&domain.height)?.0),
         };
-        let link = self.changes(grid.link.quality()).applied_to(LinkQuality::default());
-        let server_link = self.changes(grid.server_link.quality()).applied_to(LinkQuality::default());
+        let link = self.quality(LinkQuality::default(), grid.link.quality());
+        let server_link = self.quality(LinkQuality::default(), grid.server_link.quality());
 
         let router = |x: u64, y: u64| format!("ar-{x}-{y}");
         for y in 0..height {
@@ -274,12 +276,13 @@ impl<'f> Resolver<'f> {
             self.add(router.name.clone(), at.clone(), kind);
         }
         for link in &network.links {
-            let quality = LinkQuality { one_way_delay: link.one_way_delay, loss: 0.0, rate: link.rate };
+            let quality =
+                LinkQuality { one_way_delay: link.one_way_delay, rate: link.rate, ..LinkQuality::default() };
             self.link(link.ends.map(|end| network.routers[end].name.clone()), [quality; 2]);
         }
         if let Some(servers) = &graph.servers {
             let quality = match &servers.link {
-                Some(link) => self.changes(link.quality()).applied_to(LinkQuality::default()),
+                Some(link) => self.quality(LinkQuality::default(), link.quality()),
                 None => DEFAULT_SERVER_LINK,
             };
             let places = network.busiest();
@@ -310,7 +313,7 @@ impl<'f> Resolver<'f> {
                 Some(start) if start.value == "random" => Start::Random,
                 Some(start) => Start::At(start),
             };
-            let kind = DraftKind::MobileNode { start, radio: radio.clone(), user: None };
+            let kind = DraftKind::MobileNode { start, radio: Box::new(radio.clone()), user: None };
             self.add(format!("mn{}", number + 1), span(&nodes.count), kind);
         }
     }
@@ -386,10 +389,10 @@ impl<'f> Resolver<'f> {
                     });
                 }
                 let [up, down] =
-                    self.radio([radio.up, radio.down], node.radio.as_ref().map(|radio| &radio.value));
+                    self.radio([radio.up, radio.down], node.radio.as_ref().map(|radio| &*radio.value));
                 let start = node.start.as_ref().map_or(Start::Unknown, Start::At);
                 let user = node.user.as_ref().and_then(|user| self.errors.value(user)).map(|user| user.0);
-                DraftKind::MobileNode { start, radio: Radio { up, down }, user }
+                DraftKind::MobileNode { start, radio: Box::new(Radio { up, down }), user }
             }
         };
         self.add(name.value.clone(), at, kind);
@@ -540,20 +543,53 @@ impl<'f> Resolver<'f> {
     /// Both directions of a radio link, up and down: what the file gives holds for both, and its `reverse` for down.
     fn radio(&mut self, [up, down]: [LinkQuality; 2], file: Option<&RadioLink>) -> [LinkQuality; 2] {
         let Some(file) = file else { return [up, down] };
-        let both = self.changes(file.quality());
-        [both.applied_to(up), self.reverse(both.applied_to(down), file.reverse.as_ref())]
+        let both = self.change(file.quality());
+        let up = both.applied_to(up);
+        let down = match &file.reverse {
+            Some(reverse) => self.quality(both.applied_to(down), reverse.quality()),
+            None => both.applied_to(down),
+        };
+        if self.fits(up, file.quality()) && file.reverse.is_none() {
+            self.fits(down, file.quality());
+        }
+        [up, down]
     }
 
     fn reverse(&mut self, base: LinkQuality, file: Option<&Reverse>) -> LinkQuality {
-        file.map_or(base, |reverse| self.changes(reverse.quality()).applied_to(base))
+        file.map_or(base, |reverse| self.quality(base, reverse.quality()))
     }
 
-    fn changes(&mut self, file: Quality<'_>) -> Changes {
-        Changes {
-            one_way_delay: file.one_way_delay.and_then(|delay| self.errors.value(delay)),
+    /// What `base` becomes by what the file says.
+    fn quality(&mut self, base: LinkQuality, file: Quality<'_>) -> LinkQuality {
+        let quality = self.change(file).applied_to(base);
+        self.fits(quality, file);
+        quality
+    }
+
+    fn change(&mut self, file: Quality<'_>) -> QualityChange {
+        QualityChange {
+            one_way_delay: file.one_way_delay.and_then(|delay| self.errors.value(delay)).map(Delay::get),
+            jitter: file.jitter.and_then(|jitter| self.errors.value(jitter)),
             loss: file.loss.and_then(|loss| self.errors.value(loss)),
-            rate: file.rate.and_then(|rate| self.errors.value(rate)),
+            duplicate: file.duplicate.and_then(|share| self.errors.value(share)).map(Percent::fraction),
+            reorder: file.reorder.and_then(|share| self.errors.value(share)).map(Percent::fraction),
+            rate: file.rate.and_then(|rate| self.errors.value(rate)).map(Rate::bits_per_second),
+            queue: file.queue.and_then(|queue| self.errors.value(queue)).map(|queue| queue.0 as u32),
         }
+    }
+
+    /// Whether the parts of a quality fit together; if not, where the file says so.
+    fn fits(&mut self, quality: LinkQuality, file: Quality<'_>) -> bool {
+        let Err((part, problem)) = quality.check() else { return true };
+        let at = match part {
+            QualityPart::Jitter => file.jitter.map(span),
+            QualityPart::Reorder => file.reorder.map(span),
+            QualityPart::Queue => file.queue.map(span),
+        };
+        // What does not fit may have come from elsewhere, and the delay alone be new.
+        let at = at.or(file.one_way_delay.map(span)).unwrap_or_default();
+        self.errors.report(at, problem.message, |error| error.hint(problem.hint));
+        false
     }
 
     fn add(&mut self, name: String, at: Range<usize>, kind: DraftKind<'f>) {
@@ -567,22 +603,5 @@ impl<'f> Resolver<'f> {
 
     fn is_access_router(&self, id: usize) -> bool {
         matches!(self.nodes[id].kind, DraftKind::Router { access: true, .. })
-    }
-}
-
-/// What a file says about one direction of a link.
-struct Changes {
-    one_way_delay: Option<Delay>,
-    loss: Option<Percent>,
-    rate: Option<Rate>,
-}
-
-impl Changes {
-    fn applied_to(&self, base: LinkQuality) -> LinkQuality {
-        LinkQuality {
-            one_way_delay: self.one_way_delay.map_or(base.one_way_delay, Delay::get),
-            loss: self.loss.map_or(base.loss, Percent::fraction),
-            rate: self.rate.map(Rate::bits_per_second).or(base.rate),
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! What is different between two topologies, as lines.
 
 use super::labs::join;
-use super::link::describe;
 use samp_model::Topology;
 use samp_model::settings::EmulationSettings;
 use samp_model::topology::{Node, NodeKind};
@@ -40,9 +39,9 @@ fn flat(topology: &Topology, emulation: EmulationSettings) -> BTreeMap<String, S
     for link in &topology.links {
         let [a, b] = link.ends.map(|end| &topology.node(end).name);
         let [there, back] = &link.quality;
-        let mut value = describe(there);
+        let mut value = there.to_string();
         if there != back {
-            value += &format!("; back {}", describe(back));
+            value += &format!("; back {}", back);
         }
         let mut key = format!("links.{a}--{b}");
         // Two nodes may have several links.
@@ -68,8 +67,8 @@ fn describe_node(topology: &Topology, node: &Node) -> String {
         NodeKind::MobileNode { address_of_record, start, host, radio } => format!(
             "mobile node {address_of_record}, host {host}, start {}, radio {}; down {}",
             topology.node(*start).name,
-            describe(&radio.up),
-            describe(&radio.down)
+            radio.up,
+            radio.down
         ),
     }
 }

@@ -4,8 +4,8 @@ use super::super::{Exit, Failure, Link, LinkState, Terminal};
 use crate::client::Client;
 use crate::report::table;
 use samp_model::Topology;
-use samp_model::control::{LinkChange, LinkStatus, QualityChange, Request, Response};
-use samp_model::topology::LinkQuality;
+use samp_model::control::{LinkChange, LinkStatus, Request, Response};
+use samp_model::topology::{LinkQuality, QualityChange};
 use serde::Serialize;
 
 /// A link with the names of its ends.
@@ -23,7 +23,7 @@ pub(super) fn link(terminal: &Terminal, client: &Client, wanted: &Link) -> Resul
     let topology = &status.topology;
     let changed = match (&wanted.link, change(wanted)) {
         (Some(ends), Some(change)) => match client.ask(&Request::Link { ends: ends.clone(), change })? {
-            Response::Link(status) => vec![status],
+            Response::Link(status) => vec![*status],
             _ => return Err(Failure::new(Exit::Failed, "the lab gave an unexpected answer")),
         },
         (Some([a, b]), None) => {
@@ -48,7 +48,7 @@ pub(super) fn link(terminal: &Terminal, client: &Client, wanted: &Link) -> Resul
         let rows = links.iter().map(|named| {
             let Named { link, up, there, back } = named;
             let state = if *up { "up" } else { "down" };
-            vec![link.clone(), state.to_owned(), describe(there), describe(back)]
+            vec![link.clone(), state.to_owned(), there.to_string(), back.to_string()]
         });
         table(&["link", "state", "there", "back"], rows)
     })?;
@@ -72,58 +72,39 @@ fn change(link: &Link) -> Option<LinkChange> {
     }
     let there = QualityChange {
         one_way_delay: link.delay.map(|delay| delay.get()),
-        loss: link.loss.map(|loss| loss.fraction()),
+        jitter: link.jitter,
+        loss: link.loss,
+        duplicate: link.duplicate.map(|share| share.fraction()),
+        reorder: link.reorder.map(|share| share.fraction()),
         rate: link.rate.map(|rate| rate.bits_per_second()),
+        queue: link.queue,
     };
-    let back = QualityChange {
-        one_way_delay: link.reverse_delay.map(|delay| delay.get()).or(there.one_way_delay),
-        loss: link.reverse_loss.map(|loss| loss.fraction()).or(there.loss),
-        rate: link.reverse_rate.map(|rate| rate.bits_per_second()).or(there.rate),
-    };
-    ([there, back] != [QualityChange::default(); 2]).then_some(LinkChange::Quality([there, back]))
-}
-
-/// As the files have it: `5ms, loss 0.1%, 100mbit`.
-pub(super) fn describe(quality: &LinkQuality) -> String {
-    let mut text = format!("{:?}", quality.one_way_delay).replace('µ', "u");
-    if quality.loss > 0.0 {
-        text += &format!(", loss {}%", (quality.loss * 1e8).round() / 1e6);
-    }
-    if let Some(rate) = quality.rate {
-        text += &match rate {
-            rate if rate.is_multiple_of(1_000_000_000) => format!(", {}gbit", rate / 1_000_000_000),
-            rate if rate.is_multiple_of(1_000_000) => format!(", {}mbit", rate / 1_000_000),
-            rate => format!(", {}kbit", rate as f64 / 1e3),
-        };
-    }
-    text
+    let back = if link.one_way { QualityChange::default() } else { there };
+    (there != QualityChange::default()).then_some(LinkChange::Quality(Box::new([there, back])))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use samp_model::topology::Loss;
     use std::time::Duration;
 
     #[test]
-    fn qualities_are_written_as_in_files() {
-        let quality =
-            |micros, loss, rate| LinkQuality { one_way_delay: Duration::from_micros(micros), loss, rate };
-        assert_eq!(describe(&quality(5000, 0.0, None)), "5ms");
-        assert_eq!(describe(&quality(500, 0.001, Some(100_000_000))), "500us, loss 0.1%, 100mbit");
-        assert_eq!(describe(&quality(0, 1.0, Some(64_500))), "0ns, loss 100%, 64.5kbit");
-    }
-
-    #[test]
-    fn one_value_is_for_both_directions_unless_there_is_another() {
-        let link = Link {
+    fn a_value_is_for_both_directions_unless_it_is_for_one_way() {
+        let both = Link {
             link: Some(["a".into(), "b".into()]),
             delay: "5ms".parse().ok(),
-            reverse_loss: "1%".parse().ok(),
+            loss: "1%".parse().ok(),
             ..Link::default()
         };
-        let there = QualityChange { one_way_delay: Some(Duration::from_millis(5)), ..Default::default() };
-        let back = QualityChange { loss: Some(0.01), ..there };
-        assert_eq!(change(&link), Some(LinkChange::Quality([there, back])));
-        assert_eq!(change(&Link::default()), None);
+        let there = QualityChange {
+            one_way_delay: Some(Duration::from_millis(5)),
+            loss: Some(Loss::Random(0.01)),
+            ..Default::default()
+        };
+        assert_eq!(change(&both), Some(LinkChange::Quality(Box::new([there, there]))));
+        let one_way = Link { one_way: true, ..both };
+        assert_eq!(change(&one_way), Some(LinkChange::Quality(Box::new([there, QualityChange::default()]))));
+        assert_eq!(change(&Link { one_way: true, ..Link::default() }), None);
     }
 }
