@@ -41,7 +41,7 @@ fn assert_refused(run: &Measured, what: &str) {
 #[track_caller]
 fn refused_at(cage: &Cage, file: &Path) -> (u64, u64) {
     let what = file.display().to_string();
-    let run = cage.run(["--format", "json", "validate", file.to_str().expect("UTF-8")]);
+    let run = cage.run_within(TIME, ["--format", "json", "validate", file.to_str().expect("UTF-8")]);
     assert_refused(&run, &what);
     let first = &run.json()["diagnostics"][0];
     assert!(first["message"].as_str().is_some_and(|message| !message.is_empty()), "{what}: {first}");
@@ -102,8 +102,8 @@ fn large_files_are_refused_in_time() {
         writer.write_all(end.as_bytes()).expect("written");
         writer.into_inner().expect("written");
         for format in ["json", "text"] {
-            let run = cage.run(["--format", format, "validate", file.to_str().expect("UTF-8")]);
-            assert_refused(&run, &format!("{what} as {format}"));
+            let args = ["--format", format, "validate", file.to_str().expect("UTF-8")];
+            assert_refused(&cage.run_within(TIME, args), &format!("{what} as {format}"));
         }
     };
     let repeated = |what: &str, head: &str, part: &str, end: &str| {
