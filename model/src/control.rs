@@ -7,6 +7,7 @@ use crate::settings::EmulationSettings;
 use crate::topology::{LinkQuality, NodeId, QualityChange};
 use crate::{Topology, record::HandoffNumber};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,8 +183,8 @@ pub struct NodeStatus {
     pub agent: Option<AgentState>,
     /// The agent's process id inside the lab's PID namespace.
     pub pid: Option<i32>,
-    /// The supervisor's descriptor of the node's network namespace: `/proc/SUPERVISOR/fd/THIS` leads there.
-    pub namespace_fd: i32,
+    /// Where the host's `/proc` shows the node's network namespace.
+    pub namespace: PathBuf,
     /// A mobile node's current access router.
     pub attached_to: Option<String>,
 }

@@ -22,14 +22,6 @@ impl Namespace {
         on_fresh_thread(Self::unshare)?
     }
 
-    /// `count` new namespaces, made by one throw-away thread.
-    ///
-    /// # Errors
-    /// As [`Namespace::create`]; also when the descriptor limit is reached.
-    pub fn create_many(count: usize) -> io::Result<Vec<Self>> {
-        on_fresh_thread(|| (0..count).map(|_| Self::unshare()).collect())?
-    }
-
     /// The namespace of the calling thread.
     ///
     /// # Errors
@@ -70,7 +62,7 @@ impl Namespace {
     }
 
     /// Leaves the calling thread in a new namespace: only for threads that end right after.
-    fn unshare() -> io::Result<Self> {
+    pub(crate) fn unshare() -> io::Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         Self::current()
     }

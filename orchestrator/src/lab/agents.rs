@@ -177,7 +177,7 @@ fn spawn(
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let process = spawn_in(
-        network.namespace(plan.node),
+        &network.namespaces.open(plan.node.0)?,
         Path::new("/"),
         executable,
         &[AGENT_COMMAND.into()],

@@ -1,22 +1,26 @@
 //! From the plan to the kernel: namespaces, links, addresses, routes, link emulation.
 //!
-//! Everything hangs on the descriptors in [`Network`]: when they are closed, all of it is gone.
+//! Everything hangs on the namespaces in [`Network`]: when it is dropped, all of it is gone. Each namespace is opened,
+//! configured in few messages and closed again, so that their number does not matter.
 
+use super::namespaces::Namespaces;
 use super::netem::{self, NetemError};
-use crate::plan::{LinePlan, NamespacePlan, Plan};
+use crate::plan::{LinePlan, NamespacePlan, Plan, VethEnd};
 use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec, StartError};
 use samp_model::control::Stage;
-use samp_model::topology::NodeId;
+use samp_sys::keeper::Misses;
 use samp_sys::namespace::Namespace;
-use samp_sys::netlink::{self, Batch, Netlink, VethEnd};
+use samp_sys::netlink::{self, Batch, Netlink};
+use std::fs::File;
 use std::io;
+use std::thread;
 
 /// The kernel's half of a lab.
 pub struct Network {
     /// In the order of [`Plan::namespaces`].
-    pub(super) namespaces: Vec<Namespace>,
-    /// Each in the namespace of the same number.
-    pub(super) netlinks: Vec<Netlink>,
+    pub(super) namespaces: Namespaces,
+    /// What the multicast routers ask, by keeper; taken by [`Multicast::start`](super::multicast::Multicast::start).
+    pub(super) misses: Vec<Misses>,
     /// None when nothing needs one.
     pub(super) line: Option<DelayLine>,
 }
@@ -72,109 +76,165 @@ pub enum ApplyError {
 pub type Progress<'a> = dyn FnMut(Stage, usize, usize) -> io::Result<()> + Send + 'a;
 
 impl Network {
-    /// Creates everything in the plan. On failure nothing is left.
+    /// Creates everything in the plan. On failure nothing is left. `proc` is the root of a `/proc` that shows this
+    /// process.
     ///
     /// # Errors
     /// The first part that failed.
-    pub fn apply(plan: &Plan, progress: &mut Progress<'_>) -> Result<Network, ApplyError> {
-        let (namespaces, mut netlinks) = create_namespaces(plan, progress)?;
-        create_links(plan, &namespaces, &mut netlinks, progress)?;
-        let line = emulate(plan, &namespaces, &mut netlinks, progress)?;
-        Ok(Network { namespaces, netlinks, line })
+    pub fn apply(plan: &Plan, proc: File, progress: &mut Progress<'_>) -> Result<Network, ApplyError> {
+        let count = plan.namespaces.len();
+        let failed = |source| ApplyError::Namespaces { count, source };
+        let (namespaces, misses) = Namespaces::create(proc, count).map_err(failed)?;
+        // A thread that goes from namespace to namespace and ends in the last.
+        let line = thread::scope(|scope| {
+            let build = || {
+                let mut site = Site { plan, namespaces: &namespaces, progress };
+                site.prepare()?;
+                site.create_links()?;
+                site.emulate()
+            };
+            let thread = thread::Builder::new().name("builder".into()).spawn_scoped(scope, build);
+            thread.map_err(failed)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        Ok(Network { namespaces, misses, line })
     }
 
-    /// A netlink socket in a node's namespace.
+    /// A netlink socket in namespace `number`.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(super) fn open_netlink(&self, node: NodeId) -> io::Result<Netlink> {
-        let open = || self.namespace(node).enter().and_then(|()| Netlink::open());
-        // The thread ends in the namespace that it has entered.
-        std::thread::scope(|scope| {
-            scope.spawn(open).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    pub(super) fn open_netlink(&self, number: usize) -> io::Result<Netlink> {
+        self.namespaces.open(number).and_then(|namespace| Netlink::open_in(&namespace))
+    }
+
+    /// Applies requests in namespace `number`.
+    pub(super) fn configure(&self, number: usize, batch: Batch) -> Result<(), netlink::ApplyError> {
+        self.open_netlink(number).map_err(netlink::ApplyError::Open)?.apply(batch)
+    }
+}
+
+/// A plan that is being applied by a thread which enters one namespace after the other.
+struct Site<'a, 'p> {
+    plan: &'a Plan,
+    namespaces: &'a Namespaces,
+    progress: &'a mut Progress<'p>,
+}
+
+impl Site<'_, '_> {
+    /// Kernel parameters.
+    fn prepare(&mut self) -> Result<(), ApplyError> {
+        let count = self.plan.namespaces.len();
+        for (number, namespace) in self.plan.namespaces.iter().enumerate() {
+            let prepared = self.namespaces.open(number).and_then(|opened| {
+                opened.enter()?;
+                set_parameters(namespace)
+            });
+            prepared.map_err(|source| ApplyError::Prepare { namespace: namespace.name.clone(), source })?;
+            self.step(Stage::Namespaces, number + 1, count)?;
+        }
+        Ok(())
+    }
+
+    fn create_links(&mut self) -> Result<(), ApplyError> {
+        let plan = self.plan;
+        let count = plan.namespaces.len();
+        // The kernel looks for the first end's index in the socket's namespace, so each pair is created from there.
+        let mut births = vec![Vec::new(); count];
+        for veth in &plan.veths {
+            births[veth.ends[0].namespace].push(veth.ends);
+        }
+        let wire = self.open(plan.wire())?;
+        for (number, births) in births.iter().enumerate() {
+            let mut batch = Batch::default();
+            for ends in births {
+                let [a, b] = *ends;
+                let there = if b.namespace == plan.wire() { wire.clone() } else { self.open(b.namespace)? };
+                batch.add_veth(self.birth(a, None), self.birth(b, Some(&there)));
+            }
+            self.apply(number, batch)?;
+            self.step(Stage::Links, number + 1, 2 * count)?;
+        }
+        // The wire first: an interface whose peer is up passes packets at once when it comes up itself, the other way
+        // round when the kernel gets to it, which may be a second later. The delay line does not care.
+        for number in (0..count).rev() {
+            self.apply(number, configuration(&plan.namespaces[number]))?;
+            self.step(Stage::Links, 2 * count - number, 2 * count)?;
+        }
+        Ok(())
+    }
+
+    fn emulate(&mut self) -> Result<Option<DelayLine>, ApplyError> {
+        let plan = self.plan;
+        let total = plan.namespaces.len() + 1;
+        for (number, namespace) in plan.namespaces.iter().enumerate() {
+            if namespace.interfaces.iter().any(|interface| interface.netem.is_some()) {
+                netem::emulate(namespace, &mut self.netlink(number)?)
+                    .map_err(|source| ApplyError::Netem { namespace: namespace.name.clone(), source })?;
+            }
+            self.step(Stage::Emulation, number + 1, total)?;
+        }
+        let line = match &plan.line {
+            line if line.is_empty() => None,
+            line => {
+                let wire = self.open(plan.wire())?;
+                Some(DelayLine::start(&wire, line_spec(line)).map_err(ApplyError::Line)?)
+            }
+        };
+        self.step(Stage::Emulation, total, total)?;
+        Ok(line)
+    }
+
+    /// One end of a veth pair; without a namespace it is born where the socket is.
+    fn birth<'n>(&'n self, end: VethEnd, namespace: Option<&'n Namespace>) -> netlink::VethEnd<'n> {
+        let interface = &self.plan.namespaces[end.namespace].interfaces[end.interface];
+        netlink::VethEnd {
+            name: &interface.name,
+            index: Some(interface.index),
+            mac: Some(interface.mac.0),
+            namespace,
+        }
+    }
+
+    fn open(&self, number: usize) -> Result<Namespace, ApplyError> {
+        self.namespaces.open(number).map_err(|source| ApplyError::Prepare {
+            namespace: self.plan.namespaces[number].name.clone(),
+            source,
         })
     }
 
-    /// A node's namespace.
-    pub fn namespace(&self, node: NodeId) -> &Namespace {
-        &self.namespaces[node.0]
+    /// Applies requests in namespace `number`.
+    fn apply(&self, number: usize, batch: Batch) -> Result<(), ApplyError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let namespace = &self.plan.namespaces[number].name;
+        let applied = self.netlink(number)?.apply(batch);
+        applied.map_err(|source| ApplyError::Network { namespace: namespace.clone(), source })
+    }
+
+    /// A socket in namespace `number`, which the thread enters for that.
+    fn netlink(&self, number: usize) -> Result<Netlink, ApplyError> {
+        let socket = self.namespaces.open(number).and_then(|opened| {
+            opened.enter()?;
+            Netlink::open()
+        });
+        let namespace = &self.plan.namespaces[number].name;
+        socket.map_err(|source| ApplyError::Prepare { namespace: namespace.clone(), source })
+    }
+
+    fn step(&mut self, stage: Stage, done: usize, total: usize) -> Result<(), ApplyError> {
+        (self.progress)(stage, done, total).map_err(ApplyError::Abandoned)
     }
 }
 
-fn create_namespaces(
-    plan: &Plan,
-    progress: &mut Progress<'_>,
-) -> Result<(Vec<Namespace>, Vec<Netlink>), ApplyError> {
-    let count = plan.namespaces.len();
-    let failed = |source| ApplyError::Namespaces { count, source };
-    let namespaces = Namespace::create_many(count).map_err(failed)?;
-    // One thread enters one namespace after the other and ends in the last.
-    let netlinks = std::thread::scope(|scope| {
-        let prepare = || {
-            let prepared =
-                namespaces.iter().zip(&plan.namespaces).enumerate().map(|(done, (namespace, plan))| {
-                    let netlink = prepare(namespace, plan)
-                        .map_err(|source| ApplyError::Prepare { namespace: plan.name.clone(), source })?;
-                    progress(Stage::Namespaces, done + 1, count).map_err(ApplyError::Abandoned)?;
-                    Ok(netlink)
-                });
-            prepared.collect::<Result<Vec<_>, _>>()
-        };
-        let thread = std::thread::Builder::new().name("namespaces".into()).spawn_scoped(scope, prepare);
-        let thread = thread.map_err(failed)?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    Ok((namespaces, netlinks))
-}
-
-/// Moves the calling thread into the namespace, sets its kernel parameters and opens its netlink socket.
-fn prepare(namespace: &Namespace, plan: &NamespacePlan) -> io::Result<Netlink> {
-    namespace.enter()?;
+/// Sets the kernel parameters of the calling thread's namespace.
+fn set_parameters(plan: &NamespacePlan) -> io::Result<()> {
     for sysctl in &plan.sysctls {
         match samp_sys::sysctl::write(sysctl.path, sysctl.value) {
             // A kernel without IPv6 has nothing to switch off.
             Err(error) if error.kind() == io::ErrorKind::NotFound && sysctl.is_ipv6_off() => {}
             result => result?,
         }
-    }
-    Netlink::open()
-}
-
-fn create_links(
-    plan: &Plan,
-    namespaces: &[Namespace],
-    netlinks: &mut [Netlink],
-    progress: &mut Progress<'_>,
-) -> Result<(), ApplyError> {
-    let total = 2 * plan.namespaces.len();
-    let mut done = 0;
-    let mut step = || {
-        done += 1;
-        progress(Stage::Links, done, total).map_err(ApplyError::Abandoned)
-    };
-    // The kernel looks for the first end's index in the socket's namespace, so each pair is created from there.
-    let mut births: Vec<Batch> = plan.namespaces.iter().map(|_| Batch::default()).collect();
-    for veth in &plan.veths {
-        let [a, b] = veth.ends.map(|end| {
-            let interface = &plan.namespaces[end.namespace].interfaces[end.interface];
-            VethEnd {
-                name: &interface.name,
-                index: Some(interface.index),
-                mac: Some(interface.mac.0),
-                namespace: Some(&namespaces[end.namespace]),
-            }
-        });
-        births[veth.ends[0].namespace].add_veth(a, b);
-    }
-    for (number, batch) in births.into_iter().enumerate() {
-        apply_batch(plan, netlinks, number, batch)?;
-        step()?;
-    }
-    // The wire first: an interface whose peer is up passes packets at once when it comes up itself, the other way
-    // round when the kernel gets to it, which may be a second later. The delay line does not care.
-    for number in (0..plan.namespaces.len()).rev() {
-        apply_batch(plan, netlinks, number, configuration(&plan.namespaces[number]))?;
-        step()?;
     }
     Ok(())
 }
@@ -202,35 +262,6 @@ fn configuration(plan: &NamespacePlan) -> Batch {
         });
     }
     batch
-}
-
-fn emulate(
-    plan: &Plan,
-    namespaces: &[Namespace],
-    netlinks: &mut [Netlink],
-    progress: &mut Progress<'_>,
-) -> Result<Option<DelayLine>, ApplyError> {
-    let total = plan.namespaces.len() + 1;
-    for (number, namespace) in plan.namespaces.iter().enumerate() {
-        netem::emulate(namespace, &mut netlinks[number])
-            .map_err(|source| ApplyError::Netem { namespace: namespace.name.clone(), source })?;
-        progress(Stage::Emulation, number + 1, total).map_err(ApplyError::Abandoned)?;
-    }
-    let line = match &plan.line {
-        line if line.is_empty() => None,
-        line => Some(DelayLine::start(&namespaces[plan.wire()], line_spec(line)).map_err(ApplyError::Line)?),
-    };
-    progress(Stage::Emulation, total, total).map_err(ApplyError::Abandoned)?;
-    Ok(line)
-}
-
-fn apply_batch(plan: &Plan, netlinks: &mut [Netlink], number: usize, batch: Batch) -> Result<(), ApplyError> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    netlinks[number]
-        .apply(batch)
-        .map_err(|source| ApplyError::Network { namespace: plan.namespaces[number].name.clone(), source })
 }
 
 fn line_spec(plan: &LinePlan) -> LineSpec {

@@ -51,7 +51,7 @@ struct Place {
 pub(super) struct Ground<'a> {
     pub(super) topology: &'a Topology,
     pub(super) plan: &'a Plan,
-    pub(super) network: &'a mut Network,
+    pub(super) network: &'a Network,
     pub(super) multicast: &'a mut Multicast,
 }
 
@@ -196,14 +196,13 @@ impl Ground<'_> {
 
     /// Mode `switch`: one write to the attachment table, once the new access router knows the node.
     fn switch(&mut self, radio: usize, new: &Place) -> Result<Made, Cause> {
-        let Network { netlinks, line, .. } = &mut *self.network;
-        let line = line.as_ref().ok_or(Cause::NoAir)?;
+        let line = line(self.network)?;
         let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
         let mut batch = Batch::default();
         for &address in &new.addresses {
             batch.add_neighbour(access.index, address, self.plan.mobile_nodes[radio].mac.0);
         }
-        netlinks[new.node.0].apply(batch)?;
+        self.network.configure(new.node.0, batch)?;
         let attachment = line.attach(radio, Some(new.router));
         Ok(Made {
             attached: attachment.at,
@@ -222,12 +221,13 @@ impl Ground<'_> {
         new: &Place,
         state: &mut MobileNode,
     ) -> Result<Made, Cause> {
+        let to = self.network.namespaces.open(new.node.0).map_err(netlink::ApplyError::Open)?;
         let detachment = line(self.network)?.detach(radio);
         let (from, old_vif) = state.interface_at;
         if from != new.node {
             let mut batch = Batch::default();
-            batch.move_link(moving.index, &self.network.namespaces[new.node.0], Some(moving.index));
-            if let Err(error) = self.network.netlinks[from.0].apply(batch) {
+            batch.move_link(moving.index, &to, Some(moving.index));
+            if let Err(error) = self.network.configure(from.0, batch) {
                 if state.at.is_some() {
                     line(self.network)?.attach(radio, Some(radio));
                 }
@@ -255,7 +255,7 @@ impl Ground<'_> {
                 onlink: false,
             });
         }
-        self.network.netlinks[new.node.0].apply(batch)?;
+        self.network.configure(new.node.0, batch)?;
         let vif = match state.interface_at.1 {
             Some(vif) => vif,
             None => self.multicast.add_interface(new.node, moving.index).map_err(Cause::Multicast)?,
@@ -283,7 +283,7 @@ impl Ground<'_> {
         for &address in &old.addresses {
             batch.delete_neighbour(access.index, address);
         }
-        if let Err(error) = self.network.netlinks[old.node.0].apply(batch) {
+        if let Err(error) = self.network.configure(old.node.0, batch) {
             tracing::warn!(%error, addresses = ?old.addresses, "cannot delete neighbour entries");
         }
     }

@@ -65,7 +65,7 @@ impl Links {
     pub(super) fn change(
         &mut self,
         plan: &Plan,
-        network: &mut Network,
+        network: &Network,
         number: usize,
         change: LinkChange,
     ) -> Result<LinkStatus, LinkError> {
@@ -78,19 +78,21 @@ impl Links {
                 for end in ends {
                     let mut batch = Batch::default();
                     batch.set_down(plan.namespaces[end.namespace].interfaces[end.interface].index);
-                    network.netlinks[end.namespace].apply(batch)?;
+                    network.configure(end.namespace, batch)?;
                 }
                 link.up = false;
             }
             LinkChange::Up => {
                 for end in ends {
-                    network.netlinks[end.namespace].apply(revival(plan, end))?;
+                    network.configure(end.namespace, revival(plan, end))?;
                 }
                 // Its answer comes when the kernel has caught up with the carrier, without which nothing passes.
                 for end in ends {
                     let interface = &plan.namespaces[end.namespace].interfaces[end.interface];
-                    let netlink = &mut network.netlinks[end.namespace];
-                    netlink.link_index(&interface.name).map_err(LinkError::Interface)?;
+                    let settled = network
+                        .open_netlink(end.namespace)
+                        .and_then(|mut socket| socket.link_index(&interface.name));
+                    settled.map_err(LinkError::Interface)?;
                 }
                 link.up = true;
             }
@@ -104,7 +106,8 @@ impl Links {
                         let interface = &plan.namespaces[end.namespace].interfaces[end.interface];
                         let seed = interface.netem.as_ref().map_or(0, |netem| netem.seed);
                         let settings = netem::settings(&NetemPlan { quality, seed });
-                        netem::set(&mut network.netlinks[end.namespace], vec![(interface.index, settings)])?;
+                        let mut netlink = network.open_netlink(end.namespace).map_err(ApplyError::Open)?;
+                        netem::set(&mut netlink, vec![(interface.index, settings)])?;
                     }
                 } else {
                     network.line.as_ref().ok_or(LinkError::NoLine)?.set_quality(number, quality);

@@ -18,6 +18,7 @@ mod attachment;
 mod control;
 mod links;
 mod multicast;
+mod namespaces;
 mod netem;
 mod process;
 pub(crate) mod programs;

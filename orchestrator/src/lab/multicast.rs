@@ -2,26 +2,32 @@
 //!
 //! The kernel asks when it meets a new source; the answer is the whole tree at once, so that it asks only once.
 
-use super::apply::Network;
+use super::namespaces::Namespaces;
 use crate::plan::{MAX_VIFS, Plan, TreeEntry};
 use samp_model::topology::NodeId;
-use samp_sys::multicast::{Miss, MulticastRouter, Version};
+use samp_sys::keeper::{Keeper, Misses, RouterChange};
+use samp_sys::multicast::{Miss, Version};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// All multicast routers of a lab, and who speaks where.
 #[derive(Default)]
 pub(super) struct Multicast {
+    keepers: Vec<Arc<Keeper>>,
     routers: BTreeMap<NodeId, Router>,
     sources: HashMap<IpAddr, Source>,
 }
 
+/// A router; the keeper of its namespace holds its socket.
 struct Router {
-    socket: Arc<MulticastRouter>,
+    keeper: usize,
+    /// The number of its namespace there.
+    own: usize,
     /// Which interface numbers are taken.
     vifs: [bool; MAX_VIFS],
 }
@@ -49,35 +55,46 @@ pub(super) struct MulticastError {
 }
 
 impl Multicast {
-    /// Takes over multicast routing in every router; the kernels' questions come out of `missed`'s other end.
+    /// Takes over multicast routing in every router; the kernels' questions, which the keepers hear, come out of
+    /// `missed`'s other end.
     pub(super) fn start(
         plan: &Plan,
-        network: &Network,
+        namespaces: &Namespaces,
+        misses: Vec<Misses>,
         missed: &mpsc::Sender<Missed>,
     ) -> Result<Self, MulticastError> {
-        let mut multicast = Self::default();
+        let mut multicast = Self { keepers: namespaces.keepers().to_vec(), ..Self::default() };
         let version = if plan.multicast.group.is_ipv4() { Version::Ipv4 } else { Version::Ipv6 };
+        let failed = |attempt, number: usize| {
+            let router = plan.namespaces[number].name.clone();
+            move |source| MulticastError { attempt, router, source }
+        };
+        let mut changes: Vec<Vec<(usize, RouterChange)>> = vec![Vec::new(); multicast.keepers.len()];
         for (number, namespace) in plan.namespaces.iter().enumerate() {
             // Only routers' interfaces have numbers; a router without a link has nothing to forward.
             if namespace.interfaces.iter().all(|interface| interface.vif.is_none()) {
                 continue;
             }
-            let node = NodeId(number);
-            let failed = |attempt| {
-                let router = namespace.name.clone();
-                move |source| MulticastError { attempt, router, source }
-            };
-            let socket = MulticastRouter::open_in(network.namespace(node), version);
-            let socket = Arc::new(socket.map_err(failed("open multicast routing"))?);
+            let (keeper, own) = namespaces.place(number);
             let mut vifs = [false; MAX_VIFS];
+            changes[keeper].push((own, RouterChange::Open(version)));
             for (vif, index) in namespace.interfaces.iter().filter_map(|i| Some((i.vif?, i.index))) {
-                socket.add_interface(vif, index).map_err(failed("add a multicast interface"))?;
+                changes[keeper].push((own, RouterChange::AddInterface { vif, index }));
                 vifs[usize::from(vif)] = true;
             }
-            let readable =
-                asynchronous(Arc::clone(&socket)).map_err(failed("listen to multicast routing"))?;
-            tokio::spawn(listen(node, readable, missed.clone()));
-            multicast.routers.insert(node, Router { socket, vifs });
+            multicast.routers.insert(NodeId(number), Router { keeper, own, vifs });
+        }
+        for (number, (keeper, changes)) in multicast.keepers.iter().zip(changes).enumerate() {
+            let routers: Vec<usize> =
+                changes.iter().map(|&(own, _)| namespaces.number(number, own)).collect();
+            if let Some((position, error)) = keeper.change(changes).into_iter().next() {
+                return Err(failed("route multicast", routers[position])(error));
+            }
+        }
+        for (keeper, misses) in misses.into_iter().enumerate() {
+            let readable = asynchronous(misses).map_err(failed("listen to multicast routing", 0))?;
+            let first = namespaces.number(keeper, 0);
+            tokio::spawn(listen(first, readable, missed.clone()));
         }
         Ok(multicast)
     }
@@ -93,9 +110,14 @@ impl Multicast {
             let text = format!("all {MAX_VIFS} multicast interfaces are in use");
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         };
-        router.socket.add_interface(free as u16, index)?;
-        router.vifs[free] = true;
-        Ok(free as u16)
+        let change = RouterChange::AddInterface { vif: free as u16, index };
+        match self.keepers[router.keeper].change(vec![(router.own, change)]).pop() {
+            Some((_, error)) => Err(error),
+            None => {
+                router.vifs[free] = true;
+                Ok(free as u16)
+            }
+        }
     }
 
     /// An interface has left a router with its mobile node; the kernel has forgotten it on its own.
@@ -112,13 +134,10 @@ impl Multicast {
 
     /// A care-of address is out of use: no router knows it any more, or it would be dropped where it comes next.
     pub(super) fn remove_source(&mut self, plan: &Plan, address: IpAddr) {
-        let Some(source) = self.sources.remove(&address) else { return };
-        for router in source.installed {
-            let Some(found) = self.routers.get(&router) else { continue };
-            if let Err(error) = found.socket.delete_entry(address, plan.multicast.group) {
-                tracing::warn!(router = router.0, %address, %error, "cannot delete a multicast entry");
-            }
-        }
+        let Some(Source { installed, .. }) = self.sources.remove(&address) else { return };
+        let group = plan.multicast.group;
+        let delete = |router| (router, RouterChange::DeleteEntry { source: address, group });
+        self.change(installed.into_iter().map(delete));
     }
 
     /// Answers a kernel's question. Who is not attached, or speaks to another group, is not forwarded.
@@ -131,43 +150,52 @@ impl Multicast {
         };
         let entries = plan.multicast.tree(source.access_router).entries;
         source.installed = entries.iter().map(|entry| entry.router).collect();
+        let vif = source.vif;
+        let Some((first, others)) = entries.split_last() else { return };
+        let entry = |TreeEntry { router, arrives, leaves }: &TreeEntry| {
+            let (source, group, arrives) = (miss.source, miss.group, arrives.unwrap_or(vif));
+            (*router, RouterChange::AddEntry { source, group, arrives, leaves: leaves.clone() })
+        };
         // The last entry is the access router's: what it held back finds all others in place.
-        for TreeEntry { router, arrives, leaves } in &entries {
-            let Some(found) = self.routers.get(router) else { continue };
-            let arrives = arrives.unwrap_or(source.vif);
-            if let Err(error) = found.socket.add_entry(miss.source, miss.group, arrives, leaves) {
-                tracing::error!(router = router.0, ?miss, %error, "cannot add a multicast entry");
+        self.change(others.iter().map(entry));
+        self.change([entry(first)].into_iter());
+    }
+
+    /// Changes routers, in any order; what fails is logged.
+    fn change(&self, changes: impl Iterator<Item = (NodeId, RouterChange)>) {
+        let mut orders = vec![Vec::new(); self.keepers.len()];
+        for (node, change) in changes {
+            let Some(router) = self.routers.get(&node) else { continue };
+            orders[router.keeper].push((router.own, change));
+        }
+        for (keeper, changes) in self.keepers.iter().zip(orders).filter(|(_, changes)| !changes.is_empty()) {
+            for (_, error) in keeper.change(changes) {
+                tracing::error!(%error, "cannot change a multicast entry");
             }
         }
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "the successor is unsafe; an Arc of an owned descriptor keeps it open and the same"
-)]
-fn asynchronous(socket: Arc<MulticastRouter>) -> io::Result<AsyncFd<Arc<MulticastRouter>>> {
-    AsyncFd::new(socket)
+#[expect(deprecated, reason = "the successor is unsafe; what is wrapped owns its descriptor")]
+fn asynchronous(misses: Misses) -> io::Result<AsyncFd<Misses>> {
+    AsyncFd::with_interest(misses, Interest::READABLE)
 }
 
-async fn listen(node: NodeId, socket: AsyncFd<Arc<MulticastRouter>>, missed: mpsc::Sender<Missed>) {
+/// Passes on what a keeper's routers ask; `first` is the number of the first namespace that it keeps.
+async fn listen(first: usize, misses: AsyncFd<Misses>, missed: mpsc::Sender<Missed>) {
     loop {
-        let mut ready = match socket.readable().await {
+        let mut ready = match misses.readable().await {
             Ok(ready) => ready,
-            Err(error) => {
-                return tracing::error!(router = node.0, %error, "cannot wait for multicast routing");
-            }
+            Err(error) => return tracing::error!(%error, "cannot wait for multicast routing"),
         };
-        match socket.get_ref().next_miss() {
-            Ok(Some(miss)) => {
-                if missed.send((node, miss)).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => ready.clear_ready(),
-            Err(error) => {
-                return tracing::error!(router = node.0, %error, "cannot read from multicast routing");
+        while let Some((own, question)) = misses.get_ref().next() {
+            let router = first + own;
+            match question {
+                Ok(miss) if missed.send((NodeId(router), miss)).await.is_err() => return,
+                Ok(_) => {}
+                Err(error) => tracing::error!(router, %error, "cannot read from multicast routing"),
             }
         }
+        ready.clear_ready();
     }
 }

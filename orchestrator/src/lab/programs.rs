@@ -131,8 +131,9 @@ impl Program {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(failed)?;
         let program = find_program(&self.argv[0]).map_err(failed)?;
         let arguments: Vec<OsString> = self.argv[1..].iter().map(OsString::from).collect();
+        let namespace = network.namespaces.open(node.0).map_err(failed)?;
         let inherited = [(1, log.as_fd()), (2, log.as_fd())];
-        let isolated = spawn_in(network.namespace(node), &self.directory, &program, &arguments, &inherited);
+        let isolated = spawn_in(&namespace, &self.directory, &program, &arguments, &inherited);
         let isolated = isolated.map_err(failed)?;
         self.process = Some(Process { isolated, state: AgentState::Running, log: self.log.clone() });
         Ok(())
@@ -141,7 +142,7 @@ impl Program {
 
 /// What configures a mobile node's radio.
 fn radio(network: &Network, node: NodeId) -> io::Result<RadioAddress> {
-    let mut netlink = network.open_netlink(node)?;
+    let mut netlink = network.open_netlink(node.0)?;
     let index = netlink.link_index(RADIO)?.ok_or_else(|| io::Error::other("there is no radio"))?;
     Ok(RadioAddress::new(netlink, index))
 }

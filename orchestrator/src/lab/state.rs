@@ -22,7 +22,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A lab and all that belongs to it.
 pub(super) struct Lab {
@@ -31,7 +31,7 @@ pub(super) struct Lab {
     pub(super) plan: Plan,
     /// Left to the end of the process: while the kernel frees namespaces, each router's multicast socket would wait
     /// for it to close.
-    pub(super) network: &'static mut Network,
+    pub(super) network: &'static Network,
     pub(super) agents: Agents,
     pub(super) programs: Programs,
     pub(super) air: Air,
@@ -184,7 +184,7 @@ impl Lab {
                 name: node.name.clone(),
                 agent: agent.map(|(state, _)| state),
                 pid: agent.map(|(_, pid)| pid),
-                namespace_fd: self.network.namespace(id).as_fd().as_raw_fd(),
+                namespace: self.network.namespaces.path(id.0),
                 attached_to: self.air.attached_to(&self.plan, id).map(|router| self.name_of(router).into()),
             }
         });
@@ -354,9 +354,11 @@ impl Lab {
     fn enter(&self, node: &str) -> Result<Answer, Refusal> {
         let node = self.find(node, "a node", |_| true)?;
         let LabNamespaces([user, mount, pid]) = &self.namespaces;
-        let network = self.network.namespace(node).as_fd();
-        let fds = [network, user.as_fd(), mount.as_fd(), pid.as_fd()].map(|fd| fd.try_clone_to_owned());
-        let fds = fds.into_iter().collect::<io::Result<Vec<OwnedFd>>>().map_err(|error| Refusal {
+        let fds = self.network.namespaces.open(node.0).and_then(|network| {
+            let fds = [network.as_fd(), user.as_fd(), mount.as_fd(), pid.as_fd()];
+            fds.into_iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<Vec<OwnedFd>>>()
+        });
+        let fds = fds.map_err(|error| Refusal {
             message: format!("cannot open the namespaces of `{}`: {error}", self.name_of(node)),
             hint: None,
             cause: cause_of(&error),

@@ -17,7 +17,7 @@ use nix::mount::{MsFlags, mount};
 use samp_model::agent::FromAgent;
 use samp_model::control::{Progress, Request, Stage};
 use samp_model::topology::Topology;
-use samp_sys::process::{Isolated, raise_nofile_limit, spawn_pid1};
+use samp_sys::process::{Isolated, spawn_pid1};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::error::Error;
@@ -301,16 +301,16 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
         .map_err(failed("understand the lab's description"))?;
     let executable = std::env::current_exe().map_err(failed("find this executable"))?;
     // /proc is still the host's: it shows this process under the number that the host knows.
+    let proc = File::open("/proc").map_err(failed("open /proc"))?;
     let supervisor_pid = fs::read_link("/proc/self").map_err(failed("find this process"))?;
     let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
     private_mounts().map_err(failed("make mounts private"))?;
     let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
-    raise_nofile_limit().map_err(failed("raise the limit of open files"))?;
     let plan = Plan::new(&topology, &machine)?;
 
     let mut seconds: Vec<(Stage, f64)> = Vec::new();
     let mut began = Instant::now();
-    let network = Network::apply(&plan, &mut |stage, done, total| {
+    let network = Network::apply(&plan, proc, &mut |stage, done, total| {
         if done == total {
             seconds.push((stage, began.elapsed().as_secs_f64()));
             began = Instant::now();
@@ -354,7 +354,7 @@ const BACKLOG: usize = 1024;
 async fn run(
     dir: &RuntimeDir,
     listener: UnixListener,
-    built: Built,
+    mut built: Built,
     progress: &mut AsyncProgress,
 ) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -367,7 +367,9 @@ async fn run(
 
     let began = tokio::time::Instant::now();
     let failed = |error: &(dyn Error + 'static)| RunError::Startup(Failure::new("", error));
-    let multicast = Multicast::start(&built.plan, &built.network, &missed_sender).map_err(|e| failed(&e))?;
+    let misses = std::mem::take(&mut built.network.misses);
+    let multicast = Multicast::start(&built.plan, &built.network.namespaces, misses, &missed_sender)
+        .map_err(|e| failed(&e))?;
     let mut agents = Agents::default();
     for agent in &built.plan.agents {
         agents

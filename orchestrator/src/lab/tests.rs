@@ -9,6 +9,7 @@ use samp_model::paths::least_delay;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
 use samp_sys::netlink::{Batch, Route};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -34,6 +35,10 @@ links:
   - { between: [ar1, s1], one_way_delay: 1ms }
   - { between: [ar2, s2], one_way_delay: 1ms }
 ";
+
+fn proc() -> File {
+    File::open("/proc").expect("/proc is mounted")
+}
 
 /// A lab without agents: the test plays the mobile nodes.
 struct Bench {
@@ -62,9 +67,11 @@ impl Bench {
         topology.emulation.attach = attach;
         let machine = Machine { netem: false, ipv6: true, root: true, kernel: String::new() };
         let plan = Plan::new(&topology, &machine).unwrap();
-        let network = Network::apply(&plan, &mut |_, _, _| Ok(())).expect("root may do this");
+        let mut network = Network::apply(&plan, proc(), &mut |_, _, _| Ok(())).expect("root may do this");
         let (sender, missed) = mpsc::channel(64);
-        let multicast = Multicast::start(&plan, &network, &sender).unwrap();
+        let multicast =
+            Multicast::start(&plan, &network.namespaces, std::mem::take(&mut network.misses), &sender)
+                .unwrap();
         let air = Air::new(&plan);
         Self { topology, plan, network, multicast, missed, air }
     }
@@ -82,7 +89,7 @@ impl Bench {
         let mut ground = Ground {
             topology: &self.topology,
             plan: &self.plan,
-            network: &mut self.network,
+            network: &self.network,
             multicast: &mut self.multicast,
         };
         let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
@@ -109,13 +116,13 @@ impl Bench {
             source: None,
             onlink: true,
         });
-        self.network.netlinks[node.0].apply(batch).unwrap();
+        self.network.configure(node.0, batch).unwrap();
         self.socket(mobile_node, own.address)
     }
 
     fn socket(&self, name: &str, address: IpAddr) -> UdpSocket {
         let open = || UdpSocket::bind((address, PORT)).unwrap();
-        let socket = self.network.namespace(self.node(name)).run(open).unwrap();
+        let socket = self.network.namespaces.open(self.node(name).0).unwrap().run(open).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
     }
@@ -127,7 +134,7 @@ impl Bench {
             // On the interface of the default route, the only one besides `lo`.
             socket.join_multicast_v4(&DISCOVERY_GROUP4, &Ipv4Addr::UNSPECIFIED).map(|()| socket)
         };
-        let socket = self.network.namespace(self.node(name)).run(listen).unwrap().unwrap();
+        let socket = self.network.namespaces.open(self.node(name).0).unwrap().run(listen).unwrap().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
     }
@@ -172,7 +179,7 @@ fn progress_is_told_step_by_step_and_can_stop_the_work() {
     let machine = Machine { netem: false, ipv6: true, root: true, kernel: String::new() };
     let plan = Plan::new(&topology, &machine).unwrap();
     let mut told = Vec::new();
-    Network::apply(&plan, &mut |stage, done, total| {
+    Network::apply(&plan, proc(), &mut |stage, done, total| {
         told.push((stage, done, total));
         Ok(())
     })
@@ -190,7 +197,7 @@ fn progress_is_told_step_by_step_and_can_stop_the_work() {
 
     let stop: &mut Progress<'_> =
         &mut |_, done, _| if done < 2 { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) };
-    assert!(matches!(Network::apply(&plan, stop), Err(super::apply::ApplyError::Abandoned(_))));
+    assert!(matches!(Network::apply(&plan, proc(), stop), Err(super::apply::ApplyError::Abandoned(_))));
 }
 
 #[tokio::test]

@@ -181,7 +181,12 @@ impl Batch {
     }
 
     fn veth_end<T>(&mut self, builder: LinkMessageBuilder<T>, end: VethEnd<'_>) -> LinkMessageBuilder<T> {
-        let mut builder = builder.name(end.name).index(end.index.unwrap_or(0));
+        // A pair of queues for each processor costs time and memory, and nobody sends from two processors at once.
+        let mut builder = builder
+            .name(end.name)
+            .index(end.index.unwrap_or(0))
+            .append_extra_attribute(LinkAttribute::NumTxQueues(1))
+            .append_extra_attribute(LinkAttribute::NumRxQueues(1));
         if let Some(mac) = end.mac {
             builder = builder.address(mac.to_vec());
         }

@@ -36,6 +36,9 @@ pub enum ApplyError {
         /// The error number.
         source: io::Error,
     },
+    /// There is no socket.
+    #[error("cannot open a socket for the kernel's network configuration")]
+    Open(#[source] io::Error),
     /// The requests did not reach the kernel.
     #[error("cannot send requests to the kernel's network configuration")]
     Send(#[source] io::Error),

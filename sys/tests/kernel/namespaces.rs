@@ -1,9 +1,13 @@
 //! Namespaces and what is per namespace: threads, sysctls.
 
+use samp_sys::keeper::{self, Keeper};
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::Netlink;
 use samp_sys::sysctl;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 #[test]
 fn a_new_namespace_is_another_one_and_the_caller_stays() {
@@ -18,12 +22,33 @@ fn a_new_namespace_is_another_one_and_the_caller_stays() {
 }
 
 #[test]
-fn many_are_all_different() {
-    let many = Namespace::create_many(8).unwrap();
+fn keepers_keep_namespaces_in_a_table_of_their_own() {
+    let proc = File::open("/proc").unwrap();
+    let (file, end) = UnixStream::pair().unwrap();
+    let (keeper, misses) = Keeper::start(&proc, 8).unwrap();
+    let many: Vec<_> = (0..keeper.count()).map(|number| keeper.open(&proc, number).unwrap()).collect();
     assert_eq!(many.len(), 8);
     for (position, one) in many.iter().enumerate() {
         assert!(many[..position].iter().all(|other| !other.is_same(one).unwrap()));
+        assert!(keeper.open(&proc, position).unwrap().is_same(one).unwrap());
     }
+    // It has no copy of what was open before: the other end hears the end.
+    drop(file);
+    end.set_nonblocking(true).unwrap();
+    assert_eq!((&end).read(&mut [0]).unwrap(), 0);
+
+    // With the handle goes the keeper.
+    let path = Path::new("/proc").join(keeper.path(0));
+    assert!(path.exists());
+    drop((keeper, misses));
+    while path.exists() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_limit_of_descriptors_says_how_many_namespaces_one_keeper_keeps() {
+    assert_eq!([0, 33, 34, 64, 1024, 20_000].map(keeper::capacity), [1, 1, 1, 16, 496, 9984]);
 }
 
 #[test]

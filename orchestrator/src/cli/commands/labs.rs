@@ -346,7 +346,7 @@ fn nsenter(status: &LabStatus, node: &NodeStatus) -> String {
         true => String::new(),
         false => format!("--user=/proc/{supervisor}/ns/user --preserve-credentials "),
     };
-    format!("nsenter {user}--net=/proc/{supervisor}/fd/{}", node.namespace_fd)
+    format!("nsenter {user}--net={}", node.namespace.display())
 }
 
 /// A node's own addresses; a mobile node's are the care-of addresses that it has where it is attached.
