@@ -48,6 +48,12 @@ pub enum Role {
     },
 }
 
+/// The most nodes whose descriptors one packet of a hiring socket brings.
+///
+/// An agent process is hired over a `SOCK_SEQPACKET` socket at its standard input: each packet is one byte and two
+/// descriptors a node, its control socket and its network namespace (`SCM_RIGHTS`, of which a message takes 253).
+pub const HIRED_AT_ONCE: usize = 126;
+
 /// What the supervisor says to an agent after the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +83,11 @@ pub enum ToAgent {
     },
     /// Leave: end all calls and have the servers forget this node.
     Deregister,
+    /// Neither hear nor say anything until [`ToAgent::Resume`]: to a node that shares its process, which cannot be
+    /// stopped for it.
+    Pause,
+    /// Go on.
+    Resume,
 }
 
 /// What a link trigger tells the mobile node about its new link (static addressing).

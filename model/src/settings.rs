@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// The group "all SIP servers", sip.mcast.net (RFC 3261 §10.2.6).
@@ -349,6 +350,8 @@ pub enum LinkBackend {
     Netem,
     /// samp-lab's own delay line.
     Userspace,
+    /// Nobody: links without delay, loss and rate, for labs that are too big for more.
+    Plain,
 }
 
 /// How a handoff moves a mobile node to another access router.
@@ -371,4 +374,7 @@ pub struct EmulationSettings {
     pub links: LinkBackend,
     /// How handoffs are done.
     pub attach: AttachMode,
+    /// How many nodes' agents share a process at most; none is `auto`.
+    #[serde(default)]
+    pub nodes_per_process: Option<NonZeroU16>,
 }

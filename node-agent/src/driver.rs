@@ -6,7 +6,7 @@ use crate::media::Media;
 use crate::sip_socket::{self, SipSocket};
 use crate::timer::Timer;
 use crate::udp::{Departure, UdpSocket};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
 use samp_model::settings::Records;
 use samp_model::{Event, Record, Time};
@@ -18,6 +18,8 @@ use std::ops::ControlFlow;
 
 /// Datagrams taken from a socket before the others get their turn.
 const BURST: usize = 32;
+/// What a paused node may be told at most: more than a socket would hold for one that is stopped.
+const TOLD_MAX: usize = 4096;
 
 /// A protocol node and its sockets.
 pub(crate) struct Driver {
@@ -28,6 +30,8 @@ pub(crate) struct Driver {
     sip: SipSocket,
     mobile: Option<Mobile>,
     records: Records,
+    /// While the node is paused, what it was told; all else that comes waits in the kernel.
+    paused: Option<Vec<ToAgent>>,
 }
 
 /// What only a mobile node has.
@@ -78,7 +82,8 @@ impl Driver {
             }),
         };
         let node = build(&config, now()).context("cannot make the node")?;
-        Ok(Self { name: config.name, node, control, timer, sip, mobile, records: config.samp.records })
+        let records = config.samp.records;
+        Ok(Self { name: config.name, node, control, timer, sip, mobile, records, paused: None })
     }
 
     /// Turns the crank until the supervisor hangs up.
@@ -106,6 +111,9 @@ impl Driver {
     }
 
     async fn wait(&self) -> io::Result<Wake> {
+        if self.paused.is_some() {
+            return self.control.readable().await.map(|()| Wake::Control);
+        }
         let rtp_readable = async {
             match &self.mobile {
                 Some(mobile) => mobile.rtp.readable().await,
@@ -133,6 +141,19 @@ impl Driver {
             Received::Nothing => return Ok(ControlFlow::Continue(())),
             Received::HangUp => return Ok(ControlFlow::Break(())),
         };
+        match (packet, self.paused.take()) {
+            (ToAgent::Resume, Some(told)) => told.into_iter().try_for_each(|packet| self.obey(packet))?,
+            (packet, None) => self.obey(packet)?,
+            (packet, Some(mut told)) => {
+                ensure!(told.len() < TOLD_MAX, "too much was told to a paused node");
+                told.push(packet);
+                self.paused = Some(told);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn obey(&mut self, packet: ToAgent) -> anyhow::Result<()> {
         let now = now();
         match packet {
             ToAgent::LinkUp(link) => self.handle_link_up(now, &link)?,
@@ -141,8 +162,10 @@ impl Driver {
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
             ToAgent::Transfer { call, target } => self.feed(now, Input::Transfer { call, target })?,
             ToAgent::Deregister => self.feed(now, Input::Deregister)?,
+            ToAgent::Pause => self.paused = Some(Vec::new()),
+            ToAgent::Resume => {}
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     fn handle_link_up(&mut self, triggered: Time, link: &LinkUp) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
-//! The agent process of one node: sockets, timers and media around a protocol node, in the node's network namespace.
+//! The agent process of a node, or of many: sockets, timers and media around a protocol node, in the node's namespace.
 //!
-//! One loop drives everything: it waits for one event, feeds it to the node and flushes what comes out.
-//! The supervisor is at the other end of a control socket; when it hangs up, the agent ends.
+//! One loop drives each node: it waits for one event, feeds it to the node and flushes what comes out. The supervisor is
+//! at the other end of a control socket; when it hangs up, the node ends, and the process with its last one.
 
 mod address;
 mod admission;
@@ -27,48 +27,89 @@ use driver::Driver;
 use samp_model::Time;
 use samp_model::agent::AgentConfig;
 use samp_protocol::Node;
+use samp_sys::ancillary::recv_fds;
+use samp_sys::namespace::Namespace;
 use std::io;
 use std::os::fd::OwnedFd;
+use tokio::task::{JoinSet, LocalSet};
+use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
 /// Environment variable with the log filter, in the syntax of [`EnvFilter`].
 const LOG_FILTER: &str = "SAMP_LAB_LOG";
 
-/// Runs the agent of the node that the supervisor describes, until the supervisor hangs up.
+/// Runs the agents of the nodes that the supervisor describes, until it has hung up on all of them.
 ///
-/// `control` is a connected `SOCK_SEQPACKET` socket. Each packet to arrive is one JSON object: the first is an
-/// [`AgentConfig`], the others are [`ToAgent`](samp_model::agent::ToAgent); those that leave are one or more
+/// `hiring` is a connected `SOCK_SEQPACKET` socket, which brings nodes as [`HIRED_AT_ONCE`](samp_model::agent::HIRED_AT_ONCE)
+/// says, until its end. Each node's control socket is of the same type. Each packet to arrive there is one JSON object:
+/// the first is an [`AgentConfig`], the others are [`ToAgent`](samp_model::agent::ToAgent); those that leave are one or more
 /// [`FromAgent`](samp_model::agent::FromAgent).
-/// Everything is opened in the network namespace of the calling thread, which blocks; the thread then loses for
-/// good all capabilities but a mobile node's `CAP_NET_ADMIN`. The log goes to standard error, unless the process
-/// logs elsewhere already.
+/// The calling thread enters one namespace after the other to open the nodes' sockets; then it loses for good all
+/// capabilities but `CAP_NET_ADMIN`, and that, too, where no node is mobile. The log goes to standard error, unless the
+/// process logs elsewhere already.
 ///
 /// # Errors
-/// The supervisor is not understood, a socket cannot be opened or is broken, or an address cannot be configured.
-pub fn run(control: OwnedFd) -> anyhow::Result<()> {
-    run_node(control, |config, now| Ok(samp_protocol::build(config, now)?))
+/// The supervisor is not understood, a socket cannot be opened or is broken, or an address cannot be configured. One
+/// node's error ends them all.
+pub fn run(hiring: OwnedFd) -> anyhow::Result<()> {
+    run_nodes(hiring, |config, now| Ok(samp_protocol::build(config, now)?))
 }
 
-/// As [`run`], with another node than the protocol's own: `build` makes it from the configuration.
+/// As [`run`], with other nodes than the protocol's own: `build` makes them from their configuration.
 ///
 /// # Errors
 /// As [`run`], and when `build` fails.
-pub fn run_node(
-    control: OwnedFd,
-    build: impl FnOnce(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
+pub fn run_nodes(
+    hiring: OwnedFd,
+    build: impl Fn(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
 ) -> anyhow::Result<()> {
     log_to_stderr();
+    let nodes = hired(&hiring).context("cannot hear of the nodes")?;
+    drop(hiring);
     let runtime = start_runtime().context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let mut control = Control::new(control).context("cannot use the control socket")?;
-        let Some(config) = control.configuration().await? else { return Ok(()) };
-        let name = config.name.clone();
-        let needed = privileges::needed_by(&config.role);
-        let driver = Driver::open(config, control, build).with_context(|| format!("cannot start {name}"))?;
-        privileges::drop_all_but(needed).context("cannot drop privileges")?;
-        tracing::info!(node = name, "sockets are open");
-        driver.run().await.with_context(|| format!("{name} failed"))
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let mut needed = Vec::new();
+        let mut drivers = Vec::new();
+        for (control, namespace) in nodes {
+            let mut control = Control::new(control).context("cannot use the control socket")?;
+            let Some(config) = control.configuration().await? else { continue };
+            let name = config.name.clone();
+            needed.extend(privileges::needed_by(&config.role));
+            namespace.enter().with_context(|| format!("cannot enter the namespace of {name}"))?;
+            let driver =
+                Driver::open(config, control, &build).with_context(|| format!("cannot start {name}"))?;
+            drivers.push((name, driver));
+        }
+        privileges::drop_all_but(&needed).context("cannot drop privileges")?;
+        let mut running = JoinSet::new();
+        for (name, driver) in drivers {
+            tracing::info!(node = name, "sockets are open");
+            let span = tracing::info_span!("node", name);
+            let run = async move { driver.run().await.with_context(|| format!("{name} failed")) };
+            running.spawn_local(run.instrument(span));
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.context("a node has panicked")??;
+        }
+        Ok(())
     })
+}
+
+/// The control socket and the namespace of each node.
+fn hired(hiring: &OwnedFd) -> anyhow::Result<Vec<(OwnedFd, Namespace)>> {
+    let mut nodes = Vec::new();
+    loop {
+        let (length, fds) = recv_fds(hiring, &mut [0])?;
+        if length == 0 {
+            return Ok(nodes);
+        }
+        let mut fds = fds.into_iter();
+        while let Some(control) = fds.next() {
+            let namespace = fds.next().context("a node without a namespace")?;
+            nodes.push((control, Namespace::from(namespace)));
+        }
+    }
 }
 
 fn log_to_stderr() {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Agent, GROUP, SERVER, World, care_of, link_up, mobile_config, server_config};
+use common::{Agent, GROUP, SERVER, World, care_of, hiring, link_up, mobile_config, server_config};
 use samp_model::agent::ToAgent;
 use samp_model::{Event, Time};
 use samp_protocol::sip::{self, Message, Transport};
@@ -112,14 +112,14 @@ fn heard(from: SocketAddr, to: IpAddr) -> Event {
 }
 
 fn start_mobile(world: &World, mobile: usize) -> Agent {
-    Agent::start(&world.mobiles[mobile], &mobile_config(mobile), |control| {
-        samp_node::run_node(control, |_, _| Ok(Box::<Scripted>::default()))
+    Agent::start(&world.mobiles[mobile], &mobile_config(mobile), |hiring| {
+        samp_node::run_nodes(hiring, |_, _| Ok(Box::<Scripted>::default()))
     })
 }
 
 fn start_server(world: &World) -> Agent {
-    Agent::start(&world.server, &server_config(), |control| {
-        samp_node::run_node(control, |_, _| Ok(Box::<Scripted>::default()))
+    Agent::start(&world.server, &server_config(), |hiring| {
+        samp_node::run_nodes(hiring, |_, _| Ok(Box::<Scripted>::default()))
     })
 }
 
@@ -312,15 +312,11 @@ fn a_node_without_an_address_keeps_counting_its_packets() {
 #[test]
 fn an_agent_without_its_interface_says_so() {
     let world = World::new();
-    let error = world
-        .server
-        .run(|| {
-            let (control, remote) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
-            let config = serde_json::to_vec(&mobile_config(0)).expect("JSON");
-            std::io::Write::write_all(&mut &control, &config).expect("sent");
-            samp_node::run_node(remote.into(), |_, _| Ok(Box::<Scripted>::default()))
-        })
-        .expect("enter the namespace")
-        .expect_err("no radio0 here");
+    let (control, remote) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+    let config = serde_json::to_vec(&mobile_config(0)).expect("JSON");
+    std::io::Write::write_all(&mut &control, &config).expect("sent");
+    let hired = hiring(remote.into(), &world.server);
+    let run = || samp_node::run_nodes(hired, |_, _| Ok(Box::<Scripted>::default()));
+    let error = std::thread::spawn(run).join().expect("no panic").expect_err("no radio0 here");
     assert!(format!("{error:#}").contains("mn0"), "{error:#}");
 }

@@ -149,6 +149,11 @@ impl RuntimeDir {
         self.logs().join(format!("{node}.log"))
     }
 
+    /// The log of a process with many agents; their own logs lead to it.
+    pub fn process_log(&self, number: usize) -> PathBuf {
+        self.path.join(format!("process-{number}.log"))
+    }
+
     /// Where a program of the user's at a node works.
     pub fn work(&self, node: &str) -> PathBuf {
         self.path.join("work").join(node)

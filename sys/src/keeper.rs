@@ -46,7 +46,7 @@ pub struct Keeper {
     bell: UnixStream,
 }
 
-/// What a keeper's multicast routers ask; readable when there may be a question.
+/// What a keeper's multicast routers ask; readable when there may be a question, and from the keeper's end on.
 #[derive(Debug)]
 pub struct Misses {
     questions: Mutex<Receiver<(usize, io::Result<Miss>)>>,
@@ -168,16 +168,14 @@ impl Drop for Keeper {
 }
 
 impl Misses {
-    /// The next question, with the number of the namespace whose router asks; none for now. An error is the last that
-    /// comes from this router.
-    pub fn next(&self) -> Option<(usize, io::Result<Miss>)> {
+    /// All questions that wait, each with the number of the namespace whose router asks; `None` when no more will
+    /// come, as the keeper is gone. An error is the last that comes from its router.
+    pub fn take(&self) -> Option<Vec<(usize, io::Result<Miss>)>> {
+        // What comes after this rings again.
+        let is_over = drain(&self.bell);
         let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = || questions.try_recv().ok();
-        next().or_else(|| {
-            // What comes after this rings again.
-            drain(&self.bell);
-            next()
-        })
+        let waiting: Vec<_> = questions.try_iter().collect();
+        (!is_over || !waiting.is_empty()).then_some(waiting)
     }
 }
 
@@ -286,9 +284,16 @@ impl Kept {
     }
 }
 
-/// Reads what is there.
-fn drain(mut bell: &UnixStream) {
-    while bell.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
+/// Reads what is there; whether nothing more can come.
+fn drain(mut bell: &UnixStream) -> bool {
+    loop {
+        match bell.read(&mut [0; 64]) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 /// Starts a thread with a descriptor table of its own, in which of the caller's descriptors only 0 to 2 and `line` are.

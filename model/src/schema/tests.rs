@@ -49,7 +49,7 @@ fn topologies() -> Vec<Value> {
         "links": [wired],
         "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
-        "emulation": { "links": "auto", "attach": "auto" },
+        "emulation": { "links": "auto", "attach": "auto", "nodes_per_process": "auto" },
     });
     let graph = json!({
         "name": "test",
@@ -233,7 +233,7 @@ fn values_are_what_the_parser_takes() {
             "write `true` or `false`".to_owned()
         } else if schema["type"] == "integer" {
             format!("write a whole number from {} to {}", schema["minimum"], schema["maximum"])
-        } else if schema["type"] == "number" {
+        } else if schema["type"] == "number" || schema["type"].is_array() {
             format!("a number from {} to {}", schema["minimum"], schema["maximum"])
         } else if let Some(examples) = schema["examples"].as_array() {
             let (last, first) = examples.split_last().unwrap();

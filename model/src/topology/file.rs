@@ -11,6 +11,7 @@ use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
 use serde_yaml::Spanned;
 use std::net::Ipv6Addr;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 /// Nodes in a topology at most.
@@ -239,6 +240,7 @@ pub(super) struct Media {
 pub(super) struct Emulation {
     pub(super) links: Option<Value<Word<LinkBackend>>>,
     pub(super) attach: Option<Value<Word<AttachMode>>>,
+    pub(super) nodes_per_process: Option<Value<PerProcess>>,
 }
 
 impl Keyword for Family {
@@ -325,8 +327,12 @@ impl Keyword for Durability {
 
 impl Keyword for LinkBackend {
     const WHAT: &'static str = "a way to emulate links";
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("netem", Self::Netem), ("userspace", Self::Userspace)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("netem", Self::Netem),
+        ("userspace", Self::Userspace),
+        ("plain", Self::Plain),
+    ];
 }
 
 impl Keyword for AttachMode {
@@ -402,6 +408,29 @@ impl FromStr for Metres {
             _ => Err(InvalidValue {
                 message: format!("{} is not a distance", crate::diagnostic::quote(text)),
                 hint: "write metres as a number from -1000000 to 1000000, without a unit".to_owned(),
+            }),
+        }
+    }
+}
+
+/// How many nodes share a process at most; none is `auto`.
+#[derive(Clone, Copy)]
+pub(super) struct PerProcess(pub(super) Option<NonZeroU16>);
+
+impl PerProcess {
+    pub(super) const AUTO: &'static str = "auto";
+    pub(super) const MAX: u16 = 1000;
+}
+
+impl FromStr for PerProcess {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.parse::<NonZeroU16>() {
+            _ if text == Self::AUTO => Ok(Self(None)),
+            Ok(nodes) if nodes.get() <= Self::MAX => Ok(Self(Some(nodes))),
+            _ => Err(InvalidValue {
+                message: format!("{} is not a number of nodes", crate::diagnostic::quote(text)),
+                hint: format!("write `{}` or a number from 1 to {}", Self::AUTO, Self::MAX),
             }),
         }
     }

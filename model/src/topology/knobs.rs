@@ -1,6 +1,6 @@
 //! The topology file's knobs, `samp:`, `media:` and `emulation:`, with their defaults filled in.
 
-use super::file::{Cache, CacheLifetime, Emulation, Media, Password, Samp};
+use super::file::{Cache, CacheLifetime, Emulation, Media, Password, PerProcess, Samp};
 use super::resolve::SIP_DOMAIN;
 use crate::settings::{CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile, SampSettings};
 use crate::units::Interval;
@@ -134,6 +134,7 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     let Some(file) = file else { return settings };
     settings.links = errors.value_or(file.links.as_ref(), Word(settings.links)).0;
     settings.attach = errors.value_or(file.attach.as_ref(), Word(settings.attach)).0;
+    settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings
 }
 

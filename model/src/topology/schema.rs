@@ -1,6 +1,6 @@
 //! JSON Schema of topology files.
 
-use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Packets, Password};
+use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Packets, Password, PerProcess};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
 use super::knobs::MAX_USERS;
 use super::program::MAX_ARGUMENTS;
@@ -49,6 +49,12 @@ impl Scalar for Password {
 impl Scalar for Factor {
     fn schema() -> Value {
         json!({ "type": "number", "minimum": Self::MIN, "maximum": Self::MAX as i64 })
+    }
+}
+
+impl Scalar for PerProcess {
+    fn schema() -> Value {
+        json!({ "type": ["string", "integer"], "pattern": "^(auto|[0-9]+)$", "minimum": 1, "maximum": Self::MAX })
     }
 }
 
@@ -532,13 +538,17 @@ fn media() -> Value {
 }
 
 fn emulation() -> Value {
-    let EmulationSettings { links, attach } = EmulationSettings::default();
+    let EmulationSettings { links, attach, nodes_per_process: _ } = EmulationSettings::default();
     object(
         "How the lab is made.",
         &[],
         vec![
             ("links", scalar_or::<Word<LinkBackend>>("Who makes the delay of wired links.", word(links))),
             ("attach", scalar_or::<Word<AttachMode>>("How handoffs are done.", word(attach))),
+            (
+                "nodes_per_process",
+                scalar_or::<PerProcess>("How many nodes' agents share a process at most.", PerProcess::AUTO),
+            ),
         ],
     )
 }

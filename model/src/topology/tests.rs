@@ -469,7 +469,7 @@ fn bad_values() {
         (
             "nodes:",
             "emulation: { links: tc }\nnodes:",
-            "1:21 `tc` is not a way to emulate links |  | write `auto`, `netem` or `userspace`".to_owned(),
+            "1:21 `tc` is not a way to emulate links |  | write `auto`, `netem`, `userspace` or `plain`".to_owned(),
         ),
     ] {
         check(GOOD, &[(from, to, &[&expected])]);

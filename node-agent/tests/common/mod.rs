@@ -6,12 +6,13 @@ use nix::sys::time::TimeVal;
 use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Role, ToAgent};
 use samp_model::settings::{Family, MediaSettings, SampSettings};
 use samp_model::{Event, Record};
+use samp_sys::ancillary::send_fds;
 use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{Batch, Netlink, Route, VethEnd};
 use samp_sys::sysctl;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 
 /// The server's address, on its `lo`.
@@ -169,6 +170,17 @@ pub(crate) fn link_up(handoff: u32, mobile: usize, place: usize) -> ToAgent {
     })
 }
 
+fn socket_pair() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).expect("a socket pair")
+}
+
+/// A hiring socket that brings one node.
+pub(crate) fn hiring(control: OwnedFd, namespace: &Namespace) -> OwnedFd {
+    let (supervisor, process) = socket_pair();
+    send_fds(&supervisor, &[0], &[control.as_fd(), namespace.as_fd()]).expect("hired");
+    process
+}
+
 /// An agent on a thread of its own, seen from its supervisor.
 pub(crate) struct Agent {
     control: OwnedFd,
@@ -186,15 +198,10 @@ impl Agent {
         config: &AgentConfig,
         agent: impl FnOnce(OwnedFd) -> anyhow::Result<()> + Send + 'static,
     ) -> Self {
-        let (control, remote) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-                .expect("a socket pair");
+        let (control, remote) = socket_pair();
         setsockopt(&control, sockopt::ReceiveTimeout, &TimeVal::new(20, 0)).expect("a time limit");
-        let namespace = namespace.clone();
-        let thread = thread::spawn(move || {
-            namespace.enter()?;
-            agent(remote)
-        });
+        let hired = hiring(remote, namespace);
+        let thread = thread::spawn(move || agent(hired));
         let mut agent = Self { control, thread, heard: Vec::new(), records: Vec::new() };
         agent.send_json(config);
         assert_eq!(agent.receive("ready"), FromAgent::Ready);

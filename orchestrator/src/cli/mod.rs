@@ -301,6 +301,7 @@ impl Emulation {
         EmulationSettings {
             links: self.links.map_or(topology.links, Into::into),
             attach: self.attach.map_or(topology.attach, Into::into),
+            ..topology
         }
     }
 }
@@ -419,12 +420,17 @@ mod tests {
     #[test]
     fn what_was_typed_wins_over_the_topology() {
         use samp_model::settings::{AttachMode, LinkBackend};
-        let topology = EmulationSettings { links: LinkBackend::Netem, attach: AttachMode::Move };
+        use std::num::NonZeroU16;
+        let topology = EmulationSettings {
+            links: LinkBackend::Netem,
+            attach: AttachMode::Move,
+            nodes_per_process: NonZeroU16::new(7),
+        };
         assert_eq!(Emulation::default().over(topology), topology);
         let typed = Emulation { links: Some(Links::Auto), attach: Some(Attach::Switch), family: None };
         assert_eq!(
             typed.over(topology),
-            EmulationSettings { links: LinkBackend::Auto, attach: AttachMode::Switch }
+            EmulationSettings { links: LinkBackend::Auto, attach: AttachMode::Switch, ..topology }
         );
     }
 }

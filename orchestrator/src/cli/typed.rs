@@ -381,6 +381,8 @@ pub enum Links {
     Netem,
     /// samp-lab's own delay line
     Userspace,
+    /// No delay, loss and rate at all
+    Plain,
 }
 
 /// How handoffs are done.
@@ -421,6 +423,7 @@ impl From<Links> for LinkBackend {
             Links::Auto => Self::Auto,
             Links::Netem => Self::Netem,
             Links::Userspace => Self::Userspace,
+            Links::Plain => Self::Plain,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The agents: one process a server or mobile node, in its namespace, at the end of a socket pair.
+//! The agents: servers and mobile nodes, each in its namespace and at the end of a socket pair, and the processes that
+//! they are in, alone or together.
 
 use super::apply::Network;
 use super::process::{Ended, Process, last_words};
@@ -6,15 +7,18 @@ use crate::cause::cause_of;
 use crate::plan::AgentPlan;
 use crate::runtime_dir::RuntimeDir;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
-use samp_model::agent::{FromAgent, ToAgent};
+use samp_model::agent::{FromAgent, HIRED_AT_ONCE, ToAgent};
 use samp_model::control::{AgentState, Cause};
 use samp_model::topology::NodeId;
+use samp_sys::ancillary::send_fds;
 use samp_sys::process::{Isolated, spawn_in};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,11 +34,11 @@ const EXHAUSTED: u8 = 6;
 /// The longest packet between supervisor and agent, in bytes.
 const PACKET_MAX: usize = 64 * 1024;
 
-/// Runs an agent whose control socket is its standard input, as the supervisor starts it; to be called by the
+/// Runs an agent process whose hiring socket is its standard input, as the supervisor starts it; to be called by the
 /// sub-command [`AGENT_COMMAND`].
 pub fn run_agent() -> ExitCode {
-    let control = || Ok(io::stdin().as_fd().try_clone_to_owned()?);
-    match samp_node::leave_root().and_then(|()| control()).and_then(samp_node::run) {
+    let hiring = || Ok(io::stdin().as_fd().try_clone_to_owned()?);
+    match samp_node::leave_root().and_then(|()| hiring()).and_then(samp_node::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error is the node's log; where the disk is full, the exit code still tells.
@@ -94,27 +98,60 @@ pub(super) struct Death {
 }
 
 impl Agents {
-    /// Starts an agent and tells it what it is. What it says comes out of `said`'s other end.
+    /// Starts process number `number`, and tells its agents what they are. What they say comes out of `said`'s other
+    /// end.
     pub(super) fn start(
         &mut self,
-        plan: &AgentPlan,
+        number: usize,
+        plans: &[AgentPlan],
         network: &Network,
         executable: &Path,
         dir: &RuntimeDir,
-        said: mpsc::Sender<Said>,
+        said: &mpsc::Sender<Said>,
     ) -> Result<(), StartError> {
-        let failed = |source| StartError { node: plan.config.name.clone(), source };
-        let log = dir.node_log(&plan.config.name);
-        let (process, socket) = spawn(plan, network, executable, &log).map_err(failed)?;
-        let socket = Arc::new(socket);
-        match send(&socket, &plan.config) {
-            // It has ended already; its death will be told, and that says why.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            result => result.map_err(failed)?,
+        let Some(first) = plans.first() else { return Ok(()) };
+        let failed = |plan: &AgentPlan| {
+            let node = plan.config.name.clone();
+            move |source| StartError { node, source }
+        };
+        let log = match plans {
+            [alone] => dir.node_log(&alone.config.name),
+            _ => dir.process_log(number),
+        };
+        let (isolated, hiring) = spawn(first, network, executable, &log).map_err(failed(first))?;
+        let isolated = Arc::new(isolated);
+        let is_shared = plans.len() > 1;
+        for plans in plans.chunks(HIRED_AT_ONCE) {
+            let mut fds = Vec::new();
+            for plan in plans {
+                let node_log = dir.node_log(&plan.config.name);
+                if node_log != log {
+                    symlink(&log, node_log).map_err(failed(plan))?;
+                }
+                let (socket, theirs) = control_sockets().map_err(failed(plan))?;
+                match send(&socket, &plan.config) {
+                    // It has ended already; its death will be told, and that says why.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    result => result.map_err(failed(plan))?,
+                }
+                let socket = Arc::new(socket);
+                tokio::spawn(listen(plan.node, Arc::clone(&socket), said.clone()));
+                let process = Process {
+                    isolated: Arc::clone(&isolated),
+                    shared: is_shared.then(|| Arc::clone(&socket)),
+                    state: AgentState::Starting,
+                    log: log.clone(),
+                };
+                self.agents.insert(plan.node, Agent { process, socket });
+                fds.push((theirs, network.namespaces.open(plan.node.0).map_err(failed(plan))?));
+            }
+            let fds: Vec<_> =
+                fds.iter().flat_map(|(control, namespace)| [control.as_fd(), namespace.as_fd()]).collect();
+            match send_fds(&hiring, &[0], &fds) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                result => result.map_err(failed(first))?,
+            }
         }
-        tokio::spawn(listen(plan.node, Arc::clone(&socket), said));
-        let process = Process { isolated: process, state: AgentState::Starting, log };
-        self.agents.insert(plan.node, Agent { process, socket });
         Ok(())
     }
 
@@ -155,41 +192,55 @@ impl Agents {
         Some(&mut self.agents.get_mut(&node)?.process)
     }
 
-    /// A child has ended: if it was an agent, which, and how.
-    pub(super) fn ended(&mut self, ended: &Ended) -> Option<Death> {
-        let mut agents = self.agents.iter_mut();
-        let (&node, agent) = agents.find(|(_, agent)| agent.process.isolated.pid == ended.pid)?;
-        agent.process.state = AgentState::Dead;
-        let last_words = ended.code.and_then(|_| last_words(&agent.process.log));
+    /// A child has ended: which agents were in it, and how they ended.
+    pub(super) fn ended(&mut self, ended: &Ended) -> Vec<Death> {
         let exhausted = ended.code == Some(EXHAUSTED.into());
         let cause = if exhausted { Cause::Exhausted } else { Cause::Other };
-        Some(Death { node, how: ended.how.clone(), last_words, cause })
+        let mut deaths = Vec::new();
+        for (&node, Agent { process, .. }) in &mut self.agents {
+            // Who was killed in a process that went on has not ended now.
+            let ended_before = process.shared.is_some() && process.state == AgentState::Dead;
+            if process.isolated.pid != ended.pid || ended_before {
+                continue;
+            }
+            process.state = AgentState::Dead;
+            let last_words = ended.code.and_then(|_| last_words(&process.log));
+            deaths.push(Death { node, how: ended.how.clone(), last_words, cause });
+        }
+        deaths
     }
 }
 
+/// Starts a process, in the namespace of its first node, and gives the socket over which it is hired.
 fn spawn(
-    plan: &AgentPlan,
+    first: &AgentPlan,
     network: &Network,
     executable: &Path,
     log: &Path,
-) -> io::Result<(Isolated, UnixDatagram)> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+) -> io::Result<(Isolated, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     let process = spawn_in(
-        &network.namespaces.open(plan.node.0)?,
+        &network.namespaces.open(first.node.0)?,
         Path::new("/"),
         executable,
         &[AGENT_COMMAND.into()],
         &[(0, theirs.as_fd()), (2, log.as_fd())],
     )?;
-    // Connected and with message boundaries: for sending and receiving, a SEQPACKET socket is a datagram socket
-    // that also tells of the peer's end, by an empty packet.
-    let socket = UnixDatagram::from_std(ours.into())?;
-    Ok((process, socket))
+    Ok((process, ours))
 }
 
-fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
+/// Both ends of a node's control socket.
+fn control_sockets() -> io::Result<(UnixDatagram, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    // Connected and with message boundaries: for sending and receiving, a SEQPACKET socket is a datagram socket
+    // that also tells of the peer's end, by an empty packet.
+    Ok((UnixDatagram::from_std(ours.into())?, theirs))
+}
+
+pub(super) fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
     let packet = serde_json::to_vec(message)?;
     if packet.len() > PACKET_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
@@ -198,29 +249,37 @@ fn send(socket: &UnixDatagram, message: &impl Serialize) -> io::Result<()> {
     Ok(())
 }
 
+thread_local! {
+    /// Where packets of all agents arrive: one byte more than allowed, so that one that was cut off is noticed.
+    static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; PACKET_MAX + 1]);
+}
+
 /// Passes on what an agent says until it hangs up.
 async fn listen(node: NodeId, socket: Arc<UnixDatagram>, said: mpsc::Sender<Said>) {
-    // One byte more than allowed, so that a packet that was cut off is noticed.
-    let mut packet = vec![0; PACKET_MAX + 1];
     loop {
-        let length = match socket.recv(&mut packet).await {
-            // Its own packets are never empty: this is the end.
-            Ok(0) => return,
-            Ok(length) => length,
+        let heard = socket.readable().await.and_then(|()| {
+            PACKET.with_borrow_mut(|packet| {
+                let length = socket.try_recv(packet)?;
+                // Its own packets are never empty: this is the end.
+                let messages = || serde_json::Deserializer::from_slice(&packet[..length]).into_iter();
+                Ok((length > 0).then(|| messages().collect::<Vec<_>>()))
+            })
+        });
+        let messages = match heard {
+            Ok(Some(messages)) => messages,
+            Ok(None) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
             Err(error) => return tracing::error!(node = node.0, %error, "cannot hear an agent"),
         };
-        for message in serde_json::Deserializer::from_slice(&packet[..length]).into_iter() {
+        for message in messages {
             match message {
                 Ok(message) => {
                     if said.send((node, message)).await.is_err() {
                         return;
                     }
                 }
-                Err(error) => {
-                    tracing::error!(node = node.0, %error, "cannot understand an agent");
-                    break;
-                }
+                Err(error) => tracing::error!(node = node.0, %error, "cannot understand an agent"),
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Links {
 pub(super) enum LinkError {
     #[error("the link is already {0}")]
     Already(&'static str),
+    #[error("the lab's links are plain: nobody makes delays and losses")]
+    Plain,
     #[error("the lab has no delay line")]
     NoLine,
     #[error(transparent)]
@@ -98,6 +100,9 @@ impl Links {
             }
             LinkChange::Quality(changes) => {
                 let quality = [0, 1].map(|end: usize| changes[end].applied_to(link.quality[end]));
+                if plan.emulation.links == LinkBackend::Plain {
+                    return Err(LinkError::Plain);
+                }
                 for quality in quality {
                     quality.check().map_err(|(_, problem)| LinkError::Quality(problem))?;
                 }

@@ -188,7 +188,8 @@ async fn listen(first: usize, misses: AsyncFd<Misses>, missed: mpsc::Sender<Miss
             Ok(ready) => ready,
             Err(error) => return tracing::error!(%error, "cannot wait for multicast routing"),
         };
-        while let Some((own, question)) = misses.get_ref().next() {
+        let Some(questions) = misses.get_ref().take() else { return };
+        for (own, question) in questions {
             let router = first + own;
             match question {
                 Ok(miss) if missed.send((NodeId(router), miss)).await.is_err() => return,

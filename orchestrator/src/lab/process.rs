@@ -1,18 +1,25 @@
 //! One process of the lab's, an agent or a program of the user's: its state, how it is stopped, how it ended.
 
+use super::agents::send;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use samp_model::agent::ToAgent;
 use samp_model::control::AgentState;
 use samp_sys::process::Isolated;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::net::Shutdown;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::UnixDatagram;
 
 /// A process with a log.
 #[derive(Debug)]
 pub(super) struct Process {
-    pub(super) isolated: Isolated,
+    pub(super) isolated: Arc<Isolated>,
+    /// The control socket of an agent that shares its process with others, so that signals are not for it.
+    pub(super) shared: Option<Arc<UnixDatagram>>,
     pub(super) state: AgentState,
     pub(super) log: PathBuf,
 }
@@ -36,25 +43,33 @@ pub(super) struct Ended {
 }
 
 impl Process {
-    /// Kills it as a crash would.
+    /// Kills it as a crash would; an agent that shares its process loses all its sockets at once.
     pub(super) fn kill(&mut self) -> Result<(), SignalError> {
         if self.state == AgentState::Dead {
             return Err(SignalError::Dead);
         }
-        self.isolated.signal(Signal::SIGKILL).map_err(SignalError::Refused)?;
+        match &self.shared {
+            None => self.isolated.signal(Signal::SIGKILL),
+            Some(socket) => socket.shutdown(Shutdown::Both),
+        }
+        .map_err(SignalError::Refused)?;
         self.state = AgentState::Dead;
         Ok(())
     }
 
     /// Stops it, or lets it go on.
     pub(super) fn pause(&mut self, pause: bool) -> Result<(), SignalError> {
-        let (signal, state) = match (self.state, pause) {
+        let (signal, message, state) = match (self.state, pause) {
             (AgentState::Dead, _) => return Err(SignalError::Dead),
             (AgentState::Paused, true) | (AgentState::Starting | AgentState::Running, false) => return Ok(()),
-            (_, true) => (Signal::SIGSTOP, AgentState::Paused),
-            (_, false) => (Signal::SIGCONT, AgentState::Running),
+            (_, true) => (Signal::SIGSTOP, ToAgent::Pause, AgentState::Paused),
+            (_, false) => (Signal::SIGCONT, ToAgent::Resume, AgentState::Running),
         };
-        self.isolated.signal(signal).map_err(SignalError::Refused)?;
+        match &self.shared {
+            None => self.isolated.signal(signal),
+            Some(socket) => send(socket, &message),
+        }
+        .map_err(SignalError::Refused)?;
         self.state = state;
         Ok(())
     }

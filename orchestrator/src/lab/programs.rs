@@ -135,7 +135,12 @@ impl Program {
         let inherited = [(1, log.as_fd()), (2, log.as_fd())];
         let isolated = spawn_in(&namespace, &self.directory, &program, &arguments, &inherited);
         let isolated = isolated.map_err(failed)?;
-        self.process = Some(Process { isolated, state: AgentState::Running, log: self.log.clone() });
+        self.process = Some(Process {
+            isolated: isolated.into(),
+            shared: None,
+            state: AgentState::Running,
+            log: self.log.clone(),
+        });
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use samp_model::record::RegistrationScope;
 use samp_model::ring::RingView;
 use samp_model::topology::NodeId;
 use samp_model::{Event, Record};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a stage may take more for each node that it waits for.
 const PATIENCE_PER_NODE: Duration = Duration::from_millis(100);
+/// Mobile nodes that register at once: more at a time only wait for each other, and ask again.
+const AT_ONCE: usize = 200;
 /// Stabilisation periods that the ring may take more for each server: they join one behind the other.
 const PERIODS_PER_SERVER: u32 = 2;
 
@@ -33,6 +35,8 @@ pub(super) struct Startup {
     ring: RingView,
     /// Whom the stage waits for.
     waiting: BTreeSet<NodeId>,
+    /// Mobile nodes that are still to be attached, each with where it begins.
+    unattached: VecDeque<(NodeId, NodeId)>,
     total: usize,
 }
 
@@ -72,6 +76,7 @@ impl Startup {
             ring: RingView::default(),
             total: agents.len(),
             waiting: agents,
+            unattached: VecDeque::new(),
         }
     }
 
@@ -142,6 +147,10 @@ impl Startup {
                 let misplaced = self.ring.out_of_place(&names, &lab.topology.samp.chord);
                 self.waiting = misplaced.into_iter().filter_map(|name| lab.topology.find(name)).collect();
             }
+            while self.waiting.len() < self.unattached.len() + AT_ONCE {
+                let Some((mobile_node, start)) = self.unattached.pop_front() else { break };
+                lab.attach(mobile_node, start).map_err(|error| Failure::new("", &error))?;
+            }
             let done = self.total - self.waiting.len();
             progress.push(Progress::Stage { stage: self.stage, done, total: self.total });
             if !self.waiting.is_empty() {
@@ -160,7 +169,8 @@ impl Startup {
                     self.enter(Stage::Registration, PATIENCE_PER_NODE * mobile_nodes.len() as u32);
                     self.total = mobile_nodes.len();
                     self.waiting = mobile_nodes;
-                    attach_all(lab)?;
+                    let starts = lab.plan.mobile_nodes.iter();
+                    self.unattached = starts.map(|node| (node.node, node.start)).collect();
                 }
                 _ => {
                     lab.is_up = true;
@@ -176,13 +186,4 @@ impl Startup {
         self.began = Instant::now();
         self.deadline = self.began + PATIENCE + more_patience;
     }
-}
-
-/// Every mobile node comes to where it begins.
-fn attach_all(lab: &mut Lab) -> Result<(), Failure> {
-    let starts: Vec<_> = lab.plan.mobile_nodes.iter().map(|node| (node.node, node.start)).collect();
-    starts.into_iter().try_for_each(|(mobile_node, start)| match lab.attach(mobile_node, start) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new("", &error)),
-    })
 }

@@ -159,14 +159,14 @@ impl Lab {
         Ok(number)
     }
 
-    /// A child has ended: whose death that is, if it is one.
-    pub(super) fn ended(&mut self, ended: &Ended) -> Option<Death> {
-        if let Some(death) = self.agents.ended(ended) {
-            return Some(death);
+    /// A child has ended: whose deaths that is, if of anybody.
+    pub(super) fn ended(&mut self, ended: &Ended) -> Vec<Death> {
+        let mut deaths = self.agents.ended(ended);
+        if let Some(death) = self.programs.ended(ended) {
+            self.record(now(), death.node, Event::ProgramEnded { code: ended.code });
+            deaths.extend((ended.code != Some(0)).then_some(death));
         }
-        let death = self.programs.ended(ended)?;
-        self.record(now(), death.node, Event::ProgramEnded { code: ended.code });
-        (ended.code != Some(0)).then_some(death)
+        deaths
     }
 
     pub(super) fn name_of(&self, node: NodeId) -> &str {

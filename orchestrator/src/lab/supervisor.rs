@@ -371,9 +371,9 @@ async fn run(
     let multicast = Multicast::start(&built.plan, &built.network.namespaces, misses, &missed_sender)
         .map_err(|e| failed(&e))?;
     let mut agents = Agents::default();
-    for agent in &built.plan.agents {
+    for (number, plans) in built.plan.processes().enumerate() {
         agents
-            .start(agent, &built.network, &built.executable, dir, said_sender.clone())
+            .start(number, plans, &built.network, &built.executable, dir, &said_sender)
             .map_err(|error| failed(&error))?;
     }
     let programs = Programs::start(&built.plan, &built.network, dir).map_err(|error| failed(&error))?;
@@ -425,8 +425,8 @@ async fn run(
                 }
             }
             _ = child.recv() => {
-                for ended in process::reap() {
-                    let Some(death) = lab.ended(&ended) else { continue };
+                let deaths = process::reap().into_iter().flat_map(|ended| lab.ended(&ended)).collect::<Vec<_>>();
+                for death in deaths {
                     let failure = Startup::death(&lab, &death);
                     if !lab.is_up {
                         return Err(RunError::Startup(failure));

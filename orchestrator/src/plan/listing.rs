@@ -9,6 +9,7 @@ impl fmt::Display for Plan {
         let sum = |count: fn(&NamespacePlan) -> usize| self.namespaces.iter().map(count).sum::<usize>();
         let links = match self.emulation.links {
             LinkBackend::Netem => "netem (kernel)",
+            LinkBackend::Plain => "plain (no delay, loss and rate)",
             LinkBackend::Userspace | LinkBackend::Auto => "userspace (delay line)",
         };
         let attach = match self.emulation.attach {

@@ -21,7 +21,9 @@ use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
 use samp_model::topology::{LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU16;
 
 /// Name of a mobile node's radio interface.
 pub const RADIO: &str = "radio0";
@@ -31,6 +33,10 @@ pub const ACCESS: &str = "access0";
 pub const WIRE: &str = "wire";
 /// Interfaces that one namespace can use for multicast routing at most (the kernel's MAXVIFS).
 pub const MAX_VIFS: usize = 32;
+/// Agents that have a process each where nothing else is asked for; more than these share processes.
+pub const ALONE_AT_MOST: usize = 200;
+/// How many of them then share one at most.
+pub const TOGETHER: u16 = 250;
 /// The interface index of `lo` in every namespace.
 pub const LOOPBACK: u32 = 1;
 
@@ -325,6 +331,14 @@ pub enum PlanError {
     /// IPv6 was asked for, and the kernel has none.
     #[error("the topology asks for IPv6, but this kernel has none")]
     NoIpv6,
+    /// Plain links were asked for, and this one is none.
+    #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
+    NotPlain {
+        /// One end.
+        a: String,
+        /// The other.
+        b: String,
+    },
     /// A SIP server hangs on something else than one router.
     #[error("the SIP server `{0}` must have exactly one link, and that to a router")]
     ServerLinks(String),
@@ -374,6 +388,9 @@ impl PlanError {
             PlanError::NoIpv6 => Some(
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
+            PlanError::NotPlain { .. } => {
+                Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
+            }
             PlanError::ServerLinks(_) => Some("link it to one router; routers do the forwarding".into()),
             PlanError::WiredMobileNode(_) => Some("mobile nodes have a radio link only: remove the wired one".into()),
             PlanError::TooManyInterfaces { .. } => Some("spread its links over several routers".into()),
@@ -397,7 +414,7 @@ impl Plan {
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }
-        let emulation = resolve(topology.emulation, machine)?;
+        let emulation = resolve(topology, machine)?;
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;
         let wiring = wiring::Wiring::new(topology, &graph, emulation)?;
@@ -423,6 +440,14 @@ impl Plan {
         self.namespaces.len() - 1
     }
 
+    /// The agents by process: those with the same privileges together, and no more than the emulation says.
+    pub fn processes(&self) -> impl Iterator<Item = &[AgentPlan]> {
+        let most = self.emulation.nodes_per_process.map_or(1, |most| usize::from(most.get()));
+        let kind = |agent: &AgentPlan| mem::discriminant(&agent.config.role);
+        let alike = self.agents.chunk_by(move |a, b| kind(a) == kind(b));
+        alike.flat_map(move |alike| alike.chunks(most))
+    }
+
     /// Position of a mobile node in [`Plan::mobile_nodes`], which is also its number among the radios.
     pub fn mobile_node(&self, node: NodeId) -> Option<usize> {
         self.mobile_nodes.binary_search_by_key(&node, |mobile_node| mobile_node.node).ok()
@@ -435,18 +460,35 @@ impl Plan {
 }
 
 /// No `auto` is left afterwards.
-fn resolve(asked: EmulationSettings, machine: &Machine) -> Result<EmulationSettings, PlanError> {
+fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, PlanError> {
+    let asked = topology.emulation;
     let links = match asked.links {
         LinkBackend::Netem if !machine.netem => return Err(PlanError::NoNetem),
         LinkBackend::Auto if machine.netem => LinkBackend::Netem,
         LinkBackend::Auto => LinkBackend::Userspace,
+        LinkBackend::Plain => check_plain(topology).map(|()| LinkBackend::Plain)?,
         links => links,
     };
     let attach = match asked.attach {
         AttachMode::Auto => AttachMode::Switch,
         attach => attach,
     };
-    Ok(EmulationSettings { links, attach })
+    let agents = topology.nodes.iter().filter(|node| !matches!(node.kind, NodeKind::Router { .. })).count();
+    let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
+    let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
+    Ok(EmulationSettings { links, attach, nodes_per_process })
+}
+
+/// Each link must be what a veth pair is.
+fn check_plain(topology: &Topology) -> Result<(), PlanError> {
+    let plain = LinkQuality::IDEAL;
+    match topology.links.iter().find(|link| link.quality != [plain; 2]) {
+        Some(link) => {
+            let [a, b] = link.ends.map(|end| topology.node(end).name.clone());
+            Err(PlanError::NotPlain { a, b })
+        }
+        None => Ok(()),
+    }
 }
 
 /// What later stages take for granted.

@@ -4,6 +4,7 @@ use super::*;
 use samp_model::settings::{Family, MediaSettings, SampSettings};
 use samp_model::topology::{AccessNetwork, Link, Node, Radio};
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 const NO_NETEM: bool = false;
@@ -54,7 +55,7 @@ fn topology(nodes: Vec<Node>, links: Vec<Link>, attach: AttachMode, backend: Lin
         links,
         samp: SampSettings::default(),
         media: MediaSettings::default(),
-        emulation: EmulationSettings { links: backend, attach },
+        emulation: EmulationSettings { links: backend, attach, nodes_per_process: None },
     };
     topology.set_family(Family::Ipv4).unwrap();
     topology
@@ -96,7 +97,9 @@ fn auto_is_resolved_and_missing_netem_is_refused() {
         let plan = Plan::new(&line(AttachMode::Auto, asked), &machine(netem));
         match got {
             Some(links) => {
-                assert_eq!(plan.unwrap().emulation, EmulationSettings { links, attach: AttachMode::Switch });
+                let nodes_per_process = NonZeroU16::new(1);
+                let expected = EmulationSettings { links, attach: AttachMode::Switch, nodes_per_process };
+                assert_eq!(plan.unwrap().emulation, expected);
             }
             None => {
                 let error = plan.unwrap_err();
@@ -357,5 +360,41 @@ fn what_cannot_be_wired_is_refused_by_name() {
     assert!(error.hint().unwrap().contains("family: ipv4"));
     assert!(Plan::new(&base(), &no_ipv6).is_ok());
 }
+
+#[test]
+fn processes_have_agents_of_one_kind_and_no_more_than_asked() {
+    let mut topology = samp_model::topology::parse("grid.yaml", GRID_OF_AGENTS).unwrap();
+    let sizes = |topology: &Topology| {
+        let plan = Plan::new(topology, &machine(false)).unwrap();
+        plan.processes().map(<[_]>::len).collect::<Vec<_>>()
+    };
+    // One server in the only domain, seven mobile nodes.
+    assert_eq!(sizes(&topology), [1; 8]);
+    topology.emulation.nodes_per_process = NonZeroU16::new(3);
+    assert_eq!(sizes(&topology), [1, 3, 3, 1]);
+    let many = GRID_OF_AGENTS.replace("count: 7", "count: 251");
+    assert_eq!(sizes(&samp_model::topology::parse("grid.yaml", &many).unwrap()), [1, 250, 1]);
+}
+
+#[test]
+fn plain_links_are_one_pair_and_have_nothing_that_somebody_would_have_to_make() {
+    let mut topology = samp_model::topology::parse("grid.yaml", GRID_OF_AGENTS).unwrap();
+    topology.emulation.links = LinkBackend::Plain;
+    let plan = Plan::new(&topology, &machine(true)).unwrap();
+    // Wired links, then for radios and access routers one each towards the wire.
+    assert_eq!(plan.veths.len(), 4 + 1 + 7 + 4);
+    assert!(plan.line.pipes.is_empty() && !plan.line.is_empty());
+    assert!(plan.namespaces.iter().flat_map(|space| &space.interfaces).all(|found| found.netem.is_none()));
+
+    topology.links[0].quality[1].one_way_delay = Duration::from_millis(1);
+    let error = Plan::new(&topology, &machine(true)).unwrap_err();
+    assert_eq!(error, PlanError::NotPlain { a: "ar-0-0".into(), b: "ar-1-0".into() });
+}
+
+const GRID_OF_AGENTS: &str = "
+grid: { width: 2, height: 2, domain: { width: 2, height: 2 }, link: { one_way_delay: 0 }, server_link: { one_way_delay: 0 } }
+mobile_nodes: { count: 7, start: spread }
+radio: { one_way_delay: 1ms }
+";
 
 mod routing;

@@ -132,7 +132,7 @@ impl Wiring {
         }
     }
 
-    /// Interfaces of the wired links: one veth pair with netem on both ends, or two with the delay line between.
+    /// Interfaces of the wired links: one veth pair, with netem on both ends or plain, or two with the delay line between.
     fn wired_links(&mut self, topology: &Topology, backend: LinkBackend) {
         let mut names = HashSet::new();
         for (number, link) in topology.links.iter().enumerate() {
@@ -164,7 +164,7 @@ impl Wiring {
                 here_space.neighbours.extend(next_hops.map(|address| Neighbour { index, address, mac }));
             }
             let at = |end: usize| VethEnd { namespace: link.ends[end].0, interface: ends[end] };
-            if backend == LinkBackend::Netem {
+            if matches!(backend, LinkBackend::Netem | LinkBackend::Plain) {
                 self.veths.push(Veth { ends: [at(0), at(1)] });
                 continue;
             }
