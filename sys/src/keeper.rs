@@ -147,15 +147,19 @@ impl Keeper {
     }
 
     /// Does all that is asked, each change at the namespace of its number, and returns the positions of those that
-    /// failed. The caller waits.
+    /// failed. The caller waits. When the keeper cannot be told, that counts as a failure of the first change; the changes
+    /// may then be made later.
     ///
     /// # Panics
     /// When the keeper has panicked.
     pub fn change(&self, changes: Vec<(usize, RouterChange)>) -> Vec<(usize, io::Error)> {
         let (reply, failures) = sync_channel(1);
-        // Both fail only when the keeper has panicked; the wait for its answer finds out.
+        // It fails only when the keeper has panicked; the wait for its answer finds out.
         let _ = self.orders.send(Order { changes, reply });
-        let _ = (&self.bell).write(&[0]);
+        // A keeper that does not hear the bell never answers.
+        if let Err(error) = ring(&self.bell) {
+            return vec![(0, error)];
+        }
         failures.recv().expect("a keeper of namespaces is running")
     }
 }
@@ -279,8 +283,18 @@ impl Kept {
                 break;
             }
         }
-        // A bell that is full rings already.
-        let _ = (&self.bell).write(&[0]);
+        // The routers' questions are read: somebody has to hear of them, however short memory is for a moment.
+        while ring(&self.bell).is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM)) {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Rings: a bell that is full rings already.
+fn ring(mut bell: &UnixStream) -> io::Result<()> {
+    match bell.write(&[0]) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
     }
 }
 
