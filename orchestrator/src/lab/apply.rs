@@ -3,6 +3,7 @@
 //! Everything hangs on the namespaces in [`Network`]: when it is dropped, all of it is gone. Each namespace is opened,
 //! configured in few messages and closed again, so that their number does not matter.
 
+use super::mounts::FreshProc;
 use super::namespaces::Namespaces;
 use super::netem::{self, NetemError};
 use crate::plan::{LinePlan, NamespacePlan, Plan, VethEnd};
@@ -124,7 +125,12 @@ impl Site<'_, '_> {
     /// Kernel parameters.
     fn prepare(&mut self) -> Result<(), ApplyError> {
         let count = self.plan.namespaces.len();
+        let mut proc = None;
         for (number, namespace) in self.plan.namespaces.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(NAMESPACES_PER_PROC) {
+                drop(proc.take());
+                proc = FreshProc::mount();
+            }
             let prepared = self.namespaces.open(number).and_then(|opened| {
                 opened.enter()?;
                 set_parameters(namespace)
@@ -226,6 +232,10 @@ impl Site<'_, '_> {
         (self.progress)(stage, done, total).map_err(ApplyError::Abandoned)
     }
 }
+
+/// Namespaces whose parameters are set through one mount of `/proc`: the kernel keeps the files of all of them under the
+/// same names, and searches them one after the other.
+const NAMESPACES_PER_PROC: usize = 200;
 
 /// Sets the kernel parameters of the calling thread's namespace.
 fn set_parameters(plan: &NamespacePlan) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub mod supervisor;
 mod attachment;
 mod control;
 mod links;
+mod mounts;
 mod multicast;
 mod namespaces;
 mod netem;

@@ -5,6 +5,7 @@ use super::apply::Network;
 use super::attachment::Air;
 use super::control::{Command, Server};
 use super::links::Links;
+use super::mounts;
 use super::multicast::{Missed, Multicast};
 use super::process;
 use super::programs::Programs;
@@ -13,7 +14,6 @@ use super::startup::{Failure, Startup};
 use super::state::{Lab, LabNamespaces, chain};
 use crate::plan::{Machine, Plan};
 use crate::runtime_dir::{Claim, RuntimeDir};
-use nix::mount::{MsFlags, mount};
 use samp_model::agent::FromAgent;
 use samp_model::control::{Progress, Request, Stage};
 use samp_model::topology::Topology;
@@ -304,7 +304,7 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
     let proc = File::open("/proc").map_err(failed("open /proc"))?;
     let supervisor_pid = fs::read_link("/proc/self").map_err(failed("find this process"))?;
     let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-    private_mounts().map_err(failed("make mounts private"))?;
+    mounts::make_private().map_err(failed("make mounts private"))?;
     let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
     let plan = Plan::new(&topology, &machine)?;
 
@@ -318,20 +318,6 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
         pipe.stage(stage, done, total)
     })?;
     Ok(Built { topology, plan, network, namespaces, executable, supervisor_pid, seconds })
-}
-
-/// The host never sees what is mounted here, and processes of the lab see their own /proc and /sys.
-fn private_mounts() -> io::Result<()> {
-    const NOTHING: Option<&str> = None;
-    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
-    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys")] {
-        // Inside a container the kernel may refuse it to a user namespace; then `exec` shows the container's.
-        if let Err(error) = mount(Some(kind), target, Some(kind), plain, NOTHING) {
-            tracing::warn!(%error, "cannot mount {kind} on {target}");
-        }
-    }
-    Ok(())
 }
 
 enum RunError {
