@@ -142,9 +142,13 @@ impl SipSocket {
             Err(error) => {
                 self.unparsable += 1;
                 let (from, unparsable) = (datagram.from, self.unparsable);
+                let refusal = sip::refusal(datagram.payload, from).filter(|_| !datagram.to.is_multicast());
                 let error = format!("{:#}", anyhow::Error::from(error));
                 if unparsable.is_power_of_two() {
                     tracing::warn!(%from, error, unparsable, "no SIP message");
+                }
+                if let Some(refusal) = refusal {
+                    self.send(&refusal);
                 }
                 Ok(Received::Dropped)
             }

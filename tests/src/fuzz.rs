@@ -33,7 +33,12 @@ pub fn experiment(data: &[u8]) {
 /// # Panics
 /// When it does not.
 pub fn sip(data: &[u8]) {
-    let Ok(message) = sip::parse(data) else { return };
+    let Ok(message) = sip::parse(data) else {
+        if let Some(refusal) = sip::refusal(data, ([10, 9, 9, 9], 5070).into()) {
+            assert!(sip::parse(&refusal.message.to_bytes()).is_ok(), "the refusal is no SIP message");
+        }
+        return;
+    };
     let bytes = message.to_bytes();
     let again = sip::parse(&bytes);
     assert!(again.is_ok(), "understood, but not when sent on: {:?}", String::from_utf8_lossy(&bytes));

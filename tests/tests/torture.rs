@@ -3,7 +3,7 @@
 
 use samp_model::Time;
 use samp_model::settings::SampSettings;
-use samp_protocol::sip::{Message, Transport, parse};
+use samp_protocol::sip::{Message, Transport, parse, refusal};
 use samp_protocol::{Input, Node, SampServer};
 
 /// What becomes of a message.
@@ -13,7 +13,7 @@ enum Fate {
     Answered(u16),
     /// It is understood, but needs no answer.
     Taken,
-    /// It is not understood, and so dropped by the agent.
+    /// It is not understood, nor is whom to tell, and so dropped by the agent.
     Dropped,
 }
 
@@ -227,25 +227,41 @@ const CASES: &[Case] = &[
     ("no CSeq", OPTIONS, &[("CSeq: 7 OPTIONS|", "")], Dropped),
     ("two of what there is one of", OPTIONS, &[("Call-ID: c1|", "Call-ID: c1|Call-ID: c2|")], Dropped),
     ("two CSeq", OPTIONS, &[("CSeq: 7 OPTIONS|", "CSeq: 7 OPTIONS|CSeq: 8 OPTIONS|")], Dropped),
-    ("another method in CSeq", OPTIONS, &[("CSeq: 7 OPTIONS", "CSeq: 7 INVITE")], Dropped),
+    ("another method in CSeq", OPTIONS, &[("CSeq: 7 OPTIONS", "CSeq: 7 INVITE")], Answered(400)),
     ("CSeq beyond 32 bits", OPTIONS, &[("CSeq: 7", "CSeq: 36893488147419103232")], Dropped),
     ("CSeq below zero", OPTIONS, &[("CSeq: 7", "CSeq: -7")], Dropped),
     ("a lifetime of no number", REGISTER, &[("|Call-ID", "|Expires: 0.5|Call-ID")], Dropped),
     ("hops of no number", OPTIONS, &[("Forwards: 70", "Forwards: many")], Dropped),
     ("more hops than there are", OPTIONS, &[("Forwards: 70", "Forwards: 256")], Dropped),
     ("a length below zero", OPTIONS, &[("Length: 0", "Length: -999")], Dropped),
-    ("more length than bytes", OPTIONS, &[("Length: 0", "Length: 9999")], Dropped),
+    ("more length than bytes", OPTIONS, &[("Length: 0", "Length: 9999")], Answered(400)),
     ("an open quote", OPTIONS, &[("To: <", "To: \"Mr. J. User <")], Dropped),
     ("an open bracket", OPTIONS, &[("To: <sip:10.0.0.1>", "To: <sip:10.0.0.1")], Dropped),
-    ("brackets around the Request-URI", OPTIONS, &[("sip:10.0.0.1 SIP", "<sip:10.0.0.1> SIP")], Dropped),
-    ("space in the Request-URI", OPTIONS, &[("sip:10.0.0.1 SIP", "sip:10.0.0.1; lr SIP")], Dropped),
-    ("two spaces in the start line", OPTIONS, &[("OPTIONS sip", "OPTIONS  sip")], Dropped),
+    (
+        "brackets around the Request-URI",
+        OPTIONS,
+        &[("sip:10.0.0.1 SIP", "<sip:10.0.0.1> SIP")],
+        Answered(400),
+    ),
+    ("space in the Request-URI", OPTIONS, &[("sip:10.0.0.1 SIP", "sip:10.0.0.1; lr SIP")], Answered(400)),
+    ("two spaces in the start line", OPTIONS, &[("OPTIONS sip", "OPTIONS  sip")], Answered(400)),
     ("space behind the start line", OPTIONS, &[("SIP/2.0|Via", "SIP/2.0  |Via")], Dropped),
-    ("another version", OPTIONS, &[("SIP/2.0|Via", "SIP/7.0|Via")], Dropped),
+    (
+        "an ACK of another version",
+        OPTIONS,
+        &[("OPTIONS sip:10.0.0.1 SIP/2.0", "ACK sip:10.0.0.1 SIP/7.0"), ("7 OPTIONS", "7 ACK")],
+        Dropped,
+    ),
+    ("another version", OPTIONS, &[("SIP/2.0|Via", "SIP/7.0|Via")], Answered(505)),
     ("no version", OPTIONS, &[(" SIP/2.0|Via", "|Via")], Dropped),
     ("a line without colon", OPTIONS, &[("|Call-ID", "|nothing|Call-ID")], Dropped),
-    ("a scheme that nobody knows", OPTIONS, &[("OPTIONS sip:", "OPTIONS nobodyKnowsThisScheme:")], Dropped),
-    ("a port that is too high", OPTIONS, &[("sip:10.0.0.1 SIP", "sip:10.0.0.1:65536 SIP")], Dropped),
+    (
+        "a scheme that nobody knows",
+        OPTIONS,
+        &[("OPTIONS sip:", "OPTIONS nobodyKnowsThisScheme:")],
+        Answered(416),
+    ),
+    ("a port that is too high", OPTIONS, &[("sip:10.0.0.1 SIP", "sip:10.0.0.1:65536 SIP")], Answered(400)),
     (
         "a status of four digits",
         OPTIONS,
@@ -265,12 +281,18 @@ fn written(text: &str, changes: &[(&str, &str)]) -> String {
 }
 
 fn fate(datagram: &[u8]) -> Fate {
-    let Ok(message) = parse(datagram) else { return Dropped };
+    let from = "10.9.9.9:5070".parse().expect("an address");
+    let Ok(message) = parse(datagram) else {
+        let refusal = refusal(datagram, from).map(|transmit| (*transmit.message).clone());
+        return match refusal {
+            Some(Message::Response(response)) => Answered(response.status),
+            _ => Dropped,
+        };
+    };
     let again = parse(&message.to_bytes());
     assert_eq!(again.ok().as_ref(), Some(&message), "it survives being sent on");
     let address = "10.0.0.1:5060".parse().expect("an address");
     let mut server = SampServer::new(address, None, SampSettings::default(), None, 1, Time::ZERO);
-    let from = "10.9.9.9:5070".parse().expect("an address");
     let input = Input::Message { from, to: address.ip(), transport: Transport::Udp, message };
     server.handle_input(Time::ZERO, input);
     let sent = std::iter::from_fn(|| server.poll_transmit());

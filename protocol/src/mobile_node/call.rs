@@ -186,11 +186,11 @@ impl MobileNode {
         }
     }
 
-    /// Nobody answered a request of a call.
-    pub(super) fn handle_call_silence(&mut self, now: Time, pending: CallRequest) {
+    /// Nobody has answered a request of a call, which counts as this code.
+    pub(super) fn handle_call_failure(&mut self, now: Time, pending: CallRequest, code: u16) {
         let id = &pending.call;
         match pending.kind {
-            Kind::Invite { way, .. } => self.handle_invite_silence(now, id, way),
+            Kind::Invite { way, .. } => self.handle_invite_failure(now, id, way, code),
             Kind::Update { handoff, direct } => self.handle_update_silence(now, id, handoff, direct),
             Kind::Bye { mut request, direct } => {
                 let anchor = self.anchor.as_ref().map(|anchor| anchor.address);

@@ -207,11 +207,12 @@ impl MobileNode {
         }
     }
 
-    fn handle_transaction_timeout(&mut self, now: Time, key: &ClientKey) {
+    /// A request has no answer: none in time (408), or it could not be sent (503; RFC 3261 §8.1.3.1).
+    fn handle_transaction_failure(&mut self, now: Time, key: &ClientKey, code: u16) {
         if let Some(registering) = self.registering.remove(key) {
-            self.handle_registration_failure(now, &registering, status::REQUEST_TIMEOUT, None);
+            self.handle_registration_failure(now, &registering, code, None);
         } else if let Some(pending) = self.call_requests.remove(key) {
-            self.handle_call_silence(now, pending);
+            self.handle_call_failure(now, pending, code);
         }
     }
 
@@ -280,7 +281,7 @@ impl Node for MobileNode {
             },
             Input::TransportError(transmit) => {
                 if let Some(key) = self.transactions.handle_transport_error(now, &transmit) {
-                    self.handle_transaction_timeout(now, &key);
+                    self.handle_transaction_failure(now, &key, status::UNAVAILABLE);
                 }
             }
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
@@ -298,7 +299,7 @@ impl Node for MobileNode {
 
     fn handle_timeout(&mut self, now: Time) {
         for TransactionEvent::TimedOut(key) in self.transactions.handle_timeout(now) {
-            self.handle_transaction_timeout(now, &key);
+            self.handle_transaction_failure(now, &key, status::REQUEST_TIMEOUT);
         }
         while let Some(timer) = self.timers.expired(now) {
             match timer {

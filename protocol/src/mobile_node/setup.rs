@@ -194,9 +194,9 @@ impl MobileNode {
         }
     }
 
-    pub(super) fn handle_invite_silence(&mut self, now: Time, id: &str, way: Way) {
+    pub(super) fn handle_invite_failure(&mut self, now: Time, id: &str, way: Way, code: u16) {
         match self.calls.get(id).map(|call| &call.state) {
-            Some(State::Calling) => self.handle_refusal(now, id, way, status::REQUEST_TIMEOUT),
+            Some(State::Calling) => self.handle_refusal(now, id, way, code),
             Some(State::Cancelling) if !self.is_inviting(id) => {
                 self.fail_call(now, id, status::REQUEST_TERMINATED)
             }

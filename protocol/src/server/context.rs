@@ -242,12 +242,12 @@ impl SampServer {
         }
     }
 
-    /// Nobody answered on a branch, or it could not be reached (RFC 3261 §16.8, §16.9).
-    pub(super) fn handle_branch_silence(&mut self, now: Time, key: ClientKey) {
+    /// Nobody answered on a branch, or it could not be reached (RFC 3261 §16.8, §16.9), which counts as this code.
+    pub(super) fn handle_branch_failure(&mut self, now: Time, key: ClientKey, code: u16) {
         let Some(&server) = self.branches.get(&key) else { return };
         let Some(target) = self.take_branch(server, key) else { return };
         let is_cancelled = self.contexts.get(&server).is_some_and(|context| context.is_cancelled);
-        let code = if is_cancelled { status::REQUEST_TERMINATED } else { status::REQUEST_TIMEOUT };
+        let code = if is_cancelled { status::REQUEST_TERMINATED } else { code };
         self.end_branch(now, server, &target, Err(code));
         self.pursue(now, server);
     }
@@ -328,7 +328,8 @@ impl SampServer {
             return;
         };
         let response = outcome.unwrap_or_else(|code| context.request.response(code, &tag));
-        let is_gone = matches!(response.status, status::NOT_FOUND | status::REQUEST_TIMEOUT);
+        let is_gone =
+            matches!(response.status, status::NOT_FOUND | status::REQUEST_TIMEOUT | status::UNAVAILABLE);
         if target.from_cache && is_gone && !context.is_closed {
             // The cached anchor does not have the callee any more.
             self.tier2.forget(&context.request.uri.address_of_record());

@@ -265,14 +265,15 @@ impl SampServer {
         self.handle_branch_response(now, key, response);
     }
 
-    fn handle_transaction_timeout(&mut self, now: Time, key: ClientKey) {
+    /// A request has no answer: none in time (408), or it could not be sent (503; RFC 3261 §8.1.3.1).
+    fn handle_transaction_failure(&mut self, now: Time, key: ClientKey, code: u16) {
         if self.handle_vouched(now, &key, None) {
             return;
         }
         if let Some(asked) = self.asked.remove(&key) {
             return self.handle_no_answer(now, asked);
         }
-        self.handle_branch_silence(now, key);
+        self.handle_branch_failure(now, key, code);
     }
 
     fn record(&mut self, event: Event) {
@@ -336,7 +337,7 @@ impl Node for SampServer {
             },
             Input::TransportError(transmit) => {
                 if let Some(key) = self.transactions.handle_transport_error(now, &transmit) {
-                    self.handle_transaction_timeout(now, key);
+                    self.handle_transaction_failure(now, key, status::UNAVAILABLE);
                 }
             }
             Input::Lag(lag) => return self.lag = lag,
@@ -348,7 +349,7 @@ impl Node for SampServer {
 
     fn handle_timeout(&mut self, now: Time) {
         for TransactionEvent::TimedOut(key) in self.transactions.handle_timeout(now) {
-            self.handle_transaction_timeout(now, key);
+            self.handle_transaction_failure(now, key, status::REQUEST_TIMEOUT);
         }
         while let Some(timer) = self.timers.expired(now) {
             self.handle_context_timer(now, timer);

@@ -1,11 +1,12 @@
 //! The proxy core against peers that are written down: forks, CANCEL, redirections, what is refused.
 
 use super::SampServer;
-use crate::node::{Input, Node};
+use crate::node::{Input, Node, Transmit};
 use crate::sip::{Message, Request, Response, Transport, parse};
 use samp_model::Time;
 use samp_model::settings::{SampSettings, ServerMode};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SERVER: &str = "10.0.0.1:5060";
@@ -75,6 +76,15 @@ impl Bench {
 
     fn answer(&mut self, from: &str, request: &Request, code: u16) -> Sent {
         self.input(from, Message::Response(request.response(code, from)))
+    }
+
+    /// The transport could not send this request.
+    fn fail(&mut self, request: &Request) -> Sent {
+        let message = Arc::new(Message::Request(request.clone()));
+        let destination = request.uri.socket_address().unwrap();
+        let transmit = Transmit { destination, transport: Transport::Udp, message, ttl: None };
+        self.server.handle_input(self.now, Input::TransportError(transmit));
+        self.sent()
     }
 
     fn invite(&mut self) -> Sent {
@@ -269,4 +279,29 @@ fn a_request_that_comes_back_unchanged_loops() {
     looped.uri = "sip:b@samp.test".parse().unwrap();
     let sent = bench.input("10.0.0.9:5060", Message::Request(looped));
     assert_eq!(response_to_caller(&sent).status, 482);
+}
+
+#[test]
+fn a_branch_that_cannot_be_reached_ends_at_once() {
+    let mut bench = Bench::with(ServerMode::Proxy, &[A, B]);
+    let forked = bench.invite();
+    assert_eq!(summary(&bench.fail(request_to(&forked, A))), Vec::<String>::new());
+    let refused = bench.answer(B, request_to(&forked, B), 486);
+    assert_eq!(response_to_caller_of(&refused), 486, "what B says is better than no way to A");
+
+    let mut bench = Bench::with(ServerMode::Proxy, &[A, B]);
+    let forked = bench.invite();
+    bench.fail(request_to(&forked, A));
+    let failed = bench.fail(request_to(&forked, B));
+    assert_eq!(response_to_caller_of(&failed), 500, "503 is not passed on");
+}
+
+/// The status of the final response to the caller.
+fn response_to_caller_of(sent: &Sent) -> u16 {
+    let to_caller = |to: &SocketAddr| to.to_string() == CALLER;
+    let statuses = sent.iter().filter(|(to, _)| to_caller(to)).filter_map(|(_, message)| match message {
+        Message::Response(response) => Some(response.status),
+        Message::Request(_) => None,
+    });
+    statuses.last().unwrap_or_else(|| panic!("no response: {:?}", summary(sent)))
 }

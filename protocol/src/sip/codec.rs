@@ -71,12 +71,12 @@ fn status_line(line: &str) -> Option<(u16, &str)> {
     Some((status as u16, reason))
 }
 
-fn is_version(word: &str) -> bool {
+pub(super) fn is_version(word: &str) -> bool {
     word.eq_ignore_ascii_case("SIP/2.0")
 }
 
 /// The header fields, and what Content-Length says.
-fn headers(lines: Lines<'_>) -> Result<(Headers, Option<usize>), ParseError> {
+pub(super) fn headers(lines: Lines<'_>) -> Result<(Headers, Option<usize>), ParseError> {
     let (mut via, mut route, mut contact, mut other) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
     let (mut max_forwards, mut expires, mut length) = (None, None, None);

@@ -31,6 +31,8 @@ pub mod status {
     pub const METHOD_NOT_ALLOWED: u16 = 405;
     /// Request Timeout; also stands for "no answer".
     pub const REQUEST_TIMEOUT: u16 = 408;
+    /// Unsupported URI Scheme.
+    pub const UNSUPPORTED_URI_SCHEME: u16 = 416;
     /// Bad Extension: one that is required is not there.
     pub const BAD_EXTENSION: u16 = 420;
     /// Max-Breadth Exceeded (RFC 5393 §5).
@@ -57,6 +59,8 @@ pub mod status {
     pub const NOT_IMPLEMENTED: u16 = 501;
     /// Service Unavailable: a server that is not on the ring yet.
     pub const UNAVAILABLE: u16 = 503;
+    /// Version Not Supported.
+    pub const VERSION_NOT_SUPPORTED: u16 = 505;
     /// Too Many Hops.
     pub const TOO_MANY_HOPS: u16 = 483;
 
@@ -69,6 +73,8 @@ pub mod status {
             ACCEPTED => "Accepted",
             MOVED_TEMPORARILY => "Moved Temporarily",
             BAD_REQUEST => "Bad Request",
+            UNSUPPORTED_URI_SCHEME => "Unsupported URI Scheme",
+            VERSION_NOT_SUPPORTED => "Version Not Supported",
             UNAUTHORIZED => "Unauthorized",
             FORBIDDEN => "Forbidden",
             NOT_FOUND => "Not Found",

@@ -6,11 +6,13 @@ mod framing;
 mod grammar;
 mod lines;
 mod message;
+mod refusal;
 mod sdp;
 mod uri;
 
 pub use codec::{ParseError, parse};
 pub use framing::{Framer, FramingError};
 pub use message::{Contact, Headers, Message, Method, Request, Response, status};
+pub use refusal::refusal;
 pub use sdp::{MediaDescription, Origin};
 pub use uri::{Host, NameAddr, Params, Transport, Uri, Via};
