@@ -37,6 +37,8 @@ pub struct Census {
     pub unanswered: usize,
     /// What waits for a response or a choice above the transactions: registrations, forwarded requests, discoveries.
     pub pending: usize,
+    /// Questions to other servers about ring and records, each an unanswered transaction.
+    pub asked: usize,
     /// Calls at this end, established or not.
     pub calls: usize,
     /// Entries of location caches.

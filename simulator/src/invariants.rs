@@ -214,10 +214,13 @@ impl Least {
         let nodes = world.topology().sip_servers().chain(world.topology().mobile_nodes());
         for node in nodes {
             let now = world.census(node);
-            let least = self.0.entry(node).or_insert_with(|| now.clone());
+            let first = Census { unanswered: now.unanswered - now.asked, ..now.clone() };
+            let least = self.0.entry(node).or_insert(first);
             least.transactions = least.transactions.min(now.transactions);
-            least.unanswered = least.unanswered.min(now.unanswered);
+            // Who is alone keeps asking for others that are gone for good.
+            least.unanswered = least.unanswered.min(now.unanswered - now.asked);
             least.pending = least.pending.min(now.pending);
+            least.asked = least.asked.min(now.asked);
             least.calls = least.calls.min(now.calls);
         }
     }
@@ -235,8 +238,10 @@ impl Least {
                 return Err(violation(world, Invariant::NothingOutlivesItsTimer, detail));
             }
             // Ring upkeep and refreshes linger for some seconds after their answer.
-            if census.transactions > 100 + 20 * servers + 10 * nodes {
-                let detail = format!("{who} keeps {} transactions", census.transactions);
+            if census.transactions > 100 + 20 * servers + 10 * nodes || census.asked > servers {
+                let Census { transactions, asked, .. } = census;
+                let detail =
+                    format!("{who} keeps {transactions} transactions and {asked} questions to servers");
                 return Err(violation(world, Invariant::MemoryIsBounded, detail));
             }
         }

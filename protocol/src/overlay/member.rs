@@ -63,8 +63,8 @@ pub(crate) enum Step {
     Adopt(Peer),
     /// To tell the successor that this member precedes it.
     Notify,
-    /// Whether the predecessor is alive, or the candidate takes its place.
-    Probe { candidate: Peer },
+    /// Whether the predecessor is alive and in the ring, or the candidate takes its place.
+    Probe { predecessor: Peer, candidate: Peer },
 }
 
 /// One member's state.
@@ -204,8 +204,9 @@ impl Member {
             Some(predecessor) if !peer.id.between(predecessor.id, self.me.id) => {
                 if !self.probing {
                     self.probing = true;
-                    let what = OverlayRequest::Ping;
-                    self.ask(predecessor.address, Step::Probe { candidate: peer }, what);
+                    // A sign of life is not enough: a server that begins anew at once is alive, but not in the ring.
+                    let what = OverlayRequest::Neighbours { of: predecessor };
+                    self.ask(predecessor.address, Step::Probe { predecessor, candidate: peer }, what);
                 }
             }
             _ => self.set_predecessor(Some(peer)),
@@ -282,6 +283,7 @@ impl Member {
                 }
                 self.notify_head();
             }
+            (Step::Probe { .. }, _) => self.probing = false,
             _ => {}
         }
     }
@@ -300,19 +302,12 @@ impl Member {
         }
     }
 
-    /// Whoever was asked has answered what needs no words: it is alive, or has noted something.
-    pub(crate) fn handle_noted(&mut self, step: Step) {
-        if let Step::Probe { .. } = step {
-            self.probing = false;
-        }
-    }
-
     /// Whoever was asked did not answer in time, or is not in the ring. If it is known who that was, it has been
     /// [forgotten](Self::forget) before.
     pub(crate) fn handle_silence(&mut self, step: Step) {
         match (step, self.phase) {
             (Step::Find, Phase::Finding) => self.phase = Phase::Out,
-            (Step::Probe { candidate }, _) => {
+            (Step::Probe { candidate, .. }, _) => {
                 self.probing = false;
                 let is_better = |predecessor: Peer| candidate.id.between(predecessor.id, self.me.id);
                 if self.predecessor.is_none_or(is_better) {

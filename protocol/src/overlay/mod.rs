@@ -66,7 +66,10 @@ impl Purpose {
 
     /// Whether a member is asked for its neighbours.
     pub(crate) fn wants_neighbours(&self) -> bool {
-        matches!(self, Purpose::Member(_, Step::Copy(_) | Step::Stabilize(_) | Step::Adopt(_)))
+        matches!(
+            self,
+            Purpose::Member(_, Step::Copy(_) | Step::Stabilize(_) | Step::Adopt(_) | Step::Probe { .. })
+        )
     }
 }
 
@@ -187,6 +190,11 @@ impl Chord {
         self.index(of).map(|index| self.members[index].neighbours())
     }
 
+    /// Whether any member is in the ring.
+    pub(crate) fn is_in(&self) -> bool {
+        self.members.iter().any(Member::is_in)
+    }
+
     /// The members that are in the ring and know what they own, with the keys.
     pub(crate) fn arcs(&self) -> impl Iterator<Item = (&Member, Arc)> {
         self.members.iter().filter_map(|member| Some((member, member.arc()?)))
@@ -292,9 +300,13 @@ impl Chord {
                             |peer: Peer| suspects.get(&peer.address).is_some_and(|&until| until > now);
                         self.members[index].handle_neighbours(step, &neighbours, is_suspect);
                     }
-                    Answer::Noted => self.members[index].handle_noted(step),
+                    Answer::Noted => {}
                     Answer::Refused => {
-                        if let Step::Copy(gone) | Step::Stabilize(gone) | Step::Adopt(gone) = step {
+                        if let Step::Copy(gone)
+                        | Step::Stabilize(gone)
+                        | Step::Adopt(gone)
+                        | Step::Probe { predecessor: gone, .. } = step
+                        {
                             self.forget(now, |peer| peer == gone);
                         }
                         self.members[index].handle_silence(step);
@@ -310,7 +322,7 @@ impl Chord {
                 self.members[index].meet(owner);
                 self.carry(now, index);
             }
-            // It has left.
+            // It has left, or begun anew.
             (Purpose::Ping, Answer::Refused) => self.forget(now, |peer| peer.address == to),
             (Purpose::Ping | Purpose::Meet(_) | Purpose::Leave(_), _) => {}
         }
@@ -453,13 +465,16 @@ impl Chord {
             match request {
                 OverlayRequest::Neighbours { of } => match self.neighbours(of) {
                     Some(neighbours) => self.members[index].handle_neighbours(step, &neighbours, |_| false),
-                    None => self.members[index].forget(|peer| peer == of),
+                    None => {
+                        self.members[index].forget(|peer| peer == of);
+                        self.members[index].handle_silence(step);
+                    }
                 },
                 OverlayRequest::Notify { to } => {
                     let peer = self.members[index].me();
                     self.handle_notify(now, to, peer);
                 }
-                _ => self.members[index].handle_noted(step),
+                _ => {}
             }
         }
         if self.members[index].take_changed() {

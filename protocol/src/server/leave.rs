@@ -50,11 +50,6 @@ impl SampServer {
         self.leaving != Leaving::No
     }
 
-    /// Whether this server is no member any more.
-    pub(super) fn has_left(&self) -> bool {
-        self.leaving == Leaving::Gone
-    }
-
     /// When this server leaves in any case.
     pub(super) fn leave_deadline(&self) -> Option<Time> {
         match self.leaving {

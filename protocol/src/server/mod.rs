@@ -393,8 +393,8 @@ impl Node for SampServer {
         Census {
             transactions: self.transactions.len(),
             unanswered: self.transactions.unanswered(),
-            pending: self.asked.len()
-                + self.contexts.len()
+            asked: self.asked.len(),
+            pending: self.contexts.len()
                 + self.writes.len()
                 + self.repairs.len()
                 + self.auth.as_ref().map_or(0, Authenticator::waiting),

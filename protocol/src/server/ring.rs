@@ -34,7 +34,7 @@ impl SampServer {
             OverlayRequest::Leave { to, neighbours } => {
                 self.chord.handle_leave(now, to, peer, &neighbours).then(|| self.nothing())
             }
-            OverlayRequest::Ping => (!self.has_left()).then(|| self.nothing()),
+            OverlayRequest::Ping => self.chord.is_in().then(|| self.nothing()),
             OverlayRequest::Store(_)
             | OverlayRequest::Compare(_)
             | OverlayRequest::List(_)

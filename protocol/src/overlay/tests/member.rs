@@ -168,18 +168,18 @@ fn rectify() {
     assert_eq!(notified(Some(p[3]), p[3]), (Some(p[3]), vec![]), "the same one");
     assert_eq!(
         notified(Some(p[3]), p[2]),
-        (Some(p[3]), vec![Step::Probe { candidate: p[2] }]),
+        (Some(p[3]), vec![Step::Probe { predecessor: p[3], candidate: p[2] }]),
         "a farther one"
     );
     assert_eq!(notified(Some(p[3]), p[0]), (Some(p[3]), vec![]), "itself");
 
-    let probe = Step::Probe { candidate: p[2] };
+    let probe = Step::Probe { predecessor: p[3], candidate: p[2] };
     let mut member = Member::new(p[0], LENGTH);
     member.place(Some(p[3]), SuccessorList::new(p[0], LENGTH, p[1], &[p[2]]));
     member.handle_notify(p[2]);
     member.handle_notify(p[2]);
     assert_eq!(questions(&mut member), [probe], "one probe at a time");
-    member.handle_noted(probe);
+    member.handle_neighbours(probe, &told(None, &[]), |_| false);
     assert_eq!(member.predecessor(), Some(p[3]), "it is alive");
     member.handle_notify(p[2]);
     member.forget(|peer| peer == p[3]);
