@@ -31,6 +31,11 @@ impl<K: Clone + Ord> Timers<K> {
         }
     }
 
+    /// Whether the timer of this name runs.
+    pub(crate) fn runs(&self, name: &K) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// When the next timer fires.
     pub(crate) fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)

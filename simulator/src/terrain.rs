@@ -130,8 +130,8 @@ fn knobs(random: &mut Pcg64) -> SampSettings {
         t2: seconds(random, 1, 4),
         t4: seconds(random, 1, 5),
         chord: ChordSettings {
-            // Killing r − 1 neighbours must leave a successor.
-            successors: random.random_range(replicas..=5),
+            // Killing r − 1 neighbours, and one where r is 1, must leave a successor.
+            successors: random.random_range(replicas.max(2)..=5),
             stabilize_period: millis(random, 500, 2_000),
             peer_timeout: millis(random, 500, 2_000),
             replicas,

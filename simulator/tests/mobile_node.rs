@@ -490,3 +490,39 @@ fn all_terminals_of_a_user_ring_and_the_first_answer_wins() {
         }
     }
 }
+
+#[test]
+fn a_move_before_the_home_server_has_answered_loses_no_registration() {
+    let mut world = World::new(grid(|samp| samp.confirm = Confirm::Paper), 6);
+    assert!(world.run_until_ring_is_ideal(30 * SECOND), "no ring");
+    world.attach_all();
+    let (mn1, router) = (node(&world, "mn1"), world.topology().access_routers().nth(1).expect("a router"));
+    let asks_home = |record: &Happened| {
+        record.node == mn1 && matches!(record.event, Event::RegisterSent { scope: Home, .. })
+    };
+    assert!(world.run_until(SECOND, asks_home));
+    world.attach(mn1, router);
+    world.run_for(5 * SECOND);
+    assert!(can_call(&mut world, "mn5", "mn1"));
+}
+
+#[test]
+fn a_crashed_anchor_is_noticed_while_the_home_server_is_asked_by_way_of_it() {
+    let mut world =
+        up(grid(|samp| (samp.anchor_probe, samp.registration_lifetime) = (10 * SECOND, 12 * SECOND)), 7);
+    let (victim, mn1) = (anchor(&world, "mn1"), node(&world, "mn1"));
+    world.crash(victim);
+    // The refresh of the home registration comes before the probe.
+    let refreshes = |record: &Happened| {
+        record.node == mn1 && matches!(record.event, Event::RegisterSent { scope: Home, .. })
+    };
+    let before = world.happened().len();
+    let mut skipped = before;
+    assert!(world.run_until(10 * SECOND, |record| {
+        skipped = skipped.saturating_sub(1);
+        skipped == 0 && refreshes(record)
+    }));
+    world.run_for(15 * SECOND);
+    assert_ne!(anchor(&world, "mn1"), victim);
+    assert!(can_call(&mut world, "mn5", "mn1"));
+}

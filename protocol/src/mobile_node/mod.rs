@@ -61,6 +61,8 @@ pub struct MobileNode {
     anchor: Option<Anchor>,
     /// The contacts that the home server may hold.
     home_contacts: BTreeSet<Uri>,
+    /// Whether it has answered the last registration.
+    home_is_acknowledged: bool,
     /// What is asked for; a registrar may want more (423).
     lifetime: Duration,
     /// The calls' peers are to be told of the new care-of address once it is registered.
@@ -126,6 +128,7 @@ impl MobileNode {
             candidates: Vec::new(),
             anchor: None,
             home_contacts: BTreeSet::new(),
+            home_is_acknowledged: false,
             lifetime: settings.registration_lifetime,
             updates_due: false,
             registering: BTreeMap::new(),

@@ -121,6 +121,7 @@ impl MobileNode {
             RegistrationScope::Anchor => &mut anchor.contacts,
             RegistrationScope::Home => &mut self.home_contacts,
         };
+        self.home_is_acknowledged &= scope != RegistrationScope::Home;
         if held.len() == MAX_HELD {
             held.pop_first();
         }
@@ -178,17 +179,21 @@ impl MobileNode {
         let granted = granted(&response.headers, &contact).unwrap_or(self.lifetime);
         if scope == RegistrationScope::Home {
             self.home_contacts = BTreeSet::from([contact]);
+            self.home_is_acknowledged = true;
             return self.timers.set(Timer::Refresh, now + granted / 2);
         }
         let Some(anchor) = &mut self.anchor else { return };
         let address = anchor.address;
         anchor.minted = minted_uri(response, &contact);
         anchor.contacts = BTreeSet::from([contact]);
-        let home_is_current = self.home_contacts.iter().eq(&anchor.minted);
+        let home_is_current = self.home_is_acknowledged && self.home_contacts.iter().eq(&anchor.minted);
         let local =
             cause == Cause::Probe || cause == Cause::Handoff && self.settings.hierarchical_registration;
         self.handle_anchored(now, granted / 2);
-        if !(home_is_current && local) {
+        // A probe leaves a registration alone that is under way, or that waits to be tried again.
+        let is_busy = cause == Cause::Probe
+            && (self.is_registering(RegistrationScope::Home) || self.timers.runs(&Timer::RetryHome));
+        if !(home_is_current && local || is_busy) {
             self.register_with_home(now);
         }
         // The anchor is out of reach: look for a nearer one, while this one serves.
@@ -251,9 +256,14 @@ impl MobileNode {
     /// Time to see whether the anchor is still there, and still has this node.
     pub(super) fn probe_anchor(&mut self, now: Time) {
         self.timers.set(Timer::Probe, now + self.settings.anchor_probe);
-        if self.registering.is_empty() && self.discovery.is_none() {
+        // A home registration by way of a dead anchor hears nothing either, and waits much longer.
+        if !self.is_registering(RegistrationScope::Anchor) && self.discovery.is_none() {
             self.register_with_anchor(now, Cause::Probe);
         }
+    }
+
+    fn is_registering(&self, scope: RegistrationScope) -> bool {
+        self.registering.values().any(|registering| registering.scope == scope)
     }
 
     /// Leaves: calls end, and both servers forget this node. Its next attachment makes it register again.
@@ -273,6 +283,7 @@ impl MobileNode {
         }
         self.anchor = None;
         self.home_contacts.clear();
+        self.home_is_acknowledged = false;
     }
 }
 
