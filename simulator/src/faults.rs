@@ -77,7 +77,7 @@ impl Fault {
 }
 
 /// How long the servers get, after the last change of the ring, to copy bindings where they now belong.
-fn repair_time(topology: &Topology) -> Duration {
+pub(crate) fn repair_time(topology: &Topology) -> Duration {
     2 * topology.samp.chord.stabilize_period + 2 * topology.samp.chord.peer_timeout
 }
 

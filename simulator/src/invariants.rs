@@ -1,11 +1,13 @@
 //! What must hold in every world, whatever happens in it.
 
+use crate::faults;
 use crate::trace::name;
 use crate::world::{Happened, World};
 use samp_model::record::RegistrationScope;
+use samp_model::ring::LONGEST_LIST;
 use samp_model::settings::SampSettings;
 use samp_model::topology::NodeKind;
-use samp_model::{Event, NodeId, Time};
+use samp_model::{Event, NodeId, Time, Topology};
 use samp_protocol::Census;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,10 +60,12 @@ pub(crate) fn call_limit(samp: &SampSettings) -> Duration {
 }
 
 /// The longest that the servers need to form an ideal ring in fair weather: k rounds, each a stabilisation and a wait
-/// for a peer that may be dead.
-pub(crate) fn ring_limit(samp: &SampSettings) -> Duration {
-    const ROUNDS: u32 = 10;
-    ROUNDS * (samp.chord.stabilize_period + samp.chord.peer_timeout)
+/// for a peer that may be dead. News travel backwards along the successor lists, one member a round.
+pub(crate) fn ring_limit(topology: &Topology) -> Duration {
+    const ROUNDS: usize = 10;
+    let chord = &topology.samp.chord;
+    let longest_list = LONGEST_LIST.min(topology.sip_servers().count() * chord.virtual_nodes);
+    (ROUNDS + longest_list) as u32 * (chord.stabilize_period + chord.peer_timeout)
 }
 
 /// The longest that a node needs to be reachable again on an ideal ring: a registration under way may have to time out;
@@ -81,6 +85,8 @@ pub(crate) struct Watch {
     seen: usize,
     /// Until when a mobile node's binding, as last acknowledged by its home server, is to live.
     acknowledged: BTreeMap<NodeId, Time>,
+    /// The network is, or was, in two, and the ring has not come to rest since: of two writes on both sides one gives way.
+    parted: bool,
     /// Who has gone away, and is not registered on purpose.
     gone: BTreeSet<NodeId>,
     /// Undecided calls: the caller, and when it last had reason to begin anew.
@@ -96,8 +102,12 @@ impl Watch {
                 Event::Registered { scope: RegistrationScope::Home, .. } => {
                     // Whole seconds travel, and the answer took its time.
                     let expires = *at + lifetime.saturating_sub(Duration::from_secs(10));
-                    self.acknowledged.insert(*node, expires);
                     self.gone.remove(node);
+                    if self.parted {
+                        self.acknowledged.remove(node);
+                    } else {
+                        self.acknowledged.insert(*node, expires);
+                    }
                 }
                 Event::AddressConfigured { .. } => {
                     let own = self.undecided.values_mut().filter(|(caller, _)| caller == node);
@@ -129,8 +139,10 @@ impl Watch {
     }
 
     /// What must hold at any time.
-    pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
+    pub(crate) fn check(&mut self, world: &mut World) -> Result<(), Violation> {
         self.catch_up(world);
+        let repair = faults::repair_time(world.topology());
+        self.parted = world.is_parted() || self.parted && !world.ring_is_at_rest(repair);
         self.bindings_survive(world)?;
         self.calls_are_decided(world)
     }

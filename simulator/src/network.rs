@@ -80,6 +80,10 @@ impl Network {
         self.partition = side;
     }
 
+    pub(crate) fn is_parted(&self) -> bool {
+        self.partition.is_some()
+    }
+
     /// The delays after which copies of a message arrive that is sent now: none when it is lost, or there is no way.
     ///
     /// What belongs to a byte stream is neither lost, doubled nor overtaken: only a partition stops it.

@@ -131,9 +131,9 @@ fn act(scenario: &Scenario, world: &mut World, watch: &mut Watch) -> Result<(), 
 /// After the last fault: an ideal ring, then time for everybody to register.
 fn come_to_rest(world: &mut World, watch: &mut Watch) -> Result<(), Violation> {
     let samp = world.topology().samp.clone();
-    let limit = invariants::ring_limit(&samp);
+    let limit = invariants::ring_limit(world.topology());
     if !world.run_until_ring_is_ideal(limit) {
-        let detail = format!("no ideal ring within {limit:?}");
+        let detail = format!("not at their places after {limit:?}: {}", world.out_of_place().join(" "));
         return Err(violation(world, Invariant::RingIsIdeal, detail));
     }
     wait(world, watch, invariants::registration_limit(&samp), |_, _| false)?;

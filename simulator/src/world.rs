@@ -71,8 +71,8 @@ struct Actor {
     node: Box<dyn Node>,
     address: Option<IpAddr>,
     timeout: Option<Time>,
-    /// What came while it is paused.
-    paused: Option<Vec<Input>>,
+    /// Since when it is paused, and what has come meanwhile.
+    paused: Option<(Time, Vec<Input>)>,
     /// Where its calls' media goes.
     media: BTreeMap<String, SocketAddr>,
 }
@@ -215,6 +215,11 @@ impl World {
         self.network.set_partition(Some(side));
     }
 
+    /// Whether the network is in two.
+    pub fn is_parted(&self) -> bool {
+        self.network.is_parted()
+    }
+
     /// Ends a partition.
     pub fn heal(&mut self) {
         self.network.set_partition(None);
@@ -312,18 +317,21 @@ impl World {
     /// Stops a node where it is: nothing reaches it and its timers do not fire, but what comes waits for it.
     pub fn pause(&mut self, node: NodeId) {
         if let Some(actor) = &mut self.actors[node.0] {
-            actor.paused.get_or_insert_default();
+            actor.paused.get_or_insert((self.now, Vec::new()));
             actor.timeout.take().map(|at| self.timeouts.remove(&(at, node)));
         }
     }
 
-    /// Lets a paused node go on: first comes what waited for it, then the timers that are late.
+    /// Lets a paused node go on: first comes what waited for it, and it is told for how long, then the timers that are
+    /// late.
     pub fn resume(&mut self, node: NodeId) {
-        let waiting = self.actors[node.0].as_mut().and_then(|actor| actor.paused.take());
-        for input in waiting.into_iter().flatten() {
+        let paused = self.actors[node.0].as_mut().and_then(|actor| actor.paused.take());
+        let Some((since, waiting)) = paused else { return };
+        self.input(node, Input::Lag(self.now - since));
+        for input in waiting {
             self.input(node, input);
         }
-        self.flush(node);
+        self.input(node, Input::Lag(Duration::ZERO));
     }
 
     /// Lets time pass.
@@ -365,11 +373,16 @@ impl World {
 
     /// Whether the servers that have not crashed form an ideal ring.
     pub fn ring_is_ideal(&mut self) -> bool {
-        *self.ideal.get_or_insert_with(|| {
-            let servers = self.servers.iter().filter(|(id, _)| self.actors[id.0].is_some());
-            let names: Vec<_> = servers.map(|(id, _)| self.topology.node(*id).name.as_str()).collect();
-            self.ring.out_of_place(&names, &self.topology.samp.chord).is_empty()
-        })
+        let ideal = self.ideal.unwrap_or_else(|| self.out_of_place().is_empty());
+        self.ideal = Some(ideal);
+        ideal
+    }
+
+    /// The servers that have not crashed and are not at their places on the ring.
+    pub fn out_of_place(&self) -> Vec<&str> {
+        let servers = self.servers.iter().filter(|(id, _)| self.actors[id.0].is_some());
+        let names: Vec<_> = servers.map(|(id, _)| self.topology.node(*id).name.as_str()).collect();
+        self.ring.out_of_place(&names, &self.topology.samp.chord)
     }
 
     /// Whether the ring is ideal, and has been as it is for so long.
@@ -492,7 +505,7 @@ impl World {
     fn input(&mut self, id: NodeId, input: Input) {
         let Some(actor) = &mut self.actors[id.0] else { return };
         match &mut actor.paused {
-            Some(inbox) if inbox.len() < INBOX => inbox.push(input),
+            Some((_, inbox)) if inbox.len() < INBOX => inbox.push(input),
             Some(_) => {}
             None => {
                 actor.node.handle_input(self.now, input);
