@@ -1,7 +1,7 @@
 //! What can go wrong in a world, and the schedule of it that a seed draws.
 
 use crate::network::Weather;
-use crate::trace::names;
+use crate::trace::{name, names};
 use crate::world::World;
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -19,6 +19,8 @@ pub enum Fault {
     Crash(Vec<NodeId>),
     /// These servers stop; at the end they go on.
     Pause(Vec<NodeId>),
+    /// This server leaves the ring; at the end it ends, and starts again.
+    Leave(NodeId),
     /// The network is in two: these routers with all that is attached to them, and the others.
     Partition(BTreeSet<NodeId>),
     /// The network is worse than usual.
@@ -34,7 +36,7 @@ impl Fault {
         let is_server = |node: &NodeId| world.topology().node(*node).address().is_some();
         let strikes_ring = match self {
             Self::Crash(nodes) | Self::Pause(nodes) => nodes.iter().any(is_server),
-            Self::Partition(_) => true,
+            Self::Partition(_) | Self::Leave(_) => true,
             Self::Storm(_) => false,
         };
         if strikes_ring
@@ -45,6 +47,7 @@ impl Fault {
         match self {
             Self::Crash(nodes) => nodes.iter().for_each(|&node| world.crash(node)),
             Self::Pause(nodes) => nodes.iter().for_each(|&node| world.pause(node)),
+            Self::Leave(server) => world.leave(*server),
             Self::Partition(side) => world.partition(side.clone()),
             Self::Storm(weather) => world.set_weather(*weather),
         }
@@ -56,13 +59,21 @@ impl Fault {
         match self {
             Self::Crash(nodes) => nodes.iter().for_each(|&node| world.restart(node)),
             Self::Pause(nodes) => nodes.iter().for_each(|&node| world.resume(node)),
+            Self::Leave(server) => {
+                world.crash(*server);
+                world.restart(*server);
+            }
             Self::Partition(_) => world.heal(),
             Self::Storm(_) => world.set_weather(usual),
         }
     }
 
     fn leaves_a_server(&self, world: &World) -> bool {
-        let (Self::Crash(nodes) | Self::Pause(nodes)) = self else { return true };
+        let nodes = match self {
+            Self::Crash(nodes) | Self::Pause(nodes) => nodes.as_slice(),
+            Self::Leave(server) => std::slice::from_ref(server),
+            Self::Partition(_) | Self::Storm(_) => return true,
+        };
         world.topology().sip_servers().any(|server| world.is_running(server) && !nodes.contains(&server))
     }
 
@@ -70,6 +81,7 @@ impl Fault {
         match self {
             Self::Crash(nodes) => format!("crash of {}", names(topology, nodes)),
             Self::Pause(nodes) => format!("pause of {}", names(topology, nodes)),
+            Self::Leave(server) => format!("leave of {}", name(topology, *server)),
             Self::Partition(side) => format!("partition of {} from the others", names(topology, side)),
             Self::Storm(weather) => format!("storm: {weather}"),
         }
@@ -101,14 +113,15 @@ pub(crate) fn draw(
 }
 
 fn draw_one(random: &mut Pcg64, topology: &Topology, ring: &[NodeId]) -> (Fault, bool) {
-    match random.random_range(0..10) {
+    match random.random_range(0..12) {
         0..4 => (Fault::Crash(victims(random, topology, ring)), random.random_bool(0.2)),
-        4 => (Fault::Pause(victims(random, topology, ring)), false),
-        5 | 6 => (partition(random, topology), false),
-        7 | 8 => {
+        4 | 5 => (Fault::Pause(victims(random, topology, ring)), false),
+        6 | 7 => (partition(random, topology), false),
+        8 | 9 => {
             let nodes: Vec<_> = topology.mobile_nodes().collect();
             (Fault::Crash(vec![nodes[random.random_range(0..nodes.len())]]), false)
         }
+        10 => (Fault::Leave(ring[random.random_range(0..ring.len())]), false),
         _ => (Fault::Storm(Weather::draw(random, 0.5)), false),
     }
 }

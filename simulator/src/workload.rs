@@ -29,6 +29,13 @@ pub enum Work {
         /// Who.
         mobile_node: NodeId,
     },
+    /// Moves one of the calls, if there is one, to another terminal.
+    Transfer {
+        /// Who.
+        from: NodeId,
+        /// Whereto.
+        to: NodeId,
+    },
     /// Goes away: its servers are to forget it. It comes back when it moves.
     Deregister {
         /// Who.
@@ -42,6 +49,12 @@ impl Work {
             Self::Move { mobile_node, access_router } => drop(world.attach(mobile_node, access_router)),
             Self::Call { caller, callee } => drop(world.call(caller, callee)),
             Self::HangUp { mobile_node } => world.hang_up(mobile_node),
+            Self::Transfer { from, to } => {
+                let call = world.media(from).next().map(|(call, _)| call.to_owned());
+                if let (Some(call), Some(_)) = (call, world.address(to)) {
+                    world.transfer(from, &call, to);
+                }
+            }
             Self::Deregister { mobile_node } => world.deregister(mobile_node),
         }
     }
@@ -54,6 +67,7 @@ impl Work {
             }
             Self::Call { caller, callee } => format!("{} calls {}", name(caller), name(callee)),
             Self::HangUp { mobile_node } => format!("{} hangs up", name(mobile_node)),
+            Self::Transfer { from, to } => format!("{} moves a call to {}", name(from), name(to)),
             Self::Deregister { mobile_node } => format!("{} deregisters", name(mobile_node)),
         }
     }
@@ -71,17 +85,16 @@ pub(crate) fn draw(seed: u64, topology: &Topology, until: Duration) -> Vec<(Dura
     while now < until {
         let who = random.random_range(0..nodes.len());
         let mobile_node = nodes[who];
+        let other = nodes[(who + random.random_range(1..nodes.len())) % nodes.len()];
         work.push((
             now,
-            match random.random_range(0..10) {
-                0..5 => {
+            match random.random_range(0..20) {
+                0..8 => {
                     Work::Move { mobile_node, access_router: routers[random.random_range(0..routers.len())] }
                 }
-                10..16 => {
-                    let other = (who + random.random_range(1..nodes.len())) % nodes.len();
-                    Work::Call { caller: mobile_node, callee: nodes[other] }
-                }
-                16..19 => Work::HangUp { mobile_node },
+                8..14 => Work::Call { caller: mobile_node, callee: other },
+                14 => Work::Transfer { from: mobile_node, to: other },
+                15..19 => Work::HangUp { mobile_node },
                 _ => Work::Deregister { mobile_node },
             },
         ));

@@ -39,6 +39,8 @@ pub(super) struct Call {
     pub(super) setup: Setup,
     /// The re-INVITE under way.
     pub(super) update: Option<ClientKey>,
+    /// Until when the peer must have accepted where this node has moved to.
+    pub(super) update_until: Time,
     /// The last 200 to an INVITE of the peer's, until its ACK comes.
     pub(super) unacknowledged: Option<Unacknowledged>,
     /// The last ACK sent, with its sequence number, for when the peer repeats its 200.
@@ -110,6 +112,7 @@ impl Call {
             state: State::Calling,
             setup: Setup::begun(now),
             update: None,
+            update_until: now,
             unacknowledged: None,
             ack: None,
         }

@@ -4,7 +4,8 @@
 //! ```text
 //! moved ─▶ re-INVITE to the peer's Contact ──200──▶ ACK, media to where the peer is
 //!              │        └──491 (glare)──▶ again after 2.1–4 s (caller) or 0–2 s (callee)
-//!              │        └──481, 408──▶ the call is over; any other refusal changes nothing
+//!              │        └──481, 408──▶ the call is over
+//!              │        └──any other refusal──▶ again after 2 s; 64·T1 after the move the call is over
 //!              └──silence for anchor_timeout──▶ re-INVITE through the anchor to the peer's home server ──▶ as above
 //! ```
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// The step in which the wait after glare is chosen (RFC 3261 §14.1).
 const GLARE_STEP: Duration = Duration::from_millis(10);
+/// The wait after any other refusal.
+const RETRY: Duration = Duration::from_secs(2);
 
 impl MobileNode {
     /// This node has moved: every peer gets to know, and what was being set up begins anew.
@@ -28,6 +31,9 @@ impl MobileNode {
             match self.calls.get(&id).map(|call| &call.state) {
                 Some(State::Established) => {
                     self.record(Event::UpdateSent { handoff: self.handoff, call: id.clone() });
+                    if let Some(call) = self.calls.get_mut(&id) {
+                        call.update_until = now + 64 * self.settings.t1;
+                    }
                     self.update_call(now, &id);
                 }
                 Some(State::Calling) => self.invite_through_anchor(now, &id),
@@ -72,7 +78,7 @@ impl MobileNode {
     ) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.update = None;
-        let is_caller = call.is_caller;
+        let (is_caller, until) = (call.is_caller, call.update_until);
         self.record(Event::UpdateAnswered { handoff, call: id.to_owned(), status: response.status });
         match response.status {
             200..=299 => {
@@ -94,7 +100,9 @@ impl MobileNode {
             }
             // The peer knows nothing of the call any more (RFC 3261 §12.2.1.2).
             status::NO_SUCH_CALL | status::REQUEST_TIMEOUT => self.end_call(id),
-            _ => {}
+            // Until it accepts, the peer sends its media to where this node was.
+            _ if now < until => self.timers.set(Timer::RetryUpdate(id.to_owned()), now + RETRY),
+            _ => self.hang_up(now, id),
         }
     }
 

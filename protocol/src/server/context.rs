@@ -334,6 +334,8 @@ impl SampServer {
             // The cached anchor does not have the callee any more.
             self.tier2.forget(&context.request.uri.address_of_record());
             context.cache = CacheUse::Stale;
+            // Silence within a short deadline proves little: if the home server names it too, it is asked again.
+            context.tried.retain(|tried| *tried != target.uri);
             let uri = context.request.uri.clone();
             context.add([uri.clone()], &Target::new(uri));
             return;
