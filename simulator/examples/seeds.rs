@@ -36,6 +36,9 @@ struct Arguments {
     /// Prints everything that happens in that seed.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// With --trace: in the smallest form of the seed that fails in the same way.
+    #[arg(long, requires = "trace")]
+    smallest: bool,
     /// Threads; one a core if not given.
     #[arg(long)]
     jobs: Option<usize>,
@@ -76,12 +79,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic of a node is a result like others, with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    if arguments.trace {
-        let scenario = Scenario::of(arguments.seed.unwrap_or_default());
-        println!("{}", scenario.describe());
-        let outcome = play(&scenario, Options { trace: true, over_the_wire: false });
-        outcome.trace.iter().for_each(|line| println!("{line}"));
-        return if outcome.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    if let (Some(seed), true) = (arguments.seed, arguments.trace) {
+        return trace(seed, arguments.smallest);
     }
     let (first, count) = arguments.seed.map_or((arguments.first, arguments.count), |seed| (seed, 1));
     let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -96,6 +95,18 @@ fn main() -> ExitCode {
         }
     }
     if summary.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Prints everything that happens in a seed.
+fn trace(seed: u64, smallest: bool) -> ExitCode {
+    let mut scenario = Scenario::of(seed);
+    if smallest && let Some(violation) = play(&scenario, Options::default()).violation {
+        scenario = shrink(&scenario, violation.invariant, SHRINK_PLAYS);
+    }
+    println!("{}", scenario.describe());
+    let outcome = play(&scenario, Options { trace: true, over_the_wire: false });
+    outcome.trace.iter().for_each(|line| println!("{line}"));
+    if outcome.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn play_all(first: u64, count: u64, jobs: usize, format: Format) -> Summary {
@@ -157,7 +168,7 @@ fn show(failure: &Failure, format: Format) {
                 "seed {seed} fails: {violation}\nthe smallest form of it that fails in this way:\n{scenario}"
             );
             trace.iter().for_each(|line| println!("  {line}"));
-            println!("all of it: --seed {seed} --trace\n");
+            println!("all of it: --seed {seed} --trace, and --smallest for this form of it\n");
         }
     }
 }

@@ -121,7 +121,12 @@ impl MobileNode {
         let Some(own) = self.own_address() else { return };
         let is_invite = request.method == Method::Invite;
         let (media, origin) = (self.own_media(own), self.origin(&id));
-        let Some(call) = self.calls.get_mut(&id).filter(|call| call.is_dialog_of(&request.headers)) else {
+        let call = self.calls.get_mut(&id);
+        // A callee that moves before its 200 is here; this node's own INVITE is still in progress (RFC 3261 §14.2).
+        if is_invite && call.as_ref().is_some_and(|call| call.is_being_answered(&request.headers)) {
+            return self.answer(now, request, status::REQUEST_PENDING);
+        }
+        let Some(call) = call.filter(|call| call.is_dialog_of(&request.headers)) else {
             return self.answer(now, request, status::NO_SUCH_CALL);
         };
         if request.headers.cseq <= call.remote_cseq {
@@ -212,7 +217,7 @@ impl MobileNode {
     }
 
     fn refuse_ringing(&mut self, now: Time, id: &str, code: u16) {
-        let Some(call) = self.forget_call(id) else { return };
+        let Some(call) = self.forget_call(now, id) else { return };
         if let State::Ringing(ringing) = call.state {
             let response = ringing.invite.response(code, &call.local_tag);
             self.transactions.respond(now, &ringing.server, response);
@@ -240,14 +245,19 @@ impl MobileNode {
         if !known {
             return;
         }
+        // The caller ends what rings (RFC 3261 §15.1.2).
+        if self.calls.get(id).is_some_and(|call| matches!(call.state, State::Ringing(_))) {
+            self.refuse_ringing(now, id, status::REQUEST_TERMINATED);
+            return self.record(Event::CallCancelled { call: id.clone() });
+        }
         // Another terminal of the callee's was faster (RFC 3326).
         let is_elsewhere = request.headers.get("Reason").is_some_and(|reason| reason.contains("cause=200"));
         if is_elsewhere {
-            self.forget_call(id);
+            self.forget_call(now, id);
             self.media(MediaCommand::Stop { call: id.clone() });
             self.record(Event::CallCancelled { call: id.clone() });
         } else {
-            self.end_call(id);
+            self.end_call(now, id);
         }
     }
 }

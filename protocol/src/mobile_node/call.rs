@@ -140,6 +140,12 @@ impl Call {
         headers.to.tag() == Some(&self.local_tag) && headers.from.tag() == self.remote_tag.as_deref()
     }
 
+    /// Whether this node still waits for the answer, and a message with these tags comes from who may give it.
+    pub(super) fn is_being_answered(&self, headers: &Headers) -> bool {
+        let is_calling = matches!(self.state, State::Calling | State::Cancelling);
+        is_calling && headers.to.tag() == Some(&self.local_tag)
+    }
+
     pub(super) fn is_established(&self) -> bool {
         matches!(self.state, State::Established)
     }
@@ -228,7 +234,7 @@ impl MobileNode {
         if let (Some(to), Some(request)) = (destination, self.in_dialog(id, Method::Bye, None)) {
             self.send_bye(now, id, to, request);
         }
-        self.end_call(id);
+        self.end_call(now, id);
     }
 
     pub(super) fn send_bye(&mut self, now: Time, id: &str, to: SocketAddr, request: Request) {
@@ -301,18 +307,20 @@ impl MobileNode {
 
     /// The call could not be set up.
     pub(super) fn fail_call(&mut self, now: Time, id: &str, status: u16) {
-        let call = self.forget_call(id);
+        let call = self.forget_call(now, id);
         self.record(Event::CallFailed { call: id.to_owned(), status });
         self.tell_referrer(now, call, status);
     }
 
-    pub(super) fn end_call(&mut self, id: &str) {
-        self.forget_call(id);
+    pub(super) fn end_call(&mut self, now: Time, id: &str) {
+        self.forget_call(now, id);
         self.media(MediaCommand::Stop { call: id.to_owned() });
         self.record(Event::CallEnded { call: id.to_owned() });
     }
 
-    pub(super) fn forget_call(&mut self, id: &str) -> Option<Call> {
+    /// The call is no more. An INVITE of it that still waits is cancelled: nothing else ends one that has a provisional
+    /// response, when the final one does not come.
+    pub(super) fn forget_call(&mut self, now: Time, id: &str) -> Option<Call> {
         for timer in [
             Timer::RepeatAnswer(id.to_owned()),
             Timer::RetryUpdate(id.to_owned()),
@@ -321,8 +329,12 @@ impl MobileNode {
         ] {
             self.timers.stop(&timer);
         }
-        self.call_requests
-            .retain(|_, pending| pending.call != id || matches!(pending.kind, Kind::Bye { .. }));
+        for key in self.requests_of(id) {
+            if !matches!(self.call_requests[&key].kind, Kind::Bye { .. }) {
+                self.transactions.cancel(now, &key);
+                self.call_requests.remove(&key);
+            }
+        }
         self.calls.remove(id)
     }
 

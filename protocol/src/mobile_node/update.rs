@@ -86,6 +86,9 @@ impl MobileNode {
                     && let Some(call) = self.calls.get_mut(id)
                 {
                     call.remote_target = contact.uri;
+                    // The ACK to an earlier 200 of this node's went to where it was.
+                    call.unacknowledged = None;
+                    self.timers.stop(&Timer::RepeatAnswer(id.to_owned()));
                 }
                 self.acknowledge(id, response.headers.cseq);
                 if let Some(media) = MediaDescription::from_sdp(&response.body) {
@@ -99,7 +102,7 @@ impl MobileNode {
                 self.timers.set(Timer::RetryUpdate(id.to_owned()), now + wait);
             }
             // The peer knows nothing of the call any more (RFC 3261 §12.2.1.2).
-            status::NO_SUCH_CALL | status::REQUEST_TIMEOUT => self.end_call(id),
+            status::NO_SUCH_CALL | status::REQUEST_TIMEOUT => self.end_call(now, id),
             // Until it accepts, the peer sends its media to where this node was.
             _ if now < until => self.timers.set(Timer::RetryUpdate(id.to_owned()), now + RETRY),
             _ => self.hang_up(now, id),
