@@ -53,10 +53,11 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The longest that a call may be undecided: straight to the callee, to the anchor by Timer B, and from the anchor by
-/// its cache and by Timer B over the ring; then the callee rings.
+/// The longest that a call may be undecided: straight to the callee, to the anchor by timer B, and from the anchor by its
+/// cache and by timer B over the ring. Where callees ring, one that is gone then holds the call until timer C.
 pub(crate) fn call_limit(samp: &SampSettings) -> Duration {
-    samp.ring + 2 * samp.stale_deadline + 2 * 64 * samp.t1 + Duration::from_secs(1)
+    let rings = if samp.ring.is_zero() { Duration::ZERO } else { samp.ring + TIMER_C };
+    2 * samp.stale_deadline + 2 * 64 * samp.t1 + rings + Duration::from_secs(1)
 }
 
 /// The longest that the servers need to form an ideal ring in fair weather: k rounds, each a stabilisation and a wait
@@ -88,7 +89,8 @@ pub(crate) struct Watch {
     seen: usize,
     /// Until when a mobile node's binding, as last acknowledged by its home server, is to live.
     acknowledged: BTreeMap<NodeId, Time>,
-    /// The network is, or was, in two, and the ring has not come to rest since: of two writes on both sides one gives way.
+    /// Servers take, or have taken, each other for dead that are not, and the ring has not come to rest since: of two
+    /// writes on both sides one gives way.
     parted: bool,
     /// Who has gone away, and is not registered on purpose.
     gone: BTreeSet<NodeId>,
@@ -145,7 +147,8 @@ impl Watch {
     pub(crate) fn check(&mut self, world: &mut World) -> Result<(), Violation> {
         self.catch_up(world);
         let repair = faults::repair_time(world.topology());
-        self.parted = world.is_parted() || self.parted && !world.ring_is_at_rest(repair);
+        let may_err = world.is_parted() || world.loses_messages() && !world.ring_is_ideal();
+        self.parted = may_err || self.parted && !world.ring_is_at_rest(repair);
         self.bindings_survive(world)?;
         self.calls_are_decided(world)
     }

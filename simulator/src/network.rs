@@ -80,6 +80,10 @@ impl Network {
         self.partition = side;
     }
 
+    pub(crate) fn weather(&self) -> Weather {
+        self.weather
+    }
+
     pub(crate) fn is_parted(&self) -> bool {
         self.partition.is_some()
     }

@@ -220,6 +220,11 @@ impl World {
         self.network.is_parted()
     }
 
+    /// Whether the weather loses messages.
+    pub fn loses_messages(&self) -> bool {
+        self.network.weather().loss > 0.0
+    }
+
     /// Ends a partition.
     pub fn heal(&mut self) {
         self.network.set_partition(None);
