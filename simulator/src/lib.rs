@@ -1,13 +1,14 @@
 //! A world in virtual time that drives the very state machines of the lab: deterministic to the bit, per seed.
 //!
 //! [`World`] is the world. [`Scenario`] is what a seed stands for, [`play`] lets it happen and holds it against the
-//! [`Invariant`]s, [`shrink`] makes a failing one small.
+//! [`Invariant`]s, [`shrink`] makes a failing one small, [`play_seeds`] does all of it with many.
 
 mod faults;
 mod invariants;
 mod network;
 mod play;
 mod scenario;
+mod seeds;
 mod shrink;
 mod terrain;
 mod trace;
@@ -19,6 +20,7 @@ pub use invariants::{Invariant, Violation};
 pub use network::Weather;
 pub use play::{Options, Outcome, play};
 pub use scenario::{Action, Scenario, Step};
+pub use seeds::{Failure, play_seeds};
 pub use shrink::shrink;
 pub use workload::Work;
 pub use world::{Happened, World};

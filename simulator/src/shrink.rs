@@ -5,9 +5,13 @@ use crate::network::Weather;
 use crate::play::{Options, play};
 use crate::scenario::Scenario;
 
+/// Plays at most.
+const ATTEMPTS: usize = 300;
+
 /// Takes out of the scenario whatever is not needed to violate the invariant: fair weather if that is enough, then
-/// steps, in ever smaller groups (delta debugging, Zeller and Hildebrandt 2002). At most `attempts` plays.
-pub fn shrink(scenario: &Scenario, invariant: Invariant, mut attempts: usize) -> Scenario {
+/// steps, in ever smaller groups (delta debugging, Zeller and Hildebrandt 2002).
+pub fn shrink(scenario: &Scenario, invariant: Invariant) -> Scenario {
+    let mut attempts = ATTEMPTS;
     let mut fails = |candidate: &Scenario| {
         if attempts == 0 {
             return false;
