@@ -180,22 +180,25 @@ impl MobileNode {
         let Some(call) = self.calls.get_mut(id) else { return };
         let Some(waiting) = &mut call.unacknowledged else { return };
         if now - waiting.sent_at >= 64 * self.settings.t1 {
-            return self.hang_up(now, id);
+            return self.bye(now, id);
         }
         waiting.interval = (2 * waiting.interval).min(T2);
         self.timers.set(Timer::RepeatAnswer(id.to_owned()), now + waiting.interval);
         self.transmits.push_back(waiting.answer.clone());
     }
 
-    pub(super) fn handle_ack(&mut self, request: &Request) {
+    pub(super) fn handle_ack(&mut self, now: Time, request: &Request) {
         let id = &request.headers.call_id;
         let Some(call) = self.calls.get_mut(id) else { return };
         if !call.is_dialog_of(&request.headers) || request.headers.cseq != call.remote_cseq {
             return;
         }
         let waiting = call.unacknowledged.take();
-        let peer = call.peer.address_of_record();
+        let (peer, is_hung_up) = (call.peer.address_of_record(), call.is_hung_up);
         self.timers.stop(&Timer::RepeatAnswer(id.clone()));
+        if is_hung_up {
+            return self.bye(now, id);
+        }
         let made_offer = waiting.is_some_and(|waiting| waiting.made_offer);
         if let (true, Some(answer)) = (made_offer, MediaDescription::from_sdp(&request.body)) {
             self.start_media(id, &peer, answer.address);

@@ -43,6 +43,8 @@ pub(super) struct Call {
     pub(super) update_until: Time,
     /// The last 200 to an INVITE of the peer's, until its ACK comes.
     pub(super) unacknowledged: Option<Unacknowledged>,
+    /// Hung up before that: the BYE follows the ACK, as the peer may not know of the dialog yet (RFC 3261 §15).
+    pub(super) is_hung_up: bool,
     /// The last ACK sent, with its sequence number, for when the peer repeats its 200.
     pub(super) ack: Option<(u32, Transmit)>,
 }
@@ -114,6 +116,7 @@ impl Call {
             update: None,
             update_until: now,
             unacknowledged: None,
+            is_hung_up: false,
             ack: None,
         }
     }
@@ -221,15 +224,16 @@ impl MobileNode {
     }
 
     pub(super) fn hang_up(&mut self, now: Time, id: &str) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         match call.state {
             State::Calling | State::Cancelling => self.cancel_call(now, id),
             State::Ringing(_) => self.decline(now, id),
+            State::Established if call.unacknowledged.is_some() => call.is_hung_up = true,
             State::Established => self.bye(now, id),
         }
     }
 
-    fn bye(&mut self, now: Time, id: &str) {
+    pub(super) fn bye(&mut self, now: Time, id: &str) {
         let destination = self.calls.get(id).and_then(|call| call.remote_target.socket_address());
         if let (Some(to), Some(request)) = (destination, self.in_dialog(id, Method::Bye, None)) {
             self.send_bye(now, id, to, request);

@@ -157,7 +157,7 @@ impl MobileNode {
         }
         match request.method {
             Method::Invite => self.handle_invite(now, request),
-            Method::Ack => self.handle_ack(&request),
+            Method::Ack => self.handle_ack(now, &request),
             Method::Bye => self.handle_bye(now, &request),
             Method::Cancel => self.handle_cancel(now, &request),
             Method::Update => self.handle_change(now, &request),

@@ -221,6 +221,18 @@ fn an_unacknowledged_answer_is_repeated_until_its_ack() {
 }
 
 #[test]
+fn a_callee_that_hangs_up_before_the_ack_waits_for_it() {
+    let mut bench = Bench::new(|_| {});
+    let tag = tag(&bench.hear(&invite("1", 1)));
+    assert!(bench.input(Input::HangUp { call: None }).is_empty());
+    // The caller may not have heard the answer: it goes out again.
+    assert_eq!(statuses(&bench.after(Duration::from_millis(500))), ["200 INVITE"]);
+    let sent = bench.hear(&request("ACK", "2", &tag, 1, "", ""));
+    assert!(requests(&sent)[0].starts_with("BYE sip:mn2@"), "{:?}", requests(&sent));
+    assert!(bench.node.calls.is_empty());
+}
+
+#[test]
 fn an_invite_without_an_offer_gets_one() {
     let mut bench = Bench::new(|_| {});
     let sent = bench.hear(&request("INVITE", "1", "", 1, "", ""));

@@ -78,7 +78,7 @@ impl MobileNode {
     ) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.update = None;
-        let (is_caller, until) = (call.is_caller, call.update_until);
+        let (is_caller, until, is_hung_up) = (call.is_caller, call.update_until, call.is_hung_up);
         self.record(Event::UpdateAnswered { handoff, call: id.to_owned(), status: response.status });
         match response.status {
             200..=299 => {
@@ -91,6 +91,10 @@ impl MobileNode {
                     self.timers.stop(&Timer::RepeatAnswer(id.to_owned()));
                 }
                 self.acknowledge(id, response.headers.cseq);
+                // Who accepts knows of the dialog.
+                if is_hung_up {
+                    return self.bye(now, id);
+                }
                 if let Some(media) = MediaDescription::from_sdp(&response.body) {
                     self.media(MediaCommand::Retarget { call: id.to_owned(), remote: media.address });
                 }
