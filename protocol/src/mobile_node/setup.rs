@@ -12,7 +12,7 @@ use super::call::{Call, CallRequest, Kind, State};
 use super::{MobileNode, Timer};
 use crate::cache::Learned;
 use crate::server::{CACHE, FORKED, path_of};
-use crate::sip::{Contact, MediaDescription, Method, Request, Response, Uri, Via, status};
+use crate::sip::{Contact, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
 use samp_model::record::CacheOutcome;
 use samp_model::settings::Stale;
@@ -249,7 +249,9 @@ impl MobileNode {
             .contact
             .iter()
             .filter_map(|contact| match contact {
-                Contact::Address(address) => Some((quality(address.params.get("q")), address.uri.clone())),
+                Contact::Address(address) => {
+                    Some((address.q().unwrap_or(NameAddr::Q_MAX), address.uri.clone()))
+                }
                 Contact::All => None,
             })
             .collect();
@@ -354,12 +356,6 @@ fn is_decisive(code: u16) -> bool {
         code,
         status::BUSY_HERE | status::REQUEST_TERMINATED | status::NOT_ACCEPTABLE_HERE | status::BAD_EXTENSION
     ) || code >= 600
-}
-
-/// q in thousandths; 1 without it (RFC 3261 §20.10).
-fn quality(q: Option<&str>) -> u32 {
-    let q = q.and_then(|q| q.parse::<f64>().ok()).filter(|q| (0.0..=1.0).contains(q));
-    q.map_or(1_000, |q| (q * 1_000.0) as u32)
 }
 
 fn cache_outcome(way: Way, tier1_was_stale: bool, tier2: Option<&str>) -> CacheOutcome {

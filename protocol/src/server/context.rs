@@ -7,6 +7,8 @@
 //!                     ├▶ branch ──3xx──▶ at a caller's anchor in redirect mode: more targets
 //!                     └▶ branch ──3xx–6xx, silence──▶ kept; when all have ended, the best is passed on
 //! ```
+//!
+//! Targets of equal q are tried at once, those of a lower one when the others have ended (§16.6).
 
 use super::best_response::BestResponse;
 use super::proxy::{Next, note_path};
@@ -41,6 +43,7 @@ pub(super) struct Context {
     way: String,
     /// Branches at once at most.
     breadth: u32,
+    /// The most wanted first.
     waiting: VecDeque<Target>,
     branches: BTreeMap<ClientKey, Target>,
     /// Every target so far: none is tried twice.
@@ -67,6 +70,8 @@ enum CacheUse {
 #[derive(Clone, Debug)]
 struct Target {
     uri: Uri,
+    /// How much it is wanted, in thousandths.
+    q: u16,
     from_cache: bool,
     redirections: u8,
     /// The callee's anchor, when the way there is known to lead over it.
@@ -75,7 +80,7 @@ struct Target {
 
 impl Target {
     fn new(uri: Uri) -> Self {
-        Self { uri, from_cache: false, redirections: 0, anchor: None }
+        Self { uri, q: NameAddr::Q_MAX, from_cache: false, redirections: 0, anchor: None }
     }
 }
 
@@ -93,20 +98,25 @@ pub(super) enum Timer {
 impl Context {
     fn next_target(&mut self) -> Option<Target> {
         let is_room = self.branches.len() < self.breadth as usize;
-        if is_room && !self.is_closed { self.waiting.pop_front() } else { None }
+        let q = self.waiting.front()?.q;
+        let is_its_turn = self.branches.values().all(|branch| branch.q <= q);
+        if is_room && is_its_turn && !self.is_closed { self.waiting.pop_front() } else { None }
     }
 
     /// Adds targets that have not been tried, for `from`; says how many these are.
-    fn add(&mut self, uris: impl IntoIterator<Item = Uri>, from: &Target) -> usize {
+    fn add(&mut self, addresses: impl IntoIterator<Item = NameAddr>, from: &Target) -> usize {
         let mut added = 0;
-        for uri in uris {
+        for address in addresses {
+            // A contact without q is as good as any.
+            let (q, uri) = (address.q().unwrap_or(NameAddr::Q_MAX), address.uri);
             if self.tried.len() < MAX_TARGETS && !self.tried.contains(&uri) {
                 self.tried.push(uri.clone());
                 let minted = uri.params.get(MINTED_FOR).and_then(|_| uri.socket_address());
-                self.waiting.push_back(Target { uri, anchor: minted.or(from.anchor), ..from.clone() });
+                self.waiting.push_back(Target { uri, q, anchor: minted.or(from.anchor), ..from.clone() });
                 added += 1;
             }
         }
+        self.waiting.make_contiguous().sort_by_key(|target| Reverse(target.q));
         self.is_fork |= added > 1;
         added
     }
@@ -124,7 +134,7 @@ impl SampServer {
         now: Time,
         request: Request,
         way: String,
-        contacts: Option<Vec<Uri>>,
+        contacts: Option<Vec<NameAddr>>,
     ) {
         let room = self.contexts.len() < MAX_CONTEXTS;
         let Some(server) = room.then(|| self.transactions.accept(&request)).flatten() else {
@@ -159,10 +169,10 @@ impl SampServer {
             Some(anchor) => {
                 let mut uri = Uri::at(context.request.uri.user.as_deref(), anchor);
                 uri.params.set(MINTED_FOR, Some(context.request.uri.host.to_string()));
-                context.add([uri], &Target { from_cache: true, ..first });
+                context.add([NameAddr::new(uri)], &Target { from_cache: true, ..first });
             }
             None => {
-                context.add(contacts.unwrap_or_else(|| vec![first.uri.clone()]), &first);
+                context.add(contacts.unwrap_or_else(|| vec![NameAddr::new(first.uri.clone())]), &first);
             }
         }
         self.contexts.insert(server, context);
@@ -191,7 +201,8 @@ impl SampServer {
         let Some(context) = self.contexts.get(&server) else { return };
         let mut request = context.request.clone();
         request.uri = target.uri.clone();
-        let at_once = (context.branches.len() + context.waiting.len() + 1) as u32;
+        let alike = context.waiting.iter().filter(|waiting| waiting.q == target.q).count();
+        let at_once = (context.branches.len() + alike + 1) as u32;
         loops::set_breadth(&mut request, (context.breadth / at_once).max(1));
         let branch = format!("{}.{}", self.random.branch(), context.way);
         match self.next(now, &mut request) {
@@ -337,7 +348,7 @@ impl SampServer {
             // Silence within a short deadline proves little: if the home server names it too, it is asked again.
             context.tried.retain(|tried| *tried != target.uri);
             let uri = context.request.uri.clone();
-            context.add([uri.clone()], &Target::new(uri));
+            context.add([NameAddr::new(uri.clone())], &Target::new(uri));
             return;
         }
         let follows = context.is_anchor && self.settings.mode == ServerMode::Redirect && !context.is_closed;
@@ -422,35 +433,23 @@ impl SampServer {
     }
 
     /// Says where the callee is, instead of going there (RFC 3261 §8.3); the preferred contact first.
-    pub(super) fn redirect(&mut self, request: &Request, contacts: Vec<Uri>) {
+    pub(super) fn redirect(&mut self, request: &Request, contacts: Vec<NameAddr>) {
         match request.method {
             Method::Ack => {}
             Method::Cancel => self.reply(request, status::NO_SUCH_CALL),
             _ => {
                 let mut response = request.response(status::MOVED_TEMPORARILY, &self.stateless_tag(request));
-                let contacts = contacts.into_iter().map(NameAddr::new);
-                response.headers.contact = contacts.map(Contact::Address).collect();
+                response.headers.contact = contacts.into_iter().map(Contact::Address).collect();
                 self.send_response(response);
             }
         }
     }
 }
 
-/// The contacts of a redirection, those with the highest q first; only `sip:` URIs of addresses can be followed.
-fn contacts_of(response: &Response) -> Vec<Uri> {
-    let mut contacts: Vec<_> = response
-        .headers
-        .contact
-        .iter()
-        .filter_map(|contact| match contact {
-            Contact::Address(address) if matches!(address.uri.host, Host::Ip(_)) => Some(address),
-            _ => None,
-        })
-        .map(|address| {
-            let q = address.params.get("q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
-            (Reverse((q.clamp(0.0, 1.0) * 1000.0) as u16), address.uri.clone())
-        })
-        .collect();
-    contacts.sort_by_key(|(q, _)| *q);
-    contacts.into_iter().map(|(_, uri)| uri).collect()
+/// The contacts of a redirection; only `sip:` URIs of addresses can be followed.
+fn contacts_of(response: &Response) -> impl Iterator<Item = NameAddr> {
+    response.headers.contact.iter().filter_map(|contact| match contact {
+        Contact::Address(address) if matches!(address.uri.host, Host::Ip(_)) => Some(address.clone()),
+        _ => None,
+    })
 }

@@ -12,7 +12,7 @@ pub(super) enum Next {
     /// To another server, or to the mobile node.
     Hop(Hop),
     /// This server has the callee's bindings: to these, the preferred one first.
-    Contacts(Vec<Uri>),
+    Contacts(Vec<NameAddr>),
 }
 
 impl SampServer {
@@ -88,31 +88,30 @@ impl SampServer {
             OverlayRoute::erase(&mut request.headers);
             let mut contacts = Vec::new();
             for anchor in self.home.targets(now, &request.uri.address_of_record()) {
-                match self.minted_for(anchor) {
-                    Some(own) => contacts.extend(self.anchored.targets(now, &own).into_iter().cloned()),
-                    None => contacts.push(anchor.clone()),
+                match self.minted_for(&anchor.uri) {
+                    Some(own) => contacts.extend(self.anchored.targets(now, &own)),
+                    None => contacts.push(anchor),
                 }
             }
             return if contacts.is_empty() { Err(status::NOT_FOUND) } else { Ok(Next::Contacts(contacts)) };
         }
         if let Some(address_of_record) = self.minted_for(&request.uri) {
             let contacts = self.anchored.targets(now, &address_of_record);
-            let contacts: Vec<_> = contacts.into_iter().cloned().collect();
             return if contacts.is_empty() { Err(status::NOT_FOUND) } else { Ok(Next::Contacts(contacts)) };
         }
         let hop = Hop::of(&request.uri).filter(|hop| hop.address != self.me.address);
         hop.map(Next::Hop).ok_or(status::NOT_FOUND)
     }
 
-    /// One contact needs no state; several are rung at once.
-    fn forward_to_contacts(&mut self, now: Time, mut request: Request, way: String, contacts: Vec<Uri>) {
+    /// One contact needs no state; several do.
+    fn forward_to_contacts(&mut self, now: Time, mut request: Request, way: String, contacts: Vec<NameAddr>) {
         if self.settings.mode == ServerMode::Redirect {
             return self.redirect(&request, contacts);
         }
         match (&request.method, &contacts[..]) {
-            (_, [contact]) | (Method::Ack, [contact, ..]) => match Hop::of(contact) {
+            (_, [contact]) | (Method::Ack, [contact, ..]) => match Hop::of(&contact.uri) {
                 Some(hop) => {
-                    request.uri = contact.clone();
+                    request.uri = contact.uri.clone();
                     self.forward_on(request, hop, &way);
                 }
                 None => self.reply(&request, status::NOT_FOUND),

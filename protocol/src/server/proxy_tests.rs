@@ -32,14 +32,20 @@ impl Bench {
 
     /// With callee `b` registered at home with these contacts.
     fn with(mode: ServerMode, contacts: &[&str]) -> Self {
+        let contacts: Vec<_> = contacts.iter().map(|&contact| (contact, "1")).collect();
+        Self::with_preferences(mode, &contacts)
+    }
+
+    /// The same, each contact with its q.
+    fn with_preferences(mode: ServerMode, contacts: &[(&str, &str)]) -> Self {
         let mut bench = Self::new(mode);
-        for (index, contact) in contacts.iter().enumerate() {
+        for (index, (contact, q)) in contacts.iter().enumerate() {
             let register =
                 text("REGISTER", "sip:samp.test", CALLER, &format!("z9hG4bKr{index}"), "sip:b@samp.test");
             let register = register.replace("Call-ID: c", &format!("Call-ID: r{index}"));
             bench.receive(
                 CALLER,
-                &register.replace("\r\n\r\n", &format!("\r\nContact: <sip:b@{contact}>\r\n\r\n")),
+                &register.replace("\r\n\r\n", &format!("\r\nContact: <sip:b@{contact}>;q={q}\r\n\r\n")),
             );
         }
         bench
@@ -143,6 +149,32 @@ fn two_contacts_ring_and_the_first_answer_wins() {
     assert_eq!(summary(&bench.answer(B, &to_b, 200)), [format!("{CALLER} 200")]);
     bench.wait(200);
     assert_eq!((bench.server.contexts.len(), bench.server.branches.len()), (0, 0));
+}
+
+#[test]
+fn a_contact_of_lower_q_waits_until_the_others_have_ended() {
+    const C: &str = "10.0.1.5:5060";
+    for mode in [ServerMode::Proxy, ServerMode::Redirect] {
+        let mut bench = Bench::with_preferences(mode, &[(C, "0.5"), (A, "0.8"), (B, "0.8")]);
+        let first = bench.invite();
+        let expected = [format!("{CALLER} 100"), format!("{B} INVITE"), format!("{A} INVITE")];
+        assert_eq!(summary(&first), expected, "{mode:?}");
+        assert_eq!(request_to(&first, A).headers.get("Max-Breadth"), Some("30"));
+        let refused = bench.answer(A, request_to(&first, A), 486);
+        assert_eq!(summary(&refused), [format!("{A} ACK")], "B still rings");
+        let second = bench.answer(B, request_to(&first, B), 480);
+        assert_eq!(summary(&second), [format!("{B} ACK"), format!("{C} INVITE")]);
+        let accepted = bench.answer(C, request_to(&second, C), 200);
+        assert_eq!(summary(&accepted), [format!("{CALLER} 200")]);
+    }
+}
+
+#[test]
+fn an_answer_leaves_contacts_of_lower_q_alone() {
+    let mut bench = Bench::with_preferences(ServerMode::Proxy, &[(A, "1"), (B, "0.1")]);
+    let first = bench.invite();
+    bench.answer(A, request_to(&first, A), 200);
+    assert!(!summary(&bench.wait(200)).contains(&format!("{B} INVITE")));
 }
 
 #[test]

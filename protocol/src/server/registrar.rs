@@ -11,7 +11,7 @@ use crate::overlay::arc::Arc;
 use crate::overlay::fingerprint::{Fingerprint, Fingerprints};
 use crate::overlay::identifier_of;
 use crate::overlay::record::{Binding, MAX_BINDINGS, MAX_WORD, Proof, Record, Version};
-use crate::sip::{Contact, Headers, NameAddr, Request, Uri, status};
+use crate::sip::{Contact, Headers, NameAddr, Request, status};
 use samp_model::{OverlayId, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,7 +153,7 @@ impl Registrar {
                 }
                 written.push(Binding {
                     contact: address.uri.clone(),
-                    q: q_of(address),
+                    q: address.q(),
                     call_id: headers.call_id.clone(),
                     cseq: headers.cseq,
                     expires_at: now + Duration::from_secs(seconds.into()),
@@ -202,13 +202,13 @@ impl Registrar {
         spans.map(|(&key, record)| (key, record.version))
     }
 
-    /// The contacts of an address-of-record: the preferred one first, of two alike the one that was written last.
-    pub(super) fn targets(&self, now: Time, address_of_record: &str) -> Vec<&Uri> {
+    /// The contacts of an address-of-record with their q: the preferred one first, of two alike the one that was written
+    /// last.
+    pub(super) fn targets(&self, now: Time, address_of_record: &str) -> Vec<NameAddr> {
         let record = self.records.get(&identifier_of(address_of_record)).into_iter();
         let mut bindings: Vec<_> = record.flat_map(|record| live(now, record).rev()).collect();
-        // A contact without q is as good as any (RFC 3261 §16.6).
-        bindings.sort_by_key(|binding| Reverse(binding.q.unwrap_or(1000)));
-        bindings.into_iter().map(|binding| &binding.contact).collect()
+        bindings.sort_by_key(|binding| Reverse(binding.q.unwrap_or(NameAddr::Q_MAX)));
+        bindings.into_iter().map(address_of).collect()
     }
 
     /// All bindings of an address-of-record, as the 200 lists them (§10.3, point 8).
@@ -217,12 +217,8 @@ impl Registrar {
         let bindings = record.into_iter().flat_map(|record| live(now, record));
         bindings
             .map(|binding| {
-                let mut address = NameAddr::new(binding.contact.clone());
-                if let Some(q) = binding.q {
-                    address.params.set("q", Some(format!("{}.{:03}", q / 1000, q % 1000)));
-                }
                 let seconds = (binding.expires_at - now).as_nanos().div_ceil(1_000_000_000);
-                Contact::Address(address.with("expires", Some(seconds.to_string())))
+                Contact::Address(address_of(binding).with("expires", Some(seconds.to_string())))
             })
             .collect()
     }
@@ -284,8 +280,11 @@ fn is_as_new(binding: &Binding, headers: &Headers) -> bool {
     binding.call_id == headers.call_id && headers.cseq <= binding.cseq
 }
 
-/// The contact's preference, in thousandths; what is no qvalue (RFC 3261 §25.1) counts as none.
-fn q_of(address: &NameAddr) -> Option<u16> {
-    let q: f32 = address.params.get("q")?.parse().ok()?;
-    (0.0..=1.0).contains(&q).then_some((q * 1000.0).round() as u16)
+/// The contact, and its q if it has one.
+fn address_of(binding: &Binding) -> NameAddr {
+    let address = NameAddr::new(binding.contact.clone());
+    match binding.q {
+        Some(q) => address.with("q", Some(format!("{}.{:03}", q / 1000, q % 1000))),
+        None => address,
+    }
 }

@@ -164,6 +164,9 @@ pub struct NameAddr {
 }
 
 impl NameAddr {
+    /// The highest q.
+    pub const Q_MAX: u16 = 1_000;
+
     /// An address of nothing but a URI.
     pub fn new(uri: Uri) -> Self {
         Self { display: None, uri, params: Params::default() }
@@ -178,6 +181,12 @@ impl NameAddr {
     /// The dialog tag (RFC 3261 §19.3).
     pub fn tag(&self) -> Option<&str> {
         self.params.get("tag")
+    }
+
+    /// A contact's preference, in thousandths; what is no qvalue (RFC 3261 §25.1) counts as none.
+    pub fn q(&self) -> Option<u16> {
+        let q: f32 = self.params.get("q")?.parse().ok()?;
+        (0.0..=1.0).contains(&q).then_some((q * f32::from(Self::Q_MAX)).round() as u16)
     }
 }
 

@@ -169,7 +169,7 @@ fn targets_come_in_the_order_of_their_preference() {
     let mut registrar = Registrar::new(MIN_EXPIRES);
     let contacts = "Contact: <sip:a@h>;q=0.2, <sip:b@h>, <sip:c@h>;q=0.9, <sip:d@h>";
     registrar.register(at(0), &register(AOR, "c", 1, contacts), 1).unwrap();
-    let targets: Vec<_> = registrar.targets(at(1), AOR).iter().map(|uri| uri.to_string()).collect();
+    let targets: Vec<_> = registrar.targets(at(1), AOR).iter().map(|target| target.uri.to_string()).collect();
     assert_eq!(targets, ["sip:d@h", "sip:b@h", "sip:c@h", "sip:a@h"]);
 }
 
