@@ -87,14 +87,15 @@ fn capacity(server: SocketAddr, duration: Duration) -> io::Result<()> {
 
 fn flood(server: SocketAddr, duration: Duration, rate: u32) -> io::Result<()> {
     let sockets = (1..=SOURCES).map(|number| UdpSocket::bind(SocketAddr::from(([127, 0, 1, number], 0))));
+    let sockets = sockets.map(|socket| socket.and_then(|socket| Ok((socket.local_addr()?, socket))));
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let begin = Instant::now();
     let mut sent: u32 = 0;
     while begin.elapsed() < duration {
         let due = (begin.elapsed().as_secs_f64() * f64::from(rate)) as u32;
         for _ in 0..due.saturating_sub(sent) {
-            let socket = &sockets[sent as usize % sockets.len()];
-            let request = request(server, socket.local_addr()?, &format!("f{sent}"));
+            let (own, socket) = &sockets[sent as usize % sockets.len()];
+            let request = request(server, *own, &format!("f{sent}"));
             match socket.send_to(request.as_bytes(), server) {
                 Ok(_) => sent += 1,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
