@@ -29,33 +29,49 @@ fn end(mut child: Child) -> Vec<f64> {
     text.split_whitespace().map(|word| word.parse().expect("a number")).collect()
 }
 
-#[test]
-fn a_flood_of_ten_times_the_capacity_leaves_the_others_registered() {
-    // Four copies of each registration: the more a server has to do, the easier it is to flood.
-    let file = std::env::temp_dir().join(format!("samp-flood-{}.yaml", std::process::id()));
-    let grid = std::fs::read_to_string(topology("topologies/grid-small.yaml")).expect("the grid");
-    std::fs::write(&file, format!("{grid}\nsamp: {{ replicas: 4 }}\n")).expect("a file");
-    let lab = Lab::up(&file, &[]);
-    let address = lab.json(&["inspect", "s1"])["address"].as_str().expect("an address").to_owned();
-    let server = format!("{address}:5060");
-    let capacity = end(start(&lab, "s1", &["capacity", &server, "3"]))[0];
+/// How often a flood is tried that this machine is too slow for.
+const ATTEMPTS: usize = 5;
+
+/// What a server went through.
+#[derive(Debug)]
+struct Flood {
+    /// Registrations per second that it can do.
+    capacity: f64,
+    /// Requests per second of the flood.
+    flood: f64,
+    /// Registrations of the others, and how many of them succeeded.
+    others: (f64, f64),
+}
+
+fn flood(lab: &Lab, server: &str, attempt: usize) -> Flood {
+    let capacity = end(start(lab, "s1", &["capacity", server, "3"]))[0];
     assert!(capacity > 0.0);
     let rate = (12.0 * capacity).ceil().to_string();
-    let flood = start(&lab, "s1", &["flood", &server, SECONDS, &rate]);
+    let flood = start(lab, "s1", &["flood", server, SECONDS, &rate]);
     let routers = (0..16).map(|number| format!("ar-{}-{}", number % 4, number / 4));
+    let user = |node: &str| format!("{}t{attempt}", node.replace('-', ""));
     let others: Vec<_> = routers
         .chain((1..=8).map(|number| format!("mn{number}")))
-        .map(|node| start(&lab, &node, &["register", &server, "6", RATE, &node.replace('-', "")]))
+        .map(|node| start(lab, &node, &["register", server, "6", RATE, &user(&node)]))
         .collect();
     let others: Vec<_> = others.into_iter().map(end).collect();
-    let flooded = end(flood)[0];
-    let (total, succeeded) =
-        others.iter().fold((0.0, 0.0), |(total, succeeded), one| (total + one[0], succeeded + one[1]));
-    eprintln!("capacity {capacity:.0}/s, flood {flooded:.0}/s, others {succeeded} of {total}");
-    assert!(flooded >= 10.0 * capacity, "the flood was only {:.1} × the capacity", flooded / capacity);
+    let others = others.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one[0], sum.1 + one[1]));
+    let flood = Flood { capacity, flood: end(flood)[0], others };
+    eprintln!("{flood:.0?}");
+    flood
+}
+
+#[test]
+fn a_flood_of_ten_times_the_capacity_leaves_the_others_registered() {
+    let lab = Lab::up(topology("topologies/grid-small.yaml"), &[]);
+    let address = lab.json(&["inspect", "s1"])["address"].as_str().expect("an address").to_owned();
+    let server = format!("{address}:5060");
+    // The flooder competes for the processors with what it floods: then it is not the flood that is wanted.
+    let mut floods = (0..ATTEMPTS).map(|attempt| flood(&lab, &server, attempt));
+    let flood = floods.find(|it| it.flood >= 10.0 * it.capacity).expect("a flood of ten times the capacity");
+    let (total, succeeded) = flood.others;
     assert!(succeeded >= 0.99 * total, "{succeeded} of {total} registrations succeeded");
     // The lab has survived it.
     lab.json(&["call", "mn1", "mn2"]);
     lab.down();
-    std::fs::remove_file(file).expect("removed");
 }
