@@ -12,8 +12,10 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::unistd::Pid;
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::settings::SampSettings;
+use samp_sys::ancillary::send_fds;
+use samp_sys::namespace::Namespace;
 use serde_json::{Map, Value};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
 /// The longest packet of an agent, in bytes.
@@ -33,14 +35,16 @@ fn main() -> anyhow::Result<()> {
         secret: None,
         role: Role::SipServer { address, join: None, interface },
     };
-    let (agent, supervisor) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let pair = || socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+    let ((agent, supervisor), (hired, hiring)) = (pair()?, pair()?);
     send(supervisor.as_raw_fd(), &serde_json::to_vec(&config)?, MsgFlags::empty())?;
+    send_fds(&hiring, &[0], &[agent.as_fd(), Namespace::current()?.as_fd()])?;
+    drop((agent, hiring));
     thread::spawn(move || listen(&supervisor));
     let mut processors = CpuSet::new();
     processors.set(processor)?;
     sched_setaffinity(Pid::from_raw(0), &processors)?;
-    samp_node::run(agent)
+    samp_node::run(hired)
 }
 
 /// The default settings with these fields replaced; a field that is an object is replaced in part.
