@@ -199,10 +199,17 @@ pub enum AgentState {
     Running,
     /// Stopped, until it is resumed.
     Paused,
-    /// Ended, by a signal or with another exit code than 0; an agent however it ended.
+    /// Ended, by a signal or with another exit code than 0.
     Dead,
-    /// A program of the user's that has ended with exit code 0.
+    /// Ended with exit code 0: a program of the user's, or a server's agent that has left the ring.
     Done,
+}
+
+impl AgentState {
+    /// Whether it does not run any more.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Dead | Self::Done)
+    }
 }
 
 /// What the supervisor writes to the readiness pipe during `up`, one JSON object a line.

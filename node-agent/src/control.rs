@@ -160,6 +160,19 @@ impl Control {
         Ok(())
     }
 
+    /// Sends all that is queued, however long the supervisor takes to read.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) async fn flush_all(&mut self) -> io::Result<()> {
+        self.flush()?;
+        while !self.outbox.is_empty() {
+            self.flushable().await?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
     fn receive(&mut self) -> anyhow::Result<Packet<'_>> {
         let Self { socket, buffer, .. } = self;
         // With MSG_TRUNC the kernel tells the packet's own length, even when it is longer than the buffer.

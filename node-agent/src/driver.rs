@@ -15,6 +15,7 @@ use samp_protocol::{Input, Node, Output, RTP_PORT};
 use samp_sys::netlink::Netlink;
 use std::io;
 use std::ops::ControlFlow;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Datagrams taken from a socket before the others get their turn.
 const BURST: usize = 32;
@@ -30,6 +31,11 @@ pub(crate) struct Driver {
     sip: SipSocket,
     mobile: Option<Mobile>,
     records: Records,
+    /// At a server, SIGTERM: it leaves the ring first. Other nodes just end.
+    termination: Option<Signal>,
+    /// Whether it is to end once it has left.
+    is_ending: bool,
+    has_left: bool,
     /// While the node is paused, what it was told; all else that comes waits in the kernel.
     paused: Option<Vec<ToAgent>>,
 }
@@ -46,6 +52,7 @@ struct Mobile {
 enum Wake {
     Control,
     ControlHasRoom,
+    Termination,
     Deadline,
     Sip,
     Rtp,
@@ -73,27 +80,42 @@ impl Driver {
             .with_context(|| format!("there is no interface {name}"))?;
         let sip =
             SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
-        let mobile = match &config.role {
-            Role::SipServer { .. } => None,
-            Role::MobileNode { media, family, .. } => Some(Mobile {
-                radio: RadioAddress::new(netlink, interface),
-                media: Media::new(media.clone(), config.seed),
-                rtp: UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?,
-            }),
+        let (mobile, termination) = match &config.role {
+            Role::SipServer { .. } => {
+                (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
+            }
+            Role::MobileNode { media, family, .. } => {
+                let radio = RadioAddress::new(netlink, interface);
+                let media = Media::new(media.clone(), config.seed);
+                let rtp = UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?;
+                (Some(Mobile { radio, media, rtp }), None)
+            }
         };
         let node = build(&config, now()).context("cannot make the node")?;
         let records = config.samp.records;
-        Ok(Self { name: config.name, node, control, timer, sip, mobile, records, paused: None })
+        Ok(Self {
+            name: config.name,
+            node,
+            control,
+            timer,
+            sip,
+            mobile,
+            records,
+            termination,
+            is_ending: false,
+            has_left: false,
+            paused: None,
+        })
     }
 
-    /// Turns the crank until the supervisor hangs up.
+    /// Turns the crank until the supervisor hangs up, or until a server that was sent SIGTERM has left the ring.
     ///
     /// # Errors
     /// A socket is broken, the supervisor is not understood, or an address cannot be configured.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         self.control.queue(&FromAgent::Ready)?;
         self.flush(now())?;
-        loop {
+        while !(self.is_ending && self.has_left) {
             self.control.flush().context("cannot send to the supervisor")?;
             self.timer.set(self.deadline()).context("cannot set the timer")?;
             match self.wait().await.context("cannot wait for input")? {
@@ -103,17 +125,28 @@ impl Driver {
                     }
                 }
                 Wake::ControlHasRoom => {}
+                Wake::Termination => {
+                    self.is_ending = true;
+                    self.feed(now(), Input::Leave)?;
+                }
                 Wake::Deadline => self.handle_deadline()?,
                 Wake::Sip => self.handle_sip().await?,
                 Wake::Rtp => self.handle_rtp().await?,
             }
         }
+        self.control.flush_all().await.context("cannot send to the supervisor")
     }
 
-    async fn wait(&self) -> io::Result<Wake> {
+    async fn wait(&mut self) -> io::Result<Wake> {
         if self.paused.is_some() {
             return self.control.readable().await.map(|()| Wake::Control);
         }
+        let terminated = async {
+            match &mut self.termination {
+                Some(termination) => termination.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let rtp_readable = async {
             match &self.mobile {
                 Some(mobile) => mobile.rtp.readable().await,
@@ -123,6 +156,7 @@ impl Driver {
         tokio::select! {
             ready = self.control.readable() => ready.map(|()| Wake::Control),
             ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
+            _ = terminated => Ok(Wake::Termination),
             ready = self.timer.expired() => ready.map(|()| Wake::Deadline),
             ready = self.sip.readable() => ready.map(|()| Wake::Sip),
             ready = rtp_readable => ready.map(|()| Wake::Rtp),
@@ -266,6 +300,7 @@ impl Driver {
                 match (output, &mut self.mobile) {
                     (Output::Record(event), _) => self.record(now, event)?,
                     (Output::Media(command), Some(mobile)) => mobile.media.handle_command(now, command),
+                    (Output::Left, _) => self.has_left = true,
                     (Output::Media(command), None) => tracing::warn!(?command, "media at a node without any"),
                 }
             }

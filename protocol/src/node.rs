@@ -144,6 +144,8 @@ pub enum Output {
     Record(Event),
     /// To be done to the media streams.
     Media(MediaCommand),
+    /// A server has left the ring, as [`Input::Leave`] wanted: it may be ended without loss.
+    Left,
 }
 
 /// What to do to the media streams of a call.

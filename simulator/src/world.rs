@@ -540,6 +540,7 @@ impl World {
                     actor.media.insert(call, remote);
                 }
                 Output::Media(MediaCommand::Stop { call }) => drop(actor.media.remove(&call)),
+                Output::Left => {}
             }
         }
         let mut transmits = Vec::new();

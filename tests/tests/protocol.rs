@@ -243,3 +243,46 @@ fn both_terminals_of_a_user_ring_and_one_answers() {
     assert_eq!((of_kind("call_ringing"), of_kind("call_cancelled")), (2, 1));
     lab.down();
 }
+
+#[test]
+fn servers_that_are_sent_sigterm_hand_all_bindings_over_and_end() {
+    let file = std::env::temp_dir().join(format!("samp-sigterm-{}.yaml", std::process::id()));
+    let grid = std::fs::read_to_string(topology(GRID)).expect("the grid");
+    // There is one copy of each binding, so that what a server takes along is lost.
+    std::fs::write(&file, format!("{grid}\nsamp: {{ replicas: 1 }}\n")).expect("a file");
+    let lab = Lab::up(&file, &[]);
+    let mut events = Events::of(&lab);
+    for (server, others) in [("s3", ["s1", "s2", "s4"].as_slice()), ("s1", &["s2", "s4"])] {
+        let pid = lab.json(&["inspect", server])["pid"].to_string();
+        lab.exec("s4", &["kill", "-TERM", &pid]);
+        events.wait("a server that leaves", |record| {
+            record["event"] == "ring_left" && record["node"] == server
+        });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while lab.json(&["inspect", server])["agent"] != "done" {
+            assert!(std::time::Instant::now() < deadline, "{server} has left and does not end");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(bindings_when_left(&lab, server, others), 8, "with {server} gone");
+    }
+    assert!(!lab.run(&["leave", "s3"]).status.success(), "it has ended");
+    lab.down();
+    std::fs::remove_file(file).expect("removed");
+}
+
+/// The bindings that `others` held as home servers when `server` left the ring.
+fn bindings_when_left(lab: &Lab, server: &str, others: &[&str]) -> u64 {
+    let events = stdout(lab.run(&["events"]));
+    let records: Vec<Value> = events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let left = records.iter().find(|record| record["event"] == "ring_left" && record["node"] == server);
+    let left = left.expect("it has left")["at"].as_u64();
+    let last = |other: &str| {
+        let counts = records.iter().filter(|record| {
+            record["event"] == "bindings_changed" && record["node"] == other && record["at"].as_u64() <= left
+        });
+        counts
+            .max_by_key(|record| record["at"].as_u64())
+            .map_or(0, |record| record["home"].as_u64().expect("a count"))
+    };
+    others.iter().map(|other| last(other)).sum()
+}

@@ -162,7 +162,7 @@ impl Agents {
 
     /// Whether a node has an agent that lives.
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
-        self.agents.get(&node).is_some_and(|agent| agent.process.state != AgentState::Dead)
+        self.agents.get(&node).is_some_and(|agent| !agent.process.state.has_ended())
     }
 
     /// Log of a node's agent.
@@ -181,7 +181,7 @@ impl Agents {
     /// Tells an agent something. It does not wait: an agent that lets a socket's worth of messages lie is stuck.
     pub(super) fn tell(&self, node: NodeId, message: &ToAgent) -> Result<(), TellError> {
         let agent = self.agents.get(&node).ok_or(TellError::None)?;
-        if agent.process.state == AgentState::Dead {
+        if agent.process.state.has_ended() {
             return Err(TellError::Dead);
         }
         send(&agent.socket, message).map_err(TellError::Socket)
@@ -199,11 +199,11 @@ impl Agents {
         let mut deaths = Vec::new();
         for (&node, Agent { process, .. }) in &mut self.agents {
             // Who was killed in a process that went on has not ended now.
-            let ended_before = process.shared.is_some() && process.state == AgentState::Dead;
+            let ended_before = process.shared.is_some() && process.state.has_ended();
             if process.isolated.pid != ended.pid || ended_before {
                 continue;
             }
-            process.state = AgentState::Dead;
+            process.state = ended.state();
             let last_words = ended.code.and_then(|_| last_words(&process.log));
             deaths.push(Death { node, how: ended.how.clone(), last_words, cause });
         }

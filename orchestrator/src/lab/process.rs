@@ -42,10 +42,17 @@ pub(super) struct Ended {
     pub(super) code: Option<i32>,
 }
 
+impl Ended {
+    /// The state of whoever was in it. One that has done its work is not dead: nothing is wrong.
+    pub(super) fn state(&self) -> AgentState {
+        if self.code == Some(0) { AgentState::Done } else { AgentState::Dead }
+    }
+}
+
 impl Process {
     /// Kills it as a crash would; an agent that shares its process loses all its sockets at once.
     pub(super) fn kill(&mut self) -> Result<(), SignalError> {
-        if self.state == AgentState::Dead {
+        if self.state.has_ended() {
             return Err(SignalError::Dead);
         }
         match &self.shared {
@@ -60,7 +67,7 @@ impl Process {
     /// Stops it, or lets it go on.
     pub(super) fn pause(&mut self, pause: bool) -> Result<(), SignalError> {
         let (signal, message, state) = match (self.state, pause) {
-            (AgentState::Dead, _) => return Err(SignalError::Dead),
+            (state, _) if state.has_ended() => return Err(SignalError::Dead),
             (AgentState::Paused, true) | (AgentState::Starting | AgentState::Running, false) => return Ok(()),
             (_, true) => (Signal::SIGSTOP, ToAgent::Pause, AgentState::Paused),
             (_, false) => (Signal::SIGCONT, ToAgent::Resume, AgentState::Running),

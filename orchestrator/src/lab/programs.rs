@@ -118,8 +118,7 @@ impl Programs {
             let process = program.process.as_mut().filter(|process| process.isolated.pid == ended.pid)?;
             Some((*node, process))
         })?;
-        // One that has done its work is not dead: nothing is wrong.
-        process.state = if ended.code == Some(0) { AgentState::Done } else { AgentState::Dead };
+        process.state = ended.state();
         let last_words = ended.code.and_then(|_| last_words(&process.log));
         Some(Death { node, how: ended.how.clone(), last_words, cause: Cause::Other })
     }

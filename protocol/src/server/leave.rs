@@ -1,13 +1,14 @@
 //! Leaving the ring gracefully: records first, then the neighbours.
 //!
 //! ```text
-//! member ──leave──▶ handing over ──all compared, or the deadline──▶ gone
+//! member ──leave──▶ handing over ──all compared, or the deadline──▶ taking leave ──neighbours have answered──▶ gone
 //!                   no new registrations: 503, and no offers to those who look for an anchor
 //! ```
-//! A server that is gone still forwards: to the nodes that it anchors, until they have found another anchor, and for
+//! A server that is gone may be ended. Until then it still forwards: to the nodes that it anchors, until they have found another anchor, and for
 //! servers that have not heard yet.
 
 use super::SampServer;
+use crate::node::Output;
 use samp_model::{OverlayId, Time};
 use std::collections::BTreeMap;
 
@@ -21,7 +22,9 @@ pub(super) enum Leaving {
     No,
     /// It hands its records over, until this instant at most.
     HandingOver(Time),
-    /// It has left.
+    /// It is no member any more, and its neighbours are told.
+    TakingLeave,
+    /// It has left, and everybody who has to know has answered, or is dead.
     Gone,
 }
 
@@ -54,7 +57,7 @@ impl SampServer {
     pub(super) fn leave_deadline(&self) -> Option<Time> {
         match self.leaving {
             Leaving::HandingOver(deadline) => Some(deadline),
-            Leaving::No | Leaving::Gone => None,
+            Leaving::No | Leaving::TakingLeave | Leaving::Gone => None,
         }
     }
 
@@ -62,8 +65,16 @@ impl SampServer {
     pub(super) fn leave_when_ready(&mut self, now: Time) {
         let Leaving::HandingOver(deadline) = self.leaving else { return };
         if now >= deadline || self.repairs.len() == 0 && self.writes.len() == 0 {
-            self.leaving = Leaving::Gone;
+            self.leaving = Leaving::TakingLeave;
             self.chord.leave();
+        }
+    }
+
+    /// Is gone once nobody is left to be told.
+    pub(super) fn be_gone_when_told(&mut self) {
+        if self.leaving == Leaving::TakingLeave && self.asked.is_empty() {
+            self.leaving = Leaving::Gone;
+            self.outputs.push_back(Output::Left);
         }
     }
 }

@@ -291,6 +291,7 @@ impl SampServer {
         while let Some(ask) = self.chord.poll_ask() {
             self.ask(now, ask.to, Asked::Ring(ask.purpose), ask.request);
         }
+        self.be_gone_when_told();
         while let Some(event) = self.chord.poll_event() {
             self.record(event);
         }

@@ -198,6 +198,7 @@ fn leaving_servers_hand_their_bindings_over() {
             let what = format!("r = {replicas}, {virtual_nodes} virtual nodes, {leaver} has left");
             check_all(&mut world, &what);
             world.run_for(2 * SECOND);
+            assert!(world.gone.contains(&leaver), "{leaver} may be ended");
             world.servers.remove(&leaver);
             world.events.clear();
             check_all(&mut world, &what);

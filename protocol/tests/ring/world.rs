@@ -38,8 +38,10 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Overlay requests of this operation are lost.
     pub(crate) lost: Option<&'static str>,
-    /// Servers that have left the ring.
+    /// Servers that leave the ring, or have left it.
     pub(crate) left: BTreeSet<SocketAddr>,
+    /// Those that have said that they may be ended.
+    pub(crate) gone: BTreeSet<SocketAddr>,
     /// Servers on one side of a network that is cut in two.
     pub(crate) cut_off: BTreeSet<SocketAddr>,
 }
@@ -59,6 +61,7 @@ impl World {
             events: Vec::new(),
             lost: None,
             left: BTreeSet::new(),
+            gone: BTreeSet::new(),
             cut_off: BTreeSet::new(),
         };
         (1..=count).for_each(|number| world.start(number));
@@ -190,8 +193,10 @@ impl World {
     fn flush(&mut self, address: SocketAddr) {
         let server = self.servers.get_mut(&address).expect("it is there");
         while let Some(output) = server.poll_event() {
-            if let Output::Record(event) = output {
-                self.events.push(event);
+            match output {
+                Output::Record(event) => self.events.push(event),
+                Output::Left => assert!(self.gone.insert(address), "{address} has left twice"),
+                Output::Media(_) => {}
             }
         }
         while let Some(transmit) = server.poll_transmit() {

@@ -34,7 +34,7 @@ pub(super) fn ring(terminal: &Terminal, client: &Client) -> Result<Exit, Failure
     let records = records(client, &status)?;
     let is_alive = |name: &str| {
         let node = status.nodes.iter().find(|node| node.name == name);
-        node.is_some_and(|node| node.agent != Some(AgentState::Dead))
+        node.is_some_and(|node| !node.agent.is_some_and(AgentState::has_ended))
     };
     terminal.show(&places(&records, is_alive), |places| {
         let rows = places.iter().map(|place| {
