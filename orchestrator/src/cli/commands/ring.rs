@@ -7,9 +7,9 @@ use crate::report::table;
 use samp_model::control::AgentState;
 use samp_model::{Event, OverlayId, Record};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A server's place, in its own view.
+/// A server's place, in its own view. With virtual nodes it has several; what is the server's stands at the first one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Place {
     server: String,
@@ -17,10 +17,10 @@ struct Place {
     alive: bool,
     predecessor: Option<Peer>,
     successors: Vec<Peer>,
-    /// Bindings that it holds as home server or replica.
-    home_bindings: u32,
-    /// Bindings that it holds as anchor.
-    anchor_bindings: u32,
+    /// Bindings that the server holds as home server or replica.
+    home_bindings: Option<u32>,
+    /// Bindings that the server holds as anchor.
+    anchor_bindings: Option<u32>,
 }
 
 /// Another server, by its name where it has said who it is.
@@ -44,8 +44,8 @@ pub(super) fn ring(terminal: &Terminal, client: &Client) -> Result<Exit, Failure
                 short(place.id),
                 place.predecessor.as_ref().map_or("-".to_owned(), |peer| peer.0.clone()),
                 if successors.is_empty() { "-".to_owned() } else { successors.join(" ") },
-                place.home_bindings.to_string(),
-                place.anchor_bindings.to_string(),
+                place.home_bindings.map_or_else(String::new, |count| count.to_string()),
+                place.anchor_bindings.map_or_else(String::new, |count| count.to_string()),
                 if place.alive { "alive" } else { "dead" }.to_owned(),
             ]
         });
@@ -71,8 +71,10 @@ fn places(records: &[Record], is_alive: impl Fn(&str) -> bool) -> Vec<Place> {
     }
     let peer =
         |id: &OverlayId| Peer(said.get(id).map_or_else(|| short(*id), |(name, ..)| (*name).to_owned()));
+    let mut shown = BTreeSet::new();
     let places = said.iter().map(|(id, (server, predecessor, successors))| {
-        let (home_bindings, anchor_bindings) = bindings.get(server).copied().unwrap_or_default();
+        let counts = shown.insert(*server).then(|| bindings.get(server).copied().unwrap_or_default());
+        let (home_bindings, anchor_bindings) = counts.unzip();
         Place {
             server: (*server).to_owned(),
             id: *id,
@@ -108,6 +110,10 @@ mod tests {
             record("s2", ring(2, Some(id(1)), vec![id(1), id(9)])),
             record("s2", Event::BindingsChanged { home: 2, anchor: 1 }),
         ];
+        let virtual_node = [&records[..], &[record("s2", ring(3, None, vec![]))]].concat();
+        let counts: Vec<_> =
+            places(&virtual_node, |_| true).iter().map(|place| place.home_bindings).collect();
+        assert_eq!(counts, [Some(0), Some(2), None], "a server's bindings are shown once");
         let left = [&records[..], &[record("s2", Event::RingLeft { id: id(2) })]].concat();
         assert_eq!(places(&left, |_| true).len(), 1, "who has left has no place");
         let places = places(&records, |name| name == "s1");
@@ -115,6 +121,6 @@ mod tests {
         assert_eq!(names, [("s1", true), ("s2", false)]);
         assert_eq!(places[1].predecessor, Some(Peer("s1".into())));
         assert_eq!(places[1].successors, [Peer("s1".into()), Peer("09090909".into())]);
-        assert_eq!((places[1].home_bindings, places[1].anchor_bindings), (2, 1));
+        assert_eq!((places[1].home_bindings, places[1].anchor_bindings), (Some(2), Some(1)));
     }
 }
