@@ -151,6 +151,9 @@ pub enum Event {
         cache: CacheOutcome,
         /// The servers that the INVITE passed, first to last; empty when it went straight to the callee.
         path: Vec<IpAddr>,
+        /// The ways there and back of what was redirected (3xx) before: each from who followed it to who redirected.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        redirected: Vec<Vec<IpAddr>>,
     },
     /// The call could not be set up.
     CallFailed {

@@ -1,5 +1,6 @@
 //! SAMP in virtual time: discovery, registration, calls through both caches, handoffs, loss, crashes.
 
+use samp_model::paths::least_delay;
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use samp_model::settings::Family;
 use samp_model::{Event, NodeId, Topology, topology};
@@ -174,6 +175,7 @@ fn redirect_servers_let_everybody_reach_everybody() {
     for &caller in &nodes {
         for &callee in nodes.iter().filter(|&&callee| callee != caller) {
             call(&mut world, caller, callee);
+            assert_set_up_takes_its_links_time(&world, caller, callee);
         }
     }
     // Both caches hold what redirections taught them, and are found out.
@@ -181,6 +183,25 @@ fn redirect_servers_let_everybody_reach_everybody() {
     world.attach(nodes[1], routers[5]);
     world.run_for(SECOND);
     assert_eq!(call(&mut world, nodes[0], nodes[1]), CacheOutcome::Tier1StaleTier2Hit);
+}
+
+/// That the last call took what the links on its way take, redirected requests included: in virtual time nothing else
+/// takes any.
+#[track_caller]
+fn assert_set_up_takes_its_links_time(world: &World, caller: NodeId, callee: NodeId) {
+    let established = world.happened().iter().rev().find_map(|record| match &record.event {
+        Event::CallEstablished { srd, path, redirected, .. } => {
+            Some((*srd, path.clone(), redirected.clone()))
+        }
+        _ => None,
+    });
+    let (srd, path, mut ways) = established.expect("a call");
+    let ends = [caller, callee].map(|node| world.address(node).expect("an address"));
+    ways.push([&ends[..1], &path, &ends[1..]].concat());
+    let legs = ways.iter().flat_map(|way| way.windows(2)).map(|leg| (leg[0], leg[1]));
+    let delay = |from, to| least_delay(world.topology(), from, to).expect("a way");
+    let links: Duration = legs.map(|(from, to)| delay(from, to) + delay(to, from)).sum();
+    assert_eq!(srd, links, "{ways:?}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum CallOutcome {
         /// From the first server's passing it on to the last one's.
         #[serde(rename = "overlay_ms", serialize_with = "maybe_milliseconds")]
         overlay: Option<Duration>,
-        /// The configured delays along the path, there and back.
+        /// The configured delays along the path, there and back, and along what was redirected before.
         #[serde(rename = "floor_ms", serialize_with = "maybe_milliseconds")]
         floor: Option<Duration>,
     },
@@ -125,7 +125,9 @@ fn outcome(floors: &Floors<'_>, history: &History, call: &Call) -> CallOutcome {
             let mut stops = vec![caller];
             stops.extend(&established.path);
             stops.push(callee);
-            floors.there_and_back(&stops)
+            let redirected: Option<Duration> =
+                established.redirected.iter().map(|way| floors.there_and_back(way)).sum();
+            Some(floors.there_and_back(&stops)? + redirected?)
         });
         return CallOutcome::Established {
             srd: established.srd,

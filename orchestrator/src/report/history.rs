@@ -57,6 +57,8 @@ pub struct Established {
     pub cache: CacheOutcome,
     /// The servers that the INVITE passed.
     pub path: Vec<IpAddr>,
+    /// The ways there and back of what was redirected before.
+    pub redirected: Vec<Vec<IpAddr>>,
 }
 
 /// What one end of a call sent and received.
@@ -155,9 +157,14 @@ impl History {
             }
             Event::TransferFailed { status, .. } => call.transfer_failed = Some(*status),
             Event::CallReplaced { by, .. } => call.replaced_by = Some(by.clone()),
-            Event::CallEstablished { srd, cache, path, .. } => {
-                call.established =
-                    Some(Established { at: record.at, srd: *srd, cache: *cache, path: path.clone() });
+            Event::CallEstablished { srd, cache, path, redirected, .. } => {
+                call.established = Some(Established {
+                    at: record.at,
+                    srd: *srd,
+                    cache: *cache,
+                    path: path.clone(),
+                    redirected: redirected.clone(),
+                });
             }
             Event::CallFailed { status, .. } => call.failed = Some((record.at, *status)),
             Event::CallEnded { .. } => {

@@ -86,6 +86,7 @@ fn call(us: u64, id: &str, [caller, callee]: [&str; 2], [from, to]: [IpAddr; 2])
                 srd: ms(2),
                 cache: CacheOutcome::Tier1Hit,
                 path: Vec::new(),
+                redirected: Vec::new(),
             },
         ),
         at(us + 22_000, caller, heard(to, from)),
@@ -418,6 +419,25 @@ fn registrations_and_calls_have_floors_and_failures_of_their_own() {
     let mut text = String::new();
     write_summary(&mut text, &summary).unwrap();
     assert!(text.contains("tier1_hit") && text.contains("1 failed with status 404"), "{text}");
+}
+
+#[test]
+fn a_redirected_call_has_the_way_to_who_redirected_it_in_its_floor() {
+    let ends = [care_of(1, 1), care_of(2, 1)];
+    let mut records = vec![
+        at(0, "mn1", Event::AddressConfigured { handoff: 0, address: ends[0] }),
+        at(0, "mn2", Event::AddressConfigured { handoff: 0, address: ends[1] }),
+    ];
+    records.extend(call(50, "c1", ["mn1", "mn2"], ends));
+    for record in &mut records {
+        if let Event::CallEstablished { redirected, .. } = &mut record.event {
+            redirected.push(vec![ends[0], SERVER]);
+        }
+    }
+    let report = Report::assemble(&line(), &records);
+    let CallOutcome::Established { floor, .. } = report.calls[0].outcome else { panic!("established") };
+    // Straight through one access router, 4 ms; before, over a radio and two wired links and back, 10 ms.
+    assert_eq!(floor, Some(ms(14)));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 use super::call::{Call, CallRequest, Kind, State};
 use super::{MobileNode, Timer};
 use crate::cache::Learned;
-use crate::server::{CACHE, FORKED, path_of};
+use crate::server::{CACHE, FORKED, path_of, redirected_ways};
 use crate::sip::{Contact, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
 use samp_model::record::CacheOutcome;
@@ -50,8 +50,8 @@ pub(super) struct Setup {
     tried: Vec<Uri>,
     /// Where a 3xx points, the most wanted last.
     targets: Vec<Uri>,
-    /// The servers that redirected.
-    redirected_by: Vec<IpAddr>,
+    /// The ways of the INVITEs that were redirected, from where this node was.
+    redirected: Vec<Vec<IpAddr>>,
     /// The last refusal by another way than tier 1's.
     refusal: Option<u16>,
     /// The dialog that the call is to replace at the callee (RFC 3891), as a header field says it.
@@ -69,7 +69,7 @@ impl Setup {
             tier2: None,
             tried: Vec::new(),
             targets: Vec::new(),
-            redirected_by: Vec::new(),
+            redirected: Vec::new(),
             refusal: None,
             replaces: None,
             referrer: None,
@@ -224,14 +224,15 @@ impl MobileNode {
         let (srd, peer) = (setup.alerted.unwrap_or(now) - setup.started, call.peer.address_of_record());
         let tier2 = response.headers.get(CACHE).or(setup.tier2.as_deref());
         let cache = cache_outcome(way, setup.tier1_was_stale || is_cached_open, tier2);
-        let mut path = setup.redirected_by.clone();
-        path.extend(path_of(response));
+        let mut redirected = setup.redirected.clone();
+        redirected.extend(redirected_ways(response));
+        let path = path_of(response);
         // Of several terminals one has answered; the next call is to ring them all again.
         if response.headers.get(FORKED).is_none() {
             self.tier1.learn(now, &peer, contact.uri.clone(), Learned::Found);
         }
         self.acknowledge(id, response.headers.cseq);
-        self.record(Event::CallEstablished { call: id.to_owned(), srd, cache, path });
+        self.record(Event::CallEstablished { call: id.to_owned(), srd, cache, path, redirected });
         self.start_media(id, &peer, media.address);
         others.iter().for_each(|key| self.cancel(now, key));
         let referrer = self.calls.get_mut(id).and_then(|call| call.setup.referrer.take());
@@ -243,7 +244,9 @@ impl MobileNode {
         let Some(call) = self.calls.get_mut(id) else { return };
         let setup = &mut call.setup;
         setup.tier2 = response.headers.get(CACHE).map(str::to_owned).or(setup.tier2.take());
-        setup.redirected_by.extend(path_of(response));
+        let passed = self.care_of.into_iter().chain(path_of(response)).collect();
+        setup.redirected.push(passed);
+        setup.redirected.extend(redirected_ways(response));
         let mut contacts: Vec<_> = response
             .headers
             .contact

@@ -12,7 +12,7 @@
 
 use super::best_response::BestResponse;
 use super::proxy::{Next, note_path};
-use super::{CACHE, FORKED, MINTED_FOR, SampServer, loops, path_of};
+use super::{CACHE, FORKED, MINTED_FOR, PATH, REDIRECTED, SampServer, join, loops, path_of};
 use crate::cache::Learned;
 use crate::sip::{Contact, Host, Method, NameAddr, Request, Response, Uri, status};
 use crate::transaction::{ClientKey, ServerKey};
@@ -28,7 +28,7 @@ const MAX_CONTEXTS: usize = 100_000;
 /// Targets of one request at most.
 const MAX_TARGETS: usize = 16;
 /// How often in a row a request is redirected at most.
-const MAX_REDIRECTIONS: u8 = 5;
+pub(super) const MAX_REDIRECTIONS: usize = 5;
 /// Timer C: how long an INVITE may ring without a word; more than 3 minutes (RFC 3261 §16.6, point 11).
 const TIMER_C: Duration = Duration::from_secs(181);
 
@@ -73,14 +73,15 @@ struct Target {
     /// How much it is wanted, in thousandths.
     q: u16,
     from_cache: bool,
-    redirections: u8,
+    /// The ways of the requests that were redirected before, as [`REDIRECTED`] names them.
+    redirected: Vec<String>,
     /// The callee's anchor, when the way there is known to lead over it.
     anchor: Option<SocketAddr>,
 }
 
 impl Target {
     fn new(uri: Uri) -> Self {
-        Self { uri, q: NameAddr::Q_MAX, from_cache: false, redirections: 0, anchor: None }
+        Self { uri, q: NameAddr::Q_MAX, from_cache: false, redirected: Vec::new(), anchor: None }
     }
 }
 
@@ -234,6 +235,10 @@ impl SampServer {
         let Some(&server) = self.branches.get(&key) else { return };
         let is_invite = response.headers.cseq_method == Method::Invite;
         note_path(&mut response);
+        let target = self.contexts.get(&server).and_then(|context| context.branches.get(&key));
+        if let Some(target) = target.filter(|target| is_invite && !target.redirected.is_empty()) {
+            response.headers.set(REDIRECTED, target.redirected.join(", "));
+        }
         response.headers.via.remove(0);
         match response.status {
             // The caller has had its own 100; a 100 is never passed on, nor any other to a non-INVITE (RFC 4320).
@@ -352,8 +357,10 @@ impl SampServer {
             return;
         }
         let follows = context.is_anchor && self.settings.mode == ServerMode::Redirect && !context.is_closed;
-        if follows && (300..400).contains(&response.status) && target.redirections < MAX_REDIRECTIONS {
-            let redirected = Target { redirections: target.redirections + 1, ..target.clone() };
+        if follows && (300..400).contains(&response.status) && target.redirected.len() < MAX_REDIRECTIONS {
+            let mut redirected = target.clone();
+            let way: Vec<_> = path_of(&response).iter().map(ToString::to_string).collect();
+            redirected.redirected.push(way.join(" "));
             if context.add(contacts_of(&response), &redirected) > 0 {
                 return;
             }
@@ -440,6 +447,9 @@ impl SampServer {
             _ => {
                 let mut response = request.response(status::MOVED_TEMPORARILY, &self.stateless_tag(request));
                 response.headers.contact = contacts.into_iter().map(Contact::Address).collect();
+                let mut way = request.servers_passed();
+                way.push(self.me.address.ip());
+                response.headers.set(PATH, join(&way));
                 self.send_response(response);
             }
         }

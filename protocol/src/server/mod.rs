@@ -43,7 +43,7 @@ use crate::timers::Timers;
 use crate::transaction::{ClientKey, Hop, Incoming, ServerKey, Timing, TransactionEvent, Transactions};
 use auth::Authenticator;
 use confirmation::Confirmations;
-use context::{Context, Timer};
+use context::{Context, MAX_REDIRECTIONS, Timer};
 use leave::Leaving;
 use registrar::Registrar;
 pub(crate) use registration::minted_uri;
@@ -57,6 +57,9 @@ use std::time::Duration;
 
 /// The response field that names the servers a request passed, first to last.
 pub(crate) const PATH: &str = "SAMP-Path";
+/// The response field that names the servers that each redirected request before passed, whom it was redirected by last;
+/// the ways are parted by commas.
+pub(crate) const REDIRECTED: &str = "SAMP-Redirected";
 /// The response field in which the caller's anchor says what its cache did.
 pub(crate) const CACHE: &str = "SAMP-Cache";
 /// The response field that says that the callee has several contacts.
@@ -321,10 +324,22 @@ fn join(path: &[IpAddr]) -> String {
     path.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Servers of a way that are read at most: more than Max-Forwards lets a request pass.
+const MAX_PATH: usize = 256;
+
 /// The servers that a [`PATH`] field names.
 pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
     let path = response.headers.get(PATH).unwrap_or("");
-    path.split(',').filter_map(|word| word.trim().parse().ok()).collect()
+    path.split(',').filter_map(|word| word.trim().parse().ok()).take(MAX_PATH).collect()
+}
+
+/// The ways that a [`REDIRECTED`] field names.
+pub(crate) fn redirected_ways(response: &Response) -> Vec<Vec<IpAddr>> {
+    let ways = response.headers.get(REDIRECTED).unwrap_or("").split(',').take(MAX_REDIRECTIONS);
+    let way = |way: &str| {
+        way.split_whitespace().filter_map(|word| word.parse().ok()).take(MAX_PATH).collect::<Vec<_>>()
+    };
+    ways.map(way).filter(|way| !way.is_empty()).collect()
 }
 
 impl Node for SampServer {
