@@ -41,8 +41,10 @@ pub struct Census {
     pub asked: usize,
     /// Calls at this end, established or not.
     pub calls: usize,
-    /// Entries of location caches.
+    /// Entries of location caches, too old ones included.
     pub cached: usize,
+    /// Records of bindings, as home server, replica and anchor, removed ones that are still remembered included.
+    pub records: usize,
     /// Addresses-of-record of which this node holds live bindings, as home server or replica.
     pub home: Vec<String>,
     /// Addresses-of-record of which this node holds live bindings, as anchor.

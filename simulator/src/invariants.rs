@@ -239,11 +239,16 @@ pub(crate) fn what_is_left(world: &mut World) -> Result<(), Violation> {
             least.asked = least.asked.min(now.asked);
             least.pending = least.pending.min(now.pending);
             least.calls = least.calls.min(now.calls);
+            least.cached = least.cached.min(now.cached);
+            least.records = least.records.min(now.records);
         }
     }
     let topology = world.topology();
+    let users = users(topology);
+    let cache_size = topology.samp.tier1.size.max(topology.samp.tier2.size);
     let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
-    for (&node, Census { transactions, unanswered, asked, pending, calls, .. }) in &least {
+    for (&node, census) in &least {
+        let Census { transactions, unanswered, asked, pending, calls, cached, records, .. } = census;
         let who = name(topology, node);
         if unanswered + pending + calls > 0 {
             let detail =
@@ -255,8 +260,23 @@ pub(crate) fn what_is_left(world: &mut World) -> Result<(), Violation> {
             let detail = format!("{who} keeps {transactions} transactions and {asked} questions to servers");
             return Err(violation(world, Invariant::MemoryIsBounded, detail));
         }
+        // A user's bindings are one record at home or as a replica, and one at an anchor.
+        if *records > 2 * users || *cached > cache_size {
+            let detail =
+                format!("{who} keeps {records} records of {users} users and {cached} cached locations");
+            return Err(violation(world, Invariant::MemoryIsBounded, detail));
+        }
     }
     Ok(())
+}
+
+/// How many addresses-of-record there are.
+fn users(topology: &Topology) -> usize {
+    let of = |(_, node): (NodeId, &samp_model::topology::Node)| match &node.kind {
+        NodeKind::MobileNode { address_of_record, .. } => Some(address_of_record.clone()),
+        _ => None,
+    };
+    topology.nodes().filter_map(of).collect::<BTreeSet<_>>().len()
 }
 
 pub(crate) fn violation(world: &World, invariant: Invariant, detail: String) -> Violation {

@@ -18,8 +18,8 @@ use std::time::Duration;
 pub(crate) const SIP_PORT: u16 = 5060;
 /// What the servers share with `auth: digest`.
 const RING_KEY: &str = "simulated";
-/// After so long without a connection, a message that needs one is given up, as the node agent does.
-const PATIENCE: Duration = Duration::from_secs(32);
+/// How long a connection to where nobody is is tried, as the node agent does.
+const CONNECTING: Duration = Duration::from_secs(4);
 /// What waits for a paused node at most, as in a socket's buffer; more is lost.
 const INBOX: usize = 1000;
 
@@ -493,18 +493,26 @@ impl World {
         }
         let Some(id) = receiver else {
             self.trace.message(self.now, "nobody is there", from.ip(), to.ip(), &message);
-            return self.bounce(InFlight { from, to, group, transport, message, undelivered });
+            let refusal = self.refusal(to.ip(), from.ip()).unwrap_or(CONNECTING);
+            return self.bounce(refusal, InFlight { from, to, group, transport, message, undelivered });
         };
         self.trace.message(self.now, "arrived", from.ip(), to.ip(), &message);
         let (to, message) = (group.unwrap_or(to.ip()), Arc::unwrap_or_clone(message));
         self.input(id, Input::Message { from, to, transport, message });
     }
 
-    /// Tells the sender that there is no connection, if the message needs one.
-    fn bounce(&mut self, message: InFlight) {
+    /// Tells the sender after this time that there is no connection, if the message needs one.
+    fn bounce(&mut self, after: Duration, message: InFlight) {
         if message.transport == Transport::Tcp {
-            self.fly(PATIENCE, InFlight { undelivered: true, ..message });
+            self.fly(after, InFlight { undelivered: true, ..message });
         }
+    }
+
+    /// How long the refusal of a connection is on its way: a server's host answers for a process that is dead. Where a
+    /// mobile node was, nobody answers.
+    fn refusal(&mut self, by: IpAddr, to: IpAddr) -> Option<Duration> {
+        let by = self.places.get(&by).filter(|place| place.mobile_node.is_none())?;
+        self.network.send(&self.topology, *by, *self.places.get(&to)?, true)[0]
     }
 
     fn input(&mut self, id: NodeId, input: Input) {
@@ -592,7 +600,7 @@ impl World {
         let [first, second] = delays.unwrap_or_default();
         let Some(first) = first else {
             self.trace.message(self.now, "lost", from, to, &message.message);
-            return self.bounce(message);
+            return self.bounce(CONNECTING, message);
         };
         if let Some(second) = second {
             self.fly(second, message.clone());

@@ -416,6 +416,7 @@ impl Node for SampServer {
                 + self.auth.as_ref().map_or(0, Authenticator::waiting),
             calls: 0,
             cached: self.tier2.len(),
+            records: self.home.records() + self.anchored.records(),
             home: names(&self.home, now),
             anchored: names(&self.anchored, now),
         }

@@ -72,6 +72,11 @@ impl Registrar {
         self.count
     }
 
+    /// How many records there are, also of removed bindings.
+    pub(super) fn records(&self) -> usize {
+        self.records.len()
+    }
+
     /// Applies a REGISTER (§10.3, points 6 and 7), all of it or nothing; `epoch` is the writing owner's.
     ///
     /// # Errors
