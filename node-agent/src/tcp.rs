@@ -1,46 +1,75 @@
 //! SIP over TCP (RFC 3261 §18): one listener, connections by the peer's address, each a task of its own.
 //!
-//! All is bounded: connections, also per peer, what waits to be sent, and how long a peer may say nothing, be in the middle of
-//! a message, or not read.
+//! All is bounded, so that no peer can take it all: connections, what waits to be sent, and how long a peer may say nothing,
+//! be in the middle of a message, or not read.
 
-use crate::driver::now;
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use connection::{Outgoing, accept, serve};
 use samp_model::Time;
 use samp_model::settings::Family;
-use samp_protocol::sip::{self, Framer, Message, Transport};
+use samp_protocol::sip::{Message, Transport};
 use samp_protocol::{Input, Transmit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-/// Connections at most.
-const MAX_CONNECTIONS: usize = 1_024;
-/// Connections with one address at most.
-const MAX_PER_PEER: usize = 32;
 /// Messages that may wait to be sent on a connection.
 const MAX_QUEUED: usize = 64;
-/// Bytes that may.
-const MAX_QUEUED_BYTES: usize = 256 * 1024;
 /// Events of all connections that may wait for the node.
 const MAX_EVENTS: usize = 64;
-/// How long a connection may be silent: longer than an INVITE rings.
-const IDLE: Duration = Duration::from_secs(240);
-/// How long connecting, a message's arrival, or its sending may take: as long as a transaction.
-const PATIENCE: Duration = Duration::from_secs(32);
+
+/// What a node's TCP side bears.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections.
+    connections: usize,
+    /// Connections with one IPv6 network, a /64.
+    per_network: usize,
+    /// Connections with one address.
+    per_address: usize,
+    /// Bytes that wait to be sent on a connection.
+    queued: usize,
+    /// Bytes that wait to be sent to one address, on all connections with it.
+    queued_per_address: usize,
+    /// How long a connection may be silent.
+    idle: Duration,
+    /// How long a connection may take to come about.
+    connecting: Duration,
+    /// How long a message's arrival, or its sending may take.
+    patience: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 1_024,
+    per_network: 256,
+    per_address: 32,
+    queued: 256 * 1024,
+    queued_per_address: 1024 * 1024,
+    // Longer than an INVITE rings.
+    idle: Duration::from_secs(240),
+    // Three SYN of Linux; then there is UDP.
+    connecting: Duration::from_secs(4),
+    // As long as a transaction.
+    patience: Duration::from_secs(32),
+};
 
 /// A node's TCP side.
 #[derive(Debug)]
 pub(crate) struct Tcp {
+    limits: Limits,
     source: Option<IpAddr>,
     /// The network namespace in which the listener is; connections must begin there, too.
     namespace: u64,
@@ -56,6 +85,8 @@ struct Connection {
     number: u64,
     queue: mpsc::Sender<Queued>,
     queued_bytes: Arc<AtomicUsize>,
+    /// Dropped with this, which ends the task.
+    _kept: oneshot::Sender<()>,
 }
 
 /// A message that waits to be sent, and its wire form.
@@ -102,13 +133,17 @@ impl Tcp {
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::new(any, port).into())?;
         socket.listen(128)?;
-        let listener = TcpListener::from_std(socket.into())?;
+        Self::serve(TcpListener::from_std(socket.into())?, source, LIMITS)
+    }
+
+    fn serve(listener: TcpListener, source: Option<IpAddr>, limits: Limits) -> io::Result<Self> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let sender = Events { sender, ready: Arc::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, sender.clone()));
         let namespace = namespace()?;
-        Ok(Self { source, namespace, connections: BTreeMap::new(), opened: 0, sender, events, tasks })
+        let connections = BTreeMap::new();
+        Ok(Self { limits, source, namespace, connections, opened: 0, sender, events, tasks })
     }
 
     /// Waits until [`try_receive`](Self::try_receive) has something.
@@ -159,8 +194,9 @@ impl Tcp {
         let Some(connection) = self.connections.get(&peer) else { return false };
         let bytes = transmit.message.to_bytes();
         let queued = connection.queued_bytes.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        let is_taken =
-            queued <= MAX_QUEUED_BYTES && connection.queue.try_send((transmit.clone(), bytes)).is_ok();
+        let is_taken = queued <= self.limits.queued
+            && self.queued_for(peer.ip()) <= self.limits.queued_per_address
+            && connection.queue.try_send((transmit.clone(), bytes)).is_ok();
         if !is_taken {
             // A peer that does not read is left.
             self.connections.remove(&peer);
@@ -184,13 +220,22 @@ impl Tcp {
         if source.is_some_and(|source| socket.bind(SocketAddr::new(source, 0)).is_err()) {
             return false;
         }
-        self.open(peer, async move { timeout(PATIENCE, socket.connect(peer)).await? });
+        let patience = self.limits.connecting;
+        self.open(peer, async move { timeout(patience, socket.connect(peer)).await? });
         true
     }
 
     fn has_room_for(&self, peer: SocketAddr) -> bool {
-        let of_peer = SocketAddr::new(peer.ip(), 0)..=SocketAddr::new(peer.ip(), u16::MAX);
-        self.connections.len() < MAX_CONNECTIONS && self.connections.range(of_peer).count() < MAX_PER_PEER
+        let count = |peers| self.connections.range::<SocketAddr, _>(peers).count();
+        self.connections.len() < self.limits.connections
+            && count(of_address(peer.ip())) < self.limits.per_address
+            && count(of_network(peer.ip())) < self.limits.per_network
+    }
+
+    /// Bytes that wait to be sent to an address.
+    fn queued_for(&self, address: IpAddr) -> usize {
+        let connections = self.connections.range(of_address(address));
+        connections.map(|(_, connection)| connection.queued_bytes.load(Ordering::Relaxed)).sum()
     }
 
     fn open(
@@ -203,10 +248,17 @@ impl Tcp {
         self.opened += 1;
         let number = self.opened;
         let events = self.sender.clone();
-        self.connections.insert(peer, Connection { number, queue, queued_bytes: queued_bytes.clone() });
+        let (_kept, left) = oneshot::channel();
+        let connection = Connection { number, queue, queued_bytes: queued_bytes.clone(), _kept };
+        self.connections.insert(peer, connection);
+        let limits = self.limits;
         self.tasks.spawn(async move {
-            let mut outgoing = Outgoing { waiting, queued_bytes, current: None };
-            if let Err(error) = serve(peer, stream, &mut outgoing, &events).await {
+            let mut outgoing = Outgoing::new(waiting, queued_bytes);
+            let served = tokio::select! {
+                served = serve(peer, stream, &mut outgoing, &events, limits) => served,
+                _ = left => Ok(()),
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, %error, "connection closed");
             }
             let unsent = outgoing.unsent();
@@ -215,95 +267,20 @@ impl Tcp {
     }
 }
 
+/// All peers with this address.
+fn of_address(address: IpAddr) -> RangeInclusive<SocketAddr> {
+    SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX)
+}
+
+/// All peers with an address of the same IPv6 /64, or with the same IPv4 address.
+fn of_network(address: IpAddr) -> RangeInclusive<SocketAddr> {
+    let IpAddr::V6(address) = address else { return of_address(address) };
+    let host = u128::from(u64::MAX);
+    let [first, last] = [address.to_bits() & !host, address.to_bits() | host].map(Ipv6Addr::from_bits);
+    SocketAddr::new(first.into(), 0)..=SocketAddr::new(last.into(), u16::MAX)
+}
+
 /// The network namespace of the calling thread.
 fn namespace() -> io::Result<u64> {
     Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
-}
-
-/// What a connection has still to send.
-struct Outgoing {
-    waiting: mpsc::Receiver<Queued>,
-    queued_bytes: Arc<AtomicUsize>,
-    /// What is just being written.
-    current: Option<Transmit>,
-}
-
-impl Outgoing {
-    /// Writes until there will be nothing more, which is when the node has left the connection.
-    async fn write_to(&mut self, mut writer: OwnedWriteHalf) -> io::Result<()> {
-        while let Some((transmit, bytes)) = self.waiting.recv().await {
-            self.current = Some(transmit);
-            timeout(PATIENCE, writer.write_all(&bytes)).await??;
-            self.current = None;
-            self.queued_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn unsent(mut self) -> Vec<Transmit> {
-        self.waiting.close();
-        let mut unsent: Vec<_> = self.current.take().into_iter().collect();
-        while let Ok((transmit, _)) = self.waiting.try_recv() {
-            unsent.push(transmit);
-        }
-        unsent
-    }
-}
-
-async fn accept(listener: TcpListener, events: Events) {
-    while !events.sender.is_closed() {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let peer = SocketAddr::new(peer.ip(), peer.port());
-                events.tell(Event::Accepted(stream, peer)).await;
-            }
-            // Descriptors are short; others may give some back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-/// Serves a connection until one side has done with it.
-async fn serve(
-    peer: SocketAddr,
-    stream: impl Future<Output = io::Result<TcpStream>>,
-    outgoing: &mut Outgoing,
-    events: &Events,
-) -> io::Result<()> {
-    let stream = stream.await?;
-    stream.set_nodelay(true)?;
-    let to = stream.local_addr()?.ip();
-    let (reader, writer) = stream.into_split();
-    tokio::select! {
-        done = read_from(reader, peer, to, events) => done,
-        done = outgoing.write_to(writer) => done,
-    }
-}
-
-async fn read_from(
-    mut reader: OwnedReadHalf,
-    from: SocketAddr,
-    to: IpAddr,
-    events: &Events,
-) -> io::Result<()> {
-    let (mut framer, mut buffer) = (Framer::default(), vec![0; 4096]);
-    let mut deadline = Instant::now() + IDLE;
-    loop {
-        let length = timeout_at(deadline, reader.read(&mut buffer)).await??;
-        if length == 0 {
-            return Ok(());
-        }
-        let (at, was_inside) = (now(), framer.is_inside_message());
-        let mut messages = Vec::new();
-        framer.push(&buffer[..length], |frame| messages.push(sip::parse(frame))).map_err(io::Error::other)?;
-        if !framer.is_inside_message() {
-            deadline = Instant::now() + IDLE;
-        } else if !was_inside || !messages.is_empty() {
-            deadline = Instant::now() + PATIENCE;
-        }
-        for message in messages {
-            let message = message.map_err(io::Error::other)?;
-            events.tell(Event::Message { at, from, to, message }).await;
-        }
-    }
 }
