@@ -25,15 +25,19 @@ impl Drop for File {
 /// sipp sends all its answers to where a call's first request came from, whatever the Via says; behind one server
 /// that is right.
 fn lab(servers: usize, nodes: &str) -> Lab {
+    up(&topology(servers, nodes))
+}
+
+fn topology(servers: usize, nodes: &str) -> String {
     let numbers = 1..=servers;
     let kinds: String = numbers.clone().map(|n| format!("  s{n}: {{ kind: sip_server }}\n")).collect();
     let links: String =
         numbers.map(|n| format!("  - {{ between: [ar{n}, s{n}], one_way_delay: 1ms }}\n")).collect();
-    up(&format!(
+    format!(
         "nodes:\n  ar1: {{ kind: access_router }}\n  ar2: {{ kind: access_router }}\n{kinds}  \
          mn1: {{ kind: mobile_node, start: ar1 }}\n{nodes}links:\n  \
          - {{ between: [ar1, ar2], one_way_delay: 4ms }}\n{links}"
-    ))
+    )
 }
 
 fn up(text: &str) -> Lab {
@@ -136,17 +140,42 @@ fn sipp_and_a_mobile_node_call_each_other() {
     lab.down();
 }
 
+/// baresip behind s2, with more parameters of its account.
+fn baresip(parameters: &str) -> String {
+    let account = format!(
+        "/uanew <{{address_of_record}}>;outbound=\\\"sip:{{s2.host}}\\\";regint=60;answermode=auto{parameters}"
+    );
+    node("phone", "ar2", &format!("baresip, -f, {SIP}/baresip, -e, \"{account}\""))
+}
+
+/// Waits until baresip is told this of its registration: an INVITE may come before it has registered.
+fn await_registration(lab: &Lab, events: &mut Events, status: &str) {
+    events.wait("an answer to a registration", |record| {
+        record["event"] == "message_sent"
+            && record["peer"] == address(lab, "phone")
+            && record["summary"].as_str().is_some_and(|text| text.starts_with(&format!("{status} REGISTER")))
+    });
+}
+
+#[test]
+fn baresip_registers_with_its_password() {
+    // This one knows MD5 only.
+    let knobs = "samp: { auth: digest_md5, passwords: { phone: wonderland1 } }\n";
+    let lab = up(&(topology(2, &baresip(";auth_user=phone;auth_pass=wonderland1")) + knobs));
+    let mut events = Events::of(&lab);
+    await_registration(&lab, &mut events, "401");
+    await_registration(&lab, &mut events, "200");
+    let call = lab.json(&["call", "mn1", "phone"]);
+    assert_eq!(call["outcome"], "established", "{call:#}");
+    lab.json(&["hangup"]);
+    lab.down();
+}
+
 #[test]
 fn baresip_is_a_mobile_node() {
-    let account = "/uanew <{address_of_record}>;outbound=\\\"sip:{s2.host}\\\";regint=60;answermode=auto";
-    let lab = lab(2, &node("phone", "ar2", &format!("baresip, -f, {SIP}/baresip, -e, \"{account}\"")));
+    let lab = lab(2, &baresip(""));
     let mut events = Events::of(&lab);
-    // Its answers to the first INVITEs may come before it has registered: the test waits for that.
-    events.wait("a registration", |record| {
-        record["event"] == "message_sent"
-            && record["peer"] == address(&lab, "phone")
-            && record["summary"].as_str().is_some_and(|text| text.starts_with("200 REGISTER"))
-    });
+    await_registration(&lab, &mut events, "200");
     let call = lab.json(&["call", "mn1", "phone"]);
     assert_eq!(call["outcome"], "established", "{call:#}");
     let phone = address(&lab, "phone");
