@@ -36,12 +36,19 @@ const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
 const PAPER_150: File = file!("topologies/paper-150.yaml");
 const FAR_ANCHORS: File = file!("topologies/far-anchors.yaml");
 const FAR_ANCHORS_ACK: File = file!("topologies/far-anchors-ack.yaml");
+const FAR_ANCHORS_AHEAD: File = file!("topologies/far-anchors-ahead.yaml");
+const FAR_ANCHORS_FASTEST: File = file!("topologies/far-anchors-fastest.yaml");
+const GRID_PARALLEL: File = file!("topologies/grid-parallel.yaml");
 const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
 const CONFIRM_PAPER: File = file!("experiments/confirm-paper.yaml");
+const DISCOVER_AHEAD: File = file!("experiments/discover-ahead.yaml");
+const ANCHOR_FASTEST: File = file!("experiments/anchor-fastest.yaml");
+const STALE_SEQUENTIAL: File = file!("experiments/stale-sequential.yaml");
+const STALE_PARALLEL: File = file!("experiments/stale-parallel.yaml");
 
 /// All files of all examples, each once.
 pub const FILES: &[File] = &[
@@ -55,10 +62,17 @@ pub const FILES: &[File] = &[
     TERMINALS_CALLED,
     FAR_ANCHORS,
     FAR_ANCHORS_ACK,
+    FAR_ANCHORS_AHEAD,
+    FAR_ANCHORS_FASTEST,
+    GRID_PARALLEL,
     HANDOFF,
     TRANSFER,
     CONFIRM_STANDARD,
     CONFIRM_PAPER,
+    DISCOVER_AHEAD,
+    ANCHOR_FASTEST,
+    STALE_SEQUENTIAL,
+    STALE_PARALLEL,
     TOPOLOGY_SCHEMA,
     EXPERIMENT_SCHEMA,
 ];
@@ -114,6 +128,26 @@ pub const EXAMPLES: &[Example] = &[
         name: "confirm-paper",
         about: "the same, confirmed by the paper's ACK",
         files: &[CONFIRM_PAPER, FAR_ANCHORS_ACK, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "discover-ahead",
+        about: "the same as confirm-standard, with anchors that are looked for ahead",
+        files: &[DISCOVER_AHEAD, FAR_ANCHORS_AHEAD, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "anchor-fastest",
+        about: "the same as confirm-standard, with the fastest server as anchor",
+        files: &[ANCHOR_FASTEST, FAR_ANCHORS_FASTEST, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "stale-sequential",
+        about: "an experiment: calls to where the callee was, then through the anchor",
+        files: &[STALE_SEQUENTIAL, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "stale-parallel",
+        about: "the same, both at once",
+        files: &[STALE_PARALLEL, GRID_PARALLEL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
 ];
 

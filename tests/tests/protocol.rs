@@ -223,6 +223,33 @@ fn an_anchor_that_is_killed_is_replaced_though_nobody_moves() {
 }
 
 #[test]
+fn a_stale_entry_costs_its_deadline_only_where_the_ways_are_tried_one_after_the_other() {
+    let stale = |name: &str| {
+        let summary = run_experiment(name);
+        let calls = summary["each"]["calls"].as_array().expect("calls").clone();
+        assert!(calls.iter().all(|call| call["outcome"] == "established"), "{calls:#?}");
+        let is_stale =
+            |call: &&Value| call["cache"].as_str().is_some_and(|cache| cache.starts_with("tier1_stale"));
+        calls
+            .iter()
+            .filter(is_stale)
+            .map(|call| call["srd_ms"].as_f64().expect("a delay"))
+            .collect::<Vec<_>>()
+    };
+    let [sequential, parallel] = ["stale-sequential", "stale-parallel"].map(stale);
+    assert_eq!((sequential.len(), parallel.len()), (2, 2));
+    assert!(sequential.iter().all(|delay| *delay >= 200.0), "{sequential:?}");
+}
+
+#[test]
+fn ways_to_find_an_anchor_are_compared() {
+    for name in ["discover-ahead", "anchor-fastest"] {
+        let summary = run_experiment(name);
+        assert_eq!(summary["each"]["handoffs"].as_array().map(Vec::len), Some(40), "{name}");
+    }
+}
+
+#[test]
 fn both_terminals_of_a_user_ring_and_one_answers() {
     let summary = run_experiment("terminals-called");
     let calls = summary["each"]["calls"].as_array().expect("calls");
