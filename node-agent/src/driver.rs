@@ -306,9 +306,9 @@ impl Driver {
             }
             self.record_media()?;
             let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
-            let left = self::now();
+            let described = self.described(&transmit.message).map(|described| (self::now(), described));
             self.sip.send(&transmit);
-            if let Some((summary, call)) = self.described(&transmit.message) {
+            if let Some((left, (summary, call))) = described {
                 let peer = transmit.destination.ip();
                 self.record(left, Event::MessageSent { peer, summary, call })?;
             }

@@ -169,7 +169,7 @@ impl SipSocket {
             interface: is_multicast.then_some(self.interface),
             ttl: transmit.ttl,
         };
-        if let Err(error) = self.socket.send(&transmit.message.to_bytes(), transmit.destination, departure) {
+        if let Err(error) = self.socket.send(&transmit.to_bytes(), transmit.destination, departure) {
             self.unsendable += 1;
             tracing::warn!(to = %transmit.destination, %error, unsendable = self.unsendable, "message not sent");
         }

@@ -90,7 +90,7 @@ struct Connection {
 }
 
 /// A message that waits to be sent, and its wire form.
-type Queued = (Transmit, Vec<u8>);
+type Queued = (Transmit, Arc<[u8]>);
 
 /// Where the tasks tell what happens.
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ impl Tcp {
             return false;
         }
         let Some(connection) = self.connections.get(&peer) else { return false };
-        let bytes = transmit.message.to_bytes();
+        let bytes = transmit.to_bytes();
         let queued = connection.queued_bytes.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         let is_taken = queued <= self.limits.queued
             && self.queued_for(peer.ip()) <= self.limits.queued_per_address

@@ -50,19 +50,16 @@ impl Node for Scripted {
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
             Input::AddressConfigured { handoff, address } => {
                 self.record(Event::AddressConfigured { handoff, address });
-                self.transmits.push_back(Transmit {
-                    destination: (GROUP, 5060).into(),
-                    transport: Transport::Udp,
-                    message: Arc::new(sip::parse(QUESTION.as_bytes()).expect("a message")),
-                    ttl: Some(3),
-                });
+                let question = Arc::new(sip::parse(QUESTION.as_bytes()).expect("a message"));
+                let transmit = Transmit::new((GROUP, 5060).into(), Transport::Udp, question);
+                self.transmits.push_back(Transmit { ttl: Some(3), ..transmit });
                 self.timeout = Some(now + Duration::from_millis(30));
             }
             Input::Message { from, to, transport, message } => {
                 self.record(heard(from, to));
                 if let Message::Request(request) = message {
                     let message = Arc::new(Message::Response(request.response(200, "2")));
-                    self.transmits.push_back(Transmit { destination: from, transport, message, ttl: None });
+                    self.transmits.push_back(Transmit::new(from, transport, message));
                 }
             }
             // The callee's name is its address here, and each node sends the stream named after itself.

@@ -12,6 +12,7 @@ use samp_protocol::sip::{self, Message, Transport};
 use samp_protocol::{Input, Node, SampServer};
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUNDS: u32 = 7;
@@ -56,7 +57,7 @@ fn main() {
 struct Lab {
     server: SampServer,
     now: Time,
-    sent: Vec<Vec<u8>>,
+    sent: Vec<Arc<[u8]>>,
 }
 
 impl Lab {
@@ -77,7 +78,7 @@ impl Lab {
         while self.server.poll_event().is_some() {}
         self.sent.clear();
         while let Some(transmit) = self.server.poll_transmit() {
-            self.sent.push(transmit.message.to_bytes());
+            self.sent.push(transmit.to_bytes());
         }
     }
 }

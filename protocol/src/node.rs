@@ -116,11 +116,23 @@ pub struct Transmit {
     pub transport: Transport,
     /// What; shared with the transaction that may have to send it again.
     pub message: Arc<Message>,
+    /// Its wire form, where a transaction has made it already.
+    pub wire: Option<Arc<[u8]>>,
     /// Time to live, for multicast.
     pub ttl: Option<u8>,
 }
 
 impl Transmit {
+    /// A message to send to one receiver.
+    pub fn new(destination: SocketAddr, transport: Transport, message: Arc<Message>) -> Self {
+        Self { destination, transport, message, wire: None, ttl: None }
+    }
+
+    /// The message in its wire form.
+    pub fn to_bytes(&self) -> Arc<[u8]> {
+        self.wire.clone().unwrap_or_else(|| self.message.to_bytes().into())
+    }
+
     /// A request to send outside of any transaction.
     pub(crate) fn request(hop: impl Into<Hop>, mut request: Request) -> Self {
         let hop = hop.into();
@@ -128,14 +140,14 @@ impl Transmit {
         if let Some(via) = request.headers.via.first_mut() {
             via.set_transport(transport);
         }
-        Self { destination, transport, message: Arc::new(Message::Request(request)), ttl: None }
+        Self::new(destination, transport, Arc::new(Message::Request(request)))
     }
 
     /// A response, to where its topmost Via says (RFC 3261 §18.2.2); none when that names no address.
     pub(crate) fn response(response: Response) -> Option<Self> {
         let via = response.headers.via.first()?;
         let (destination, transport) = (via.response_address()?, via.transport());
-        Some(Self { destination, transport, message: Arc::new(Message::Response(response)), ttl: None })
+        Some(Self::new(destination, transport, Arc::new(Message::Response(response))))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use samp_model::Time;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// Timers by name; setting a name again moves its timer.
 #[derive(Clone, Debug)]
@@ -28,6 +29,14 @@ impl<K: Clone + Ord> Timers<K> {
     pub(crate) fn stop(&mut self, name: &K) {
         if let Some(at) = self.by_name.remove(name) {
             self.by_time.remove(&(at, name.clone()));
+        }
+    }
+
+    /// Stops the timers of all names between the two, both included.
+    pub(crate) fn stop_all(&mut self, names: RangeInclusive<K>) {
+        while let Some((name, _)) = self.by_name.range(names.clone()).next() {
+            let name = name.clone();
+            self.stop(&name);
         }
     }
 
@@ -71,5 +80,11 @@ mod tests {
         assert_eq!(timers.expired(at(20)), Some("a"));
         assert_eq!(timers.expired(at(20)), Some("b"));
         assert_eq!(timers.next(), None);
+        ["a", "b", "c", "d"].into_iter().for_each(|name| timers.set(name, at(40)));
+        timers.stop_all("b"..="c");
+        assert_eq!(
+            [timers.expired(at(40)), timers.expired(at(40)), timers.expired(at(40))],
+            [Some("a"), Some("d"), None]
+        );
     }
 }

@@ -486,7 +486,7 @@ impl World {
         let receiver = self.owners.get(&if undelivered { from } else { to }.ip()).copied();
         if undelivered {
             if let Some(id) = receiver {
-                let transmit = Transmit { destination: to, transport, message, ttl: None };
+                let transmit = Transmit::new(to, transport, message);
                 self.input(id, Input::TransportError(transmit));
             }
             return;

@@ -97,12 +97,9 @@ impl MobileNode {
         self.discovery = Some(Discovery { request, started: now, answers: Vec::new(), patience, is_ahead });
         self.timers.set(Timer::Delta, now + self.settings.delta);
         self.timers.set(Timer::DiscoveryDeadline, now + patience);
-        self.transmits.push_back(Transmit {
-            destination: SocketAddr::new(group, SIP_PORT),
-            transport: Transport::Udp,
-            message,
-            ttl: Some(self.settings.multicast_ttl),
-        });
+        let to = SocketAddr::new(group, SIP_PORT);
+        let ttl = Some(self.settings.multicast_ttl);
+        self.transmits.push_back(Transmit { ttl, ..Transmit::new(to, Transport::Udp, message) });
     }
 
     pub(super) fn handle_discovery_answer(&mut self, now: Time, from: SocketAddr, response: &Response) {

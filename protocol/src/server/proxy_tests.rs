@@ -88,7 +88,7 @@ impl Bench {
     fn fail(&mut self, request: &Request) -> Sent {
         let message = Arc::new(Message::Request(request.clone()));
         let destination = request.uri.socket_address().unwrap();
-        let transmit = Transmit { destination, transport: Transport::Udp, message, ttl: None };
+        let transmit = Transmit::new(destination, Transport::Udp, message);
         self.server.handle_input(self.now, Input::TransportError(transmit));
         self.sent()
     }

@@ -254,20 +254,26 @@ impl Registrar {
     }
 
     fn put(&mut self, key: OverlayId, mut record: Record) {
-        self.take(key);
         record.bindings.shrink_to_fit();
-        self.count += record.bindings.len();
-        self.expiries.insert((next_expiry(&record), key));
-        self.fingerprints.add(key, record.version);
-        self.records.insert(key, record);
+        let (expiry, version, bindings) = (next_expiry(&record), record.version, record.bindings.len());
+        if let Some(old) = self.records.insert(key, record) {
+            self.note_gone(key, &old);
+        }
+        self.count += bindings;
+        self.expiries.insert((expiry, key));
+        self.fingerprints.add(key, version);
     }
 
     fn take(&mut self, key: OverlayId) -> Option<Record> {
         let record = self.records.remove(&key)?;
-        self.count -= record.bindings.len();
-        self.expiries.remove(&(next_expiry(&record), key));
-        self.fingerprints.remove(key, record.version);
+        self.note_gone(key, &record);
         Some(record)
+    }
+
+    fn note_gone(&mut self, key: OverlayId, record: &Record) {
+        self.count -= record.bindings.len();
+        self.expiries.remove(&(next_expiry(record), key));
+        self.fingerprints.remove(key, record.version);
     }
 }
 

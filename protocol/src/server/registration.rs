@@ -20,12 +20,7 @@ impl SampServer {
             self.add_minted(&mut response);
         }
         let message = Arc::new(Message::Response(response));
-        self.transmits.push_back(Transmit {
-            destination: from,
-            transport: Transport::Udp,
-            message,
-            ttl: None,
-        });
+        self.transmits.push_back(Transmit::new(from, Transport::Udp, message));
     }
 
     pub(super) fn handle_register(&mut self, now: Time, mut request: Request) {

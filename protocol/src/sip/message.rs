@@ -245,13 +245,19 @@ impl Request {
 
     /// A response to this request (RFC 3261 §8.2.6), with a To tag of the server's where there is none yet.
     pub fn response(&self, code: u16, to_tag: &str) -> Response {
+        let Headers { via, from, to, call_id, cseq, cseq_method, .. } = &self.headers;
         let mut headers = Headers {
+            via: via.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            call_id: call_id.clone(),
+            cseq: *cseq,
+            cseq_method: cseq_method.clone(),
             max_forwards: None,
             route: Vec::new(),
             contact: Vec::new(),
             expires: None,
             other: Vec::new(),
-            ..self.headers.clone()
         };
         if headers.to.tag().is_none() && code != status::TRYING {
             headers.to.params.set("tag", Some(to_tag.to_owned()));

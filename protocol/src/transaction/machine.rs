@@ -118,6 +118,9 @@ pub(super) enum Timer {
 }
 
 impl Timer {
+    pub(super) const FIRST: Timer = Timer::A;
+    pub(super) const LAST: Timer = Timer::M;
+    #[cfg(test)]
     pub(super) const ALL: [Timer; 12] = [
         Timer::A,
         Timer::B,

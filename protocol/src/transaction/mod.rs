@@ -17,7 +17,7 @@ mod properties;
 pub(crate) mod tests;
 
 use crate::node::Transmit;
-use crate::sip::{Message, Method, Request, Response, Transport, Uri};
+use crate::sip::{Message, Method, Request, Response, Transport, Uri, parse};
 use crate::timers::Timers;
 pub(crate) use followers::in_the_steps_of;
 pub(crate) use machine::Timing;
@@ -112,12 +112,21 @@ struct Transaction {
     timing: Timing,
     /// What A, E or G was last set to.
     interval: Duration,
-    /// A client's request, or a server's last response.
-    message: Option<Arc<Message>>,
+    /// None as long as a server has not answered.
+    kept: Option<Kept>,
     /// Client: a CANCEL is to go out with the first provisional response.
     cancel_wanted: bool,
     /// Client: it goes over TCP for its length only.
     is_too_long_for_udp: bool,
+}
+
+/// What a transaction may have to send again.
+#[derive(Debug)]
+enum Kept {
+    /// A client's request.
+    Request(Arc<Message>),
+    /// A server's last response, in its wire form: there may be a million, and few are asked for again.
+    Response(Arc<[u8]>),
 }
 
 impl Transaction {
@@ -127,10 +136,24 @@ impl Transaction {
 
     /// A client's request.
     fn request(&self) -> Option<&Request> {
-        match self.message.as_deref()? {
-            Message::Request(request) => Some(request),
-            Message::Response(_) => None,
+        match self.kept.as_ref()? {
+            Kept::Request(message) => match &**message {
+                Message::Request(request) => Some(request),
+                Message::Response(_) => None,
+            },
+            Kept::Response(_) => None,
         }
+    }
+
+    /// What it last sent.
+    fn sent(&self) -> Option<Transmit> {
+        Some(match self.kept.as_ref()? {
+            Kept::Request(message) => transmit(self.hop, Arc::clone(message)),
+            Kept::Response(wire) => {
+                let message = Arc::new(parse(wire).ok()?);
+                Transmit { wire: Some(Arc::clone(wire)), ..transmit(self.hop, message) }
+            }
+        })
     }
 }
 
@@ -193,7 +216,7 @@ impl Transactions {
             timing: Timing { t1, ..self.timing },
             interval: t1,
             is_too_long_for_udp: hop.transport != asked.transport,
-            message: Some(Arc::new(Message::Request(request))),
+            kept: Some(Kept::Request(Arc::new(Message::Request(request)))),
             cancel_wanted: false,
         };
         let id = self.insert(transaction);
@@ -301,7 +324,7 @@ impl Transactions {
             hop,
             timing: self.timing,
             interval: self.timing.t1,
-            message: None,
+            kept: None,
             cancel_wanted: false,
             is_too_long_for_udp: false,
         })))
@@ -318,7 +341,10 @@ impl Transactions {
         let event = Event::of(&response);
         let (_, actions) = transaction.machine.step(transaction.state, event);
         if actions.contains(&Action::Send) {
-            transaction.message = Some(Arc::new(Message::Response(response)));
+            let message = Arc::new(Message::Response(response));
+            let wire: Arc<[u8]> = message.to_bytes().into();
+            transaction.kept = Some(Kept::Response(Arc::clone(&wire)));
+            self.transmits.push_back(Transmit { wire: Some(wire), ..transmit(transaction.hop, message) });
             self.handle(now, key.0, event, None);
         }
     }
@@ -336,7 +362,7 @@ impl Transactions {
             let mut request = transaction.request()?.clone();
             request.headers.via.first_mut()?.set_transport(Transport::Udp);
             transaction.hop.transport = Transport::Udp;
-            transaction.message = Some(Arc::new(Message::Request(request)));
+            transaction.kept = Some(Kept::Request(Arc::new(Message::Request(request))));
             self.begin(now, id, None);
             return None;
         }
@@ -396,10 +422,9 @@ impl Transactions {
         let timing = transaction.timing;
         for action in actions {
             match *action {
-                Action::Send | Action::SendAgain => {
-                    self.transmits
-                        .extend(transaction.message.clone().map(|it| transmit(transaction.hop, it)));
-                }
+                // By `respond`, which has the response.
+                Action::Send => {}
+                Action::SendAgain => self.transmits.extend(transaction.sent()),
                 Action::Acknowledge => {
                     if let (Some(invite), Some(response)) = (transaction.request(), response) {
                         let ack = Arc::new(Message::Request(followers::ack(invite, response)));
@@ -430,7 +455,7 @@ impl Transactions {
 
     fn remove(&mut self, id: u64) {
         let Some(transaction) = self.transactions.remove(&id) else { return };
-        Timer::ALL.into_iter().for_each(|timer| self.timers.stop(&(id, timer)));
+        self.timers.stop_all((id, Timer::FIRST)..=(id, Timer::LAST));
         self.servers -= usize::from(!transaction.is_client());
         if self.by_name.get(&transaction.name) == Some(&id) {
             self.by_name.remove(&transaction.name);
@@ -439,5 +464,5 @@ impl Transactions {
 }
 
 fn transmit(hop: Hop, message: Arc<Message>) -> Transmit {
-    Transmit { destination: hop.address, transport: hop.transport, message, ttl: None }
+    Transmit::new(hop.address, hop.transport, message)
 }

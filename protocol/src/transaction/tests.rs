@@ -171,6 +171,17 @@ fn a_retransmitted_request_gets_the_last_response_again() {
 }
 
 #[test]
+fn a_response_goes_out_again_byte_for_byte() {
+    let (mut layer, key, request) = server(Method::Register);
+    layer.respond(at(0), &key, request.response(200, "t"));
+    again(&mut layer, at(10), &request, Method::Register);
+    let (first, second) = (layer.poll_transmit().unwrap(), layer.poll_transmit().unwrap());
+    assert_eq!(first.message.to_bytes()[..], first.to_bytes()[..]);
+    assert_eq!(first.to_bytes(), second.to_bytes());
+    assert_eq!((first.message, first.destination), (second.message, second.destination));
+}
+
+#[test]
 fn a_refusal_of_an_invite_is_repeated_until_its_ack() {
     let (mut layer, key, request) = server(Method::Invite);
     layer.respond(at(0), &key, request.response(486, "t"));
