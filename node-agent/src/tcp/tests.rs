@@ -38,7 +38,7 @@ fn text(body: usize) -> String {
 
 fn message(destination: SocketAddr, body: usize) -> Transmit {
     let message = Arc::new(sip::parse(text(body).as_bytes()).expect("a message"));
-    Transmit { destination, transport: Transport::Tcp, message, ttl: None }
+    Transmit::new(destination, Transport::Tcp, message)
 }
 
 impl Bench {
