@@ -1,13 +1,18 @@
-//! Measures the delay line: `cargo run --release -p samp-emulation --example accuracy` (root).
+//! Measures the delay line: `cargo run --release -p samp-emulation --example accuracy` (root); first as root, then in a
+//! user namespace, as rootless labs have it.
 //!
 //! - How far one-way delays are from what is asked for, from just before `sendto` to the receiving kernel's time
 //!   stamp, so waiting for a processor at the receiver does not count; the kernel's own way through two veth pairs
 //!   does.
 //! - What an attachment costs, and how many packets cross in a second.
 
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec};
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
-use std::net::UdpSocket;
+use samp_sys::process::spawn_pid1;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use world::{World, counters_when, delay, median, now, receive};
 
@@ -15,66 +20,120 @@ use world::{World, counters_when, delay, median, now, receive};
 #[path = "../tests/line/world.rs"]
 mod world;
 
+/// The argument with which this program runs itself without root.
+const ROOTLESS: &str = "rootless";
+
 fn main() {
+    let is_rootless = std::env::args().nth(1).is_some_and(|word| word == ROOTLESS);
+    println!("{}", if is_rootless { "\nrootless" } else { "as root" });
     println!("one-way error, 1,000 packets/s of 172 bytes for 10 s");
     println!(
-        "{:>10} {:>9} {:>9} {:>9} {:>9}   of which late, p50 p99",
+        "{:>10} {:>9} {:>9} {:>9} {:>9}   of which late, p50 p99 max; of a processor",
         "delay", "p50", "p99", "max", "realtime"
     );
-    for millis in [0, 1, 5, 20] {
-        accuracy(millis, 0);
+    for millis in [1, 5, 10, 20] {
+        accuracy(millis);
     }
-    println!("the same among 1,000 other pipes");
-    accuracy(5, 1000);
+    println!("the same of 1,000 pipes, 10,000 packets/s in total for 5 s");
+    many(1000, 10_000, 5);
     println!("rate of one pipe of 1 ms");
     throughput(1);
     println!("rate of ten pipes of 1 ms, round robin");
     throughput(10);
     attachments();
+    if !is_rootless {
+        run_rootless();
+    }
 }
 
-/// A line of so many pipes between the world's nodes, and others that nobody uses.
-fn pipes(world: &World, count: usize, others: u32, millis: u64) -> DelayLine {
-    let mut pipes: Vec<_> = (0..count)
-        .map(|pair| PipeSpec {
-            ends: [world.end(2 * pair), world.end(2 * pair + 1)],
-            quality: [delay(millis); 2],
-        })
-        .collect();
-    let far = world::namespace();
-    let mut batch = Batch::default();
-    for index in 1000..1000 + 2 * others {
-        let (near, name) = (format!("near{index}"), format!("far{index}"));
-        batch.add_veth(
-            VethEnd { name: &near, index: Some(index), ..VethEnd::default() },
-            VethEnd { name: &name, namespace: Some(&far), ..VethEnd::default() },
-        );
-        batch.set_up(index);
-    }
-    Netlink::open_in(&world.wire).expect("netlink").apply(batch).expect("links are made");
-    pipes.extend(
-        (0..others)
-            .map(|pipe| PipeSpec { ends: [1000 + 2 * pipe, 1001 + 2 * pipe], quality: [delay(millis); 2] }),
-    );
+/// Runs this program again in a user namespace, and waits for it.
+fn run_rootless() {
+    let this = std::env::current_exe().expect("this program has a path");
+    let (output, errors) = (std::io::stdout(), std::io::stderr());
+    let inherited = [(1, output.as_fd()), (2, errors.as_fd())];
+    let child = spawn_pid1(&this, &[ROOTLESS.into()], &inherited, true).expect("user namespaces are allowed");
+    waitpid(Pid::from_raw(child.pid), None).expect("it ends");
+}
+
+/// A line of so many pipes between the world's nodes.
+fn pipes(world: &World, count: usize, millis: u64) -> DelayLine {
+    let pipe = |pair: usize| PipeSpec {
+        ends: [world.end(2 * pair), world.end(2 * pair + 1)],
+        quality: [delay(millis); 2],
+    };
+    let pipes = (0..count).map(pipe).collect();
     DelayLine::start(&world.wire, LineSpec { pipes, ..LineSpec::default() }).expect("the line starts")
 }
 
-fn accuracy(millis: u64, others: u32) {
-    const PACKETS: u32 = 10_000;
+/// A hall with one end of each of so many pipes of 5 ms, and another with their other ends: so many packets a second in
+/// turn over all of them.
+fn many(count: u32, rate: u32, seconds: u32) {
+    const DELAY: u64 = 5;
+    let [wire, near, far] = [(); 3].map(|()| world::namespace());
+    let address = |side: u8, pipe: u32| Ipv4Addr::from(0x0a80_0000 + 2 * pipe + u32::from(side));
+    let mac = |side: u8, pipe: u32| [2, side, 0, 0, (pipe >> 8) as u8, pipe as u8];
+    let end = |side: u8, pipe: u32| 1000 + 2 * pipe + u32::from(side);
+    for (side, hall) in [(0, &near), (1, &far)] {
+        let (mut links, mut addresses) = (Batch::default(), Batch::default());
+        for pipe in 0..count {
+            let name = format!("pipe{pipe}");
+            let at_wire = format!("{side}-{pipe}");
+            let index = end(side, pipe);
+            links.add_veth(
+                VethEnd { name: &at_wire, index: Some(index), ..VethEnd::default() },
+                VethEnd {
+                    name: &name,
+                    index: Some(index),
+                    mac: Some(mac(side, pipe)),
+                    namespace: Some(hall),
+                },
+            );
+            links.set_up(index);
+            addresses.set_up(index);
+            addresses.add_address(index, address(side, pipe).into(), 31);
+            addresses.add_neighbour(index, address(1 - side, pipe).into(), mac(1 - side, pipe));
+        }
+        Netlink::open_in(&wire).expect("netlink").apply(links).expect("links are made");
+        Netlink::open_in(hall).expect("netlink").apply(addresses).expect("addresses are given");
+    }
+    let pipe = |pipe| PipeSpec { ends: [end(0, pipe), end(1, pipe)], quality: [delay(DELAY); 2] };
+    let pipes = (0..count).map(pipe).collect();
+    let line = DelayLine::start(&wire, LineSpec { pipes, ..LineSpec::default() }).expect("the line starts");
+    let (sender, receiver) = (world::socket_in(&near), world::socket_in(&far));
+    measure(&line, DELAY, rate, rate * seconds, &sender, receiver, |packet| {
+        (address(1, packet % count), world::PORT)
+    });
+}
+
+/// One pipe.
+fn accuracy(millis: u64) {
     let world = World::new(2);
-    let line = pipes(&world, 1, others, millis);
+    let line = pipes(&world, 1, millis);
     let (sender, receiver) = (world.socket(0), world.socket(1));
+    measure(&line, millis, 1000, 10_000, &sender, receiver, |_| world.at(1));
+}
+
+/// Sends so many packets at this rate, and prints how far their one-way times are from the delay.
+fn measure(
+    line: &DelayLine,
+    millis: u64,
+    rate: u32,
+    packets: u32,
+    sender: &UdpSocket,
+    receiver: UdpSocket,
+    to: impl Fn(u32) -> (Ipv4Addr, u16),
+) {
     let receiver = std::thread::spawn(move || {
         let one =
             || receive(&receiver).map(|(bytes, at)| at - u64::from_be_bytes(*bytes.first_chunk().unwrap()));
-        (0..PACKETS).map_while(|_| one().ok()).collect::<Vec<u64>>()
+        (0..packets).map_while(|_| one().ok()).collect::<Vec<u64>>()
     });
     let begin = Instant::now();
-    for packet in 0..PACKETS {
+    for packet in 0..packets {
         let mut payload = [0; 172];
         payload[..8].copy_from_slice(&now().to_be_bytes());
-        sender.send_to(&payload, world.at(1)).expect("sent");
-        let next = begin + Duration::from_millis(u64::from(packet) + 1);
+        sender.send_to(&payload, to(packet)).expect("sent");
+        let next = begin + Duration::from_secs(1) * (packet + 1) / rate;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let asked = millis * 1_000_000;
@@ -101,7 +160,7 @@ fn accuracy(millis: u64, others: u32) {
 fn throughput(count: usize) {
     const PACKETS: u64 = 300_000;
     let world = World::new(2 * count as u8);
-    let line = pipes(&world, count, 0, 1);
+    let line = pipes(&world, count, 1);
     let _receivers: Vec<UdpSocket> = (0..count).map(|pair| world.socket(2 * pair + 1)).collect();
     let senders: Vec<UdpSocket> = (0..count).map(|pair| world.socket(2 * pair)).collect();
     let begin = Instant::now();
@@ -111,10 +170,13 @@ fn throughput(count: usize) {
     }
     let counters = counters_when(&line, |counters| counters.in_flight == 0);
     let seconds = begin.elapsed().as_secs_f64();
+    let each = processor_time() / counters.delivered.max(1) as u32;
     println!(
-        "{:>10.0} packets/s, {} of the thread's time each: delivered {} of {PACKETS}, missed {}, send errors {}",
+        "{:>10.0} packets/s, {} of the thread's time each, so {:.0} packets/s on one core: delivered {} of {PACKETS}, \
+         missed {}, send errors {}",
         counters.delivered as f64 / seconds,
-        micros(processor_time() / counters.delivered.max(1) as u32),
+        micros(each),
+        1.0 / each.as_secs_f64(),
         counters.delivered,
         counters.missed,
         counters.send_errors,

@@ -7,6 +7,7 @@ use crate::lateness::Lateness;
 use crate::link::{Link, Passage, QueueFull};
 use crate::spec::LineSpec;
 use crate::table::{Direction, Table, Way};
+use crate::trail::Trail;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
@@ -40,12 +41,19 @@ const SPARE_BUFFERS: usize = 4096;
 /// A frame older than this when it is read has a wrong time stamp: somebody has set the clock.
 const OLDEST: u64 = 1_000_000_000;
 
+/// Which link is meant, by its place in the [`LineSpec`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinkNumber {
+    Pipe(usize),
+    Radio(usize),
+}
+
 /// What the handle asks. Answers of writes are when they took effect, and how many frames they dropped.
 #[derive(Debug)]
 pub(crate) enum Command {
     Attach { radio: usize, access: Option<usize>, reply: SyncSender<(Time, u64)> },
     Flush { pipe: usize, reply: SyncSender<(Time, u64)> },
-    SetQuality { pipe: usize, quality: Box<[LinkQuality; 2]>, reply: SyncSender<()> },
+    SetQuality { link: LinkNumber, quality: Box<[LinkQuality; 2]>, reply: SyncSender<()> },
     Counters { reply: SyncSender<Counters> },
     Stop,
 }
@@ -69,6 +77,7 @@ struct Air {
     spare: Vec<Frame>,
     counters: Counters,
     lateness: Lateness,
+    trail: Trail,
 }
 
 impl Engine {
@@ -92,6 +101,7 @@ impl Engine {
             spare: (0..SPARE_BUFFERS / 8).map(|_| Vec::with_capacity(BUFFER)).collect(),
             counters: Counters::default(),
             lateness: Lateness::new(),
+            trail: Trail::new(),
         };
         Engine { sockets, table, air, commands, wake, duty: Duty::new(monotonic_nanos()) }
     }
@@ -128,6 +138,7 @@ impl Engine {
                 continue;
             };
             let Some(destination) = bytes[VNET_HEADER..].first_chunk() else { continue };
+            let arrival = arrival.saturating_sub(air.trail.lateness(bytes, arrival));
             match table.route(interface, *destination) {
                 Way::One(direction) => air.enter(direction, arrival, bytes),
                 Way::Radios(radios) => {
@@ -154,6 +165,7 @@ impl Engine {
             if sent {
                 self.air.counters.delivered += 1;
                 self.air.lateness.add(now - departure);
+                self.air.trail.sent(&frame, now, now - departure);
             } else {
                 self.air.counters.send_errors += 1;
             }
@@ -169,9 +181,13 @@ impl Engine {
                 self.settle();
                 reply.send(self.air.clear([2 * pipe, 2 * pipe + 1])).is_ok()
             }
-            Command::SetQuality { pipe, quality, reply } => {
+            Command::SetQuality { link, quality, reply } => {
                 self.settle();
-                for (direction, quality) in (2 * pipe..).zip(*quality) {
+                let first = match link {
+                    LinkNumber::Pipe(pipe) => 2 * pipe,
+                    LinkNumber::Radio(radio) => self.table.up(radio),
+                };
+                for (direction, quality) in (first..).zip(*quality) {
                     self.air.links[direction].set_quality(quality);
                 }
                 reply.send(()).is_ok()

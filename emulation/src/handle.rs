@@ -1,7 +1,7 @@
 //! The handle of a running delay line.
 
 use crate::counters::Counters;
-use crate::engine::{Command, Engine};
+use crate::engine::{Command, Engine, LinkNumber};
 use crate::kernel::{self, Sockets};
 use crate::spec::LineSpec;
 use crate::table::{Table, TableError};
@@ -162,7 +162,20 @@ impl DelayLine {
     /// When there is no such pipe.
     pub fn set_quality(&self, pipe: usize, quality: [LinkQuality; 2]) {
         assert!(pipe < self.pipes, "pipe {pipe} of {}", self.pipes);
-        self.ask(|reply| Command::SetQuality { pipe, quality: Box::new(quality), reply });
+        self.set(LinkNumber::Pipe(pipe), quality);
+    }
+
+    /// Changes what a radio's link does to the frames that come in from now on: up, and down.
+    ///
+    /// # Panics
+    /// When there is no such radio.
+    pub fn set_radio_quality(&self, radio: usize, quality: [LinkQuality; 2]) {
+        assert!(radio < self.radios, "radio {radio} of {}", self.radios);
+        self.set(LinkNumber::Radio(radio), quality);
+    }
+
+    fn set(&self, link: LinkNumber, quality: [LinkQuality; 2]) {
+        self.ask(|reply| Command::SetQuality { link, quality: Box::new(quality), reply });
     }
 
     fn write(&self, command: impl FnOnce(SyncSender<(Time, u64)>) -> Command) -> Attachment {

@@ -11,7 +11,7 @@
 //! *radio* is joined to whichever access router the attachment table says, and a handoff is one write to that table.
 //!
 //! - Departure times are logical: the kernel's time of arrival plus rate and delay. How late the thread woke up to
-//!   read a frame does not add to its delay, and so does not add up over hops.
+//!   read a frame does not add to its delay; how late it was sent is taken off its arrival at the next link.
 //! - Frames of one direction never overtake each other.
 //! - Checksum and segmentation offload cross: a frame keeps its `virtio_net_hdr`, so TCP runs at the speed of veth.
 //!   A segmented frame (up to 64 KiB) is lost, queued and delayed as one; its rate counts the headers of every segment.
@@ -32,6 +32,7 @@ mod lateness;
 mod link;
 mod spec;
 mod table;
+mod trail;
 
 pub use counters::Counters;
 pub use handle::{Attachment, DelayLine, StartError};

@@ -3,7 +3,7 @@
 use crate::world::*;
 use samp_emulation::{AccessSpec, DelayLine, LineSpec, RadioSpec, StartError};
 use samp_model::Time;
-use samp_model::topology::LinkQuality;
+use samp_model::topology::{LinkQuality, Loss};
 use samp_sys::clock::monotonic_nanos;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -222,4 +222,18 @@ fn two_radios_cannot_have_one_address() {
     let spec = LineSpec { radios: vec![radio(5), radio(6)], ..LineSpec::default() };
     let error = DelayLine::start(&world.wire, spec).unwrap_err();
     assert!(matches!(error, StartError::DuplicateAddress { first: 0, second: 1 }));
+}
+
+#[test]
+fn the_link_of_a_radio_changes_while_it_is_used() {
+    let air = Air::new(delay(1));
+    air.line.attach(1, Some(0));
+    let silent = LinkQuality { loss: Loss::Random(1.0), ..delay(1) };
+    air.line.set_radio_quality(1, [silent, delay(1)]);
+    air.up(1, 0, "lost");
+    air.assert_down(0, 1, "down");
+    assert_eq!(counters_when(&air.line, |counters| counters.lost > 0).lost, 1);
+    air.line.set_radio_quality(1, [delay(1); 2]);
+    air.assert_up(1, 0, "up");
+    assert_complete(&air.line);
 }

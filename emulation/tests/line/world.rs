@@ -132,12 +132,17 @@ impl Node {
 
     /// A socket that hears unicast and broadcast, with time stamps.
     pub(crate) fn socket(&self) -> UdpSocket {
-        let socket = self.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
-        socket.set_broadcast(true).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).unwrap();
-        socket
+        socket_in(&self.namespace)
     }
+}
+
+/// As [`Node::socket`], in any namespace.
+pub(crate) fn socket_in(namespace: &Namespace) -> UdpSocket {
+    let socket = namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
+    socket.set_broadcast(true).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).unwrap();
+    socket
 }
 
 /// A namespace that sends nothing by itself.
