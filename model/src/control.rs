@@ -4,7 +4,7 @@
 //! [`Request::Subscribe`] the supervisor goes on with one [`Record`](crate::Record) a line.
 
 use crate::settings::EmulationSettings;
-use crate::topology::{LinkQuality, NodeId, QualityChange};
+use crate::topology::{LinkQuality, NodeId, NodeKind, QualityChange};
 use crate::{Topology, record::HandoffNumber};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -70,13 +70,22 @@ pub enum Request {
         /// The node.
         node: String,
     },
-    /// Change a wired link; routes stay as they are.
+    /// Change a link; routes stay as they are.
     Link {
-        /// Names of its ends; the first direction is from the first to the second.
-        ends: [String; 2],
+        /// Which one.
+        link: LinkName,
         /// How.
         change: LinkChange,
     },
+    /// Take down all links between some nodes and others at once.
+    Partition {
+        /// The nodes on one side; mobile nodes are where their access router is.
+        nodes: Vec<String>,
+        /// Those on the other side; with none, all others.
+        from: Vec<String>,
+    },
+    /// Bring up again what partitions have taken down.
+    Heal,
     /// What `exec` needs to enter a node: the answer carries the file descriptors of its network namespace and of
     /// the lab's user, mount and PID namespaces (`SCM_RIGHTS`).
     Enter {
@@ -103,8 +112,8 @@ pub enum Response {
         /// The new call's Call-ID.
         call: String,
     },
-    /// To [`Request::Link`]: the link as it is now.
-    Link(Box<LinkStatus>),
+    /// To [`Request::Link`], [`Request::Partition`] and [`Request::Heal`]: the links that have changed, as they are now.
+    Links(Vec<LinkStatus>),
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.
@@ -119,11 +128,21 @@ pub enum Response {
     },
 }
 
-/// What is to become of a wired link.
+/// Which link is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkName {
+    /// The wired link between these nodes; its first direction is from the first to the second.
+    Wired([String; 2]),
+    /// The radio link of this mobile node; its first direction is from the mobile node to its access router.
+    Radio(String),
+}
+
+/// What is to become of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkChange {
-    /// Its interfaces go down; what is on the way is lost.
+    /// Its interfaces go down; what is on the way is lost. Not for radio links.
     Down,
     /// Its interfaces come up again, with the neighbours and routes that they had in the beginning.
     Up,
@@ -131,15 +150,36 @@ pub enum LinkChange {
     Quality(Box<[QualityChange; 2]>),
 }
 
-/// A wired link as it is.
+/// A link of the topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkId {
+    /// Between these ends, in the topology's order.
+    Wired([NodeId; 2]),
+    /// The radio link of this mobile node.
+    Radio(NodeId),
+}
+
+/// A link as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkStatus {
-    /// Its ends, as in the topology.
-    pub ends: [NodeId; 2],
+    /// Which one.
+    pub link: LinkId,
     /// Whether its interfaces are up.
     pub up: bool,
-    /// From the first end to the second, and back.
+    /// From the first end to the second, and back; of a radio link, up and down.
     pub quality: [LinkQuality; 2],
+}
+
+impl LinkId {
+    /// As commands name it: `ar1--ar2`, or `mn1`.
+    pub fn name(self, topology: &Topology) -> String {
+        let name = |node: NodeId| &topology.node(node).name;
+        match self {
+            LinkId::Wired([a, b]) => format!("{}--{}", name(a), name(b)),
+            LinkId::Radio(node) => name(node).clone(),
+        }
+    }
 }
 
 /// A lab as it is.
@@ -159,7 +199,7 @@ pub struct LabStatus {
     pub records: u64,
     /// One entry a node, in the topology's order.
     pub nodes: Vec<NodeStatus>,
-    /// One entry a wired link, in the topology's order.
+    /// The wired links, then the mobile nodes' radio links, in the topology's order.
     pub links: Vec<LinkStatus>,
 }
 
@@ -167,8 +207,16 @@ impl LabStatus {
     /// The topology with its links as they are now.
     pub fn topology_now(&self) -> Topology {
         let mut topology = self.topology.clone();
-        for (link, status) in topology.links.iter_mut().zip(&self.links) {
-            link.quality = status.quality;
+        let mut wired = topology.links.iter_mut();
+        for LinkStatus { link, quality, .. } in &self.links {
+            match link {
+                LinkId::Wired(_) => wired.next().into_iter().for_each(|link| link.quality = *quality),
+                LinkId::Radio(node) => {
+                    if let NodeKind::MobileNode { radio, .. } = &mut topology.nodes[node.0].kind {
+                        [radio.up, radio.down] = *quality;
+                    }
+                }
+            }
         }
         topology
     }

@@ -43,6 +43,7 @@ const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
+const PARTITION: File = file!("experiments/partition.yaml");
 const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
 const CONFIRM_PAPER: File = file!("experiments/confirm-paper.yaml");
 const DISCOVER_AHEAD: File = file!("experiments/discover-ahead.yaml");
@@ -67,6 +68,7 @@ pub const FILES: &[File] = &[
     GRID_PARALLEL,
     HANDOFF,
     TRANSFER,
+    PARTITION,
     CONFIRM_STANDARD,
     CONFIRM_PAPER,
     DISCOVER_AHEAD,
@@ -118,6 +120,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "transfer",
         about: "an experiment: live calls move to other terminals",
         files: &[TRANSFER, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "partition",
+        about: "an experiment: the ring falls apart and grows together, links change, a server stands still",
+        files: &[PARTITION, CAMPUS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "confirm-standard",

@@ -1,20 +1,20 @@
 //! The experiment: what happens in a lab, in which order, with every random choice made the same way each time.
 
+mod faults;
+mod file;
+mod schedule;
 mod schema;
+mod steps;
 
 pub(crate) use schema::schema;
 
-use crate::diagnostic::{Diagnostic, quote, suggest_name};
-use crate::paths::neighbouring_access_routers;
-use crate::random;
-use crate::topology::{self, NodeId, NodeKind, Topology};
-use crate::units::Interval;
-use crate::yaml::{Errors, Keyword, Source, Title, Value, Whole, Word, span, span_of_all};
-use rand::seq::{IndexedRandom, SliceRandom};
+use self::file::ExperimentFile;
+use self::steps::Resolver;
+use crate::control::{LinkChange, LinkId};
+use crate::diagnostic::{Diagnostic, quote};
+use crate::topology::{self, NodeId, Topology};
+use crate::yaml::{Errors, Source, span};
 use serde::{Deserialize, Serialize};
-use serde_yaml::Spanned;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,17 +56,8 @@ pub enum Step {
         /// Time from each to the next, and after the last.
         interval: Duration,
     },
-    /// A mobile node hands its call to another one.
-    Transfer {
-        /// Who is in the call.
-        from: NodeId,
-        /// Who takes it over.
-        to: NodeId,
-    },
-    /// All calls end.
-    HangUpAll,
-    /// Nothing is done for so long.
-    Wait(Duration),
+    /// One thing.
+    Once(Action),
 }
 
 impl Step {
@@ -76,7 +67,7 @@ impl Step {
             Step::Call(Calls::Random(count)) | Step::Handoff { moves: Moves::Random(count), .. } => *count,
             Step::Call(Calls::Pairs(pairs)) => pairs.len(),
             Step::Handoff { moves: Moves::Listed(moves), .. } => moves.len(),
-            Step::Transfer { .. } | Step::HangUpAll | Step::Wait(_) => 1,
+            Step::Once(_) => 1,
         }
     }
 
@@ -84,8 +75,8 @@ impl Step {
     fn lasts(&self) -> Duration {
         match self {
             Step::Handoff { interval, .. } => interval.saturating_mul(self.actions() as u32),
-            Step::Wait(duration) => *duration,
-            Step::Call(_) | Step::Transfer { .. } | Step::HangUpAll => Duration::ZERO,
+            Step::Once(Action::Wait(duration)) => *duration,
+            Step::Call(_) | Step::Once(_) => Duration::ZERO,
         }
     }
 }
@@ -105,14 +96,14 @@ pub enum Calls {
 #[serde(rename_all = "snake_case")]
 pub enum Moves {
     /// So many times a random mobile node goes to a random neighbouring access router
-    /// ([`neighbouring_access_routers`]).
+    /// ([`neighbouring_access_routers`](crate::paths::neighbouring_access_routers)).
     Random(usize),
     /// These mobile nodes to these access routers; who is there already stays.
     Listed(Vec<(NodeId, NodeId)>),
 }
 
 /// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Let one mobile node call another.
@@ -140,6 +131,28 @@ pub enum Action {
     },
     /// End all calls.
     HangUpAll,
+    /// Change a link.
+    Link {
+        /// Which one.
+        link: LinkId,
+        /// How.
+        change: LinkChange,
+    },
+    /// Take down all links between some nodes and others at once.
+    Partition {
+        /// The nodes on one side.
+        nodes: Vec<NodeId>,
+        /// Those on the other side; with none, all others.
+        from: Vec<NodeId>,
+    },
+    /// Bring up again what partitions have taken down.
+    Heal,
+    /// Kill what runs at a node.
+    Kill(NodeId),
+    /// Stop what runs at a node.
+    Pause(NodeId),
+    /// Let what runs at a node go on.
+    Resume(NodeId),
 }
 
 /// Reads an experiment and its topology, which has the experiment's seed.
@@ -169,129 +182,6 @@ pub fn parse(
 pub fn is_experiment(path: &Path) -> bool {
     let is_of_experiment = |line: &str| line.starts_with("timeline:") || line.starts_with("topology:");
     Source::read(path).is_ok_and(|source| source.text().lines().any(is_of_experiment))
-}
-
-impl Experiment {
-    /// All there is to do, in order. The same experiment and topology always yield the same.
-    pub fn schedule(&self, topology: &Topology) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let neighbours = neighbouring_access_routers(topology);
-        let mut places: BTreeMap<NodeId, NodeId> = topology
-            .nodes()
-            .filter_map(|(id, node)| match node.kind {
-                NodeKind::MobileNode { start, .. } => Some((id, start)),
-                _ => None,
-            })
-            .collect();
-        // A program of the user's cannot be told to call; it moves when it is named.
-        let has_agent = |node: &NodeId| topology.node(*node).program.is_none();
-        let mobile_nodes: Vec<NodeId> = places.keys().copied().filter(has_agent).collect();
-        let mut busy = BTreeSet::new();
-
-        for (number, step) in self.timeline.iter().enumerate() {
-            match step {
-                Step::Call(calls) => {
-                    let pairs = match calls {
-                        Calls::Pairs(pairs) => pairs.clone(),
-                        Calls::Random(count) => {
-                            let mut idle: Vec<_> =
-                                mobile_nodes.iter().copied().filter(|node| !busy.contains(node)).collect();
-                            idle.shuffle(&mut random::generator(
-                                self.seed,
-                                &format!("calls of step {number}"),
-                            ));
-                            idle.chunks_exact(2).take(*count).map(|pair| (pair[0], pair[1])).collect()
-                        }
-                    };
-                    for (caller, callee) in pairs {
-                        busy.extend([caller, callee]);
-                        actions.push(Action::Call { caller, callee });
-                    }
-                }
-                Step::Handoff { moves, interval } => {
-                    let mut rng = random::generator(self.seed, &format!("handoffs of step {number}"));
-                    let count = match moves {
-                        Moves::Random(count) => *count,
-                        Moves::Listed(moves) => moves.len(),
-                    };
-                    for index in 0..count {
-                        let (mobile_node, access_router) = match moves {
-                            Moves::Listed(moves) => moves[index],
-                            Moves::Random(_) => {
-                                let Some(&mobile_node) = mobile_nodes.choose(&mut rng) else { break };
-                                let Some(&next) = neighbours[&places[&mobile_node]].choose(&mut rng) else {
-                                    break;
-                                };
-                                (mobile_node, next)
-                            }
-                        };
-                        if places.insert(mobile_node, access_router) != Some(access_router) {
-                            actions.push(Action::Handoff { mobile_node, access_router });
-                        }
-                        actions.push(Action::Wait(*interval));
-                    }
-                }
-                Step::Transfer { from, to } => {
-                    busy.remove(from);
-                    busy.insert(*to);
-                    actions.push(Action::Transfer { from: *from, to: *to });
-                }
-                Step::HangUpAll => {
-                    busy.clear();
-                    actions.push(Action::HangUpAll);
-                }
-                Step::Wait(duration) => actions.push(Action::Wait(*duration)),
-            }
-        }
-        actions
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExperimentFile {
-    name: Option<Value<Title>>,
-    topology: Spanned<String>,
-    seed: Option<Value<Whole<0, { u64::MAX }>>>,
-    timeline: Spanned<Vec<Spanned<StepFile>>>,
-}
-
-/// Has exactly one of its fields. The large ones are boxed, as a hostile file may have many steps.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepFile {
-    call: Option<Box<CallFile>>,
-    handoff: Option<Box<HandoffFile>>,
-    transfer: Option<Box<Pair>>,
-    hang_up: Option<Value<Word<All>>>,
-    wait: Option<Value<Interval>>,
-}
-
-/// Has `count` or `pairs`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CallFile {
-    count: Option<Value<Whole<1, MAX_CALLS>>>,
-    pairs: Option<Vec<Pair>>,
-}
-
-/// Has `count` or `moves`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HandoffFile {
-    count: Option<Value<Whole<1, MAX_HANDOFFS>>>,
-    moves: Option<Vec<Pair>>,
-    interval: Value<Interval>,
-}
-
-type Pair = Spanned<Vec<Spanned<String>>>;
-
-#[derive(Clone, Copy)]
-struct All;
-
-impl Keyword for All {
-    const WHAT: &'static str = "something to hang up";
-    const WORDS: &'static [(&'static str, Self)] = &[("all", Self)];
 }
 
 fn resolve(
@@ -334,13 +224,7 @@ fn resolve(
         }
     };
 
-    let mut resolver = Resolver {
-        errors,
-        topology: &topology,
-        names: topology.nodes().map(|(id, node)| (node.name.as_str(), id)).collect(),
-        busy: BTreeSet::new(),
-        busy_by_chance: 0,
-    };
+    let mut resolver = Resolver::new(errors, &topology);
     if file.timeline.value.is_empty() {
         resolver.errors.report(span(&file.timeline), "the timeline is empty", |error| {
             error.hint("add a step, as `- handoff: { count: 20, interval: 200ms }`")
@@ -351,227 +235,6 @@ fn resolve(
         return Err(resolver.errors.into_list());
     }
     Ok((Experiment { name, topology: path, seed: seed.unwrap_or(topology.seed), timeline }, topology))
-}
-
-struct Resolver<'t> {
-    errors: Errors,
-    topology: &'t Topology,
-    /// Index of each name in the topology.
-    names: HashMap<&'t str, NodeId>,
-    /// Mobile nodes that the file names for a call that is not over yet.
-    busy: BTreeSet<NodeId>,
-    /// How many others chance has put into calls, at most.
-    busy_by_chance: usize,
-}
-
-impl Resolver<'_> {
-    /// The steps; the first that is too much ends the work.
-    fn timeline(&mut self, steps: &[Spanned<StepFile>]) -> Vec<Step> {
-        let mut timeline = Vec::new();
-        let (mut actions, mut lasts) = (0, Duration::ZERO);
-        for file in steps {
-            let Some(step) = self.step(file) else { continue };
-            actions += step.actions();
-            lasts = lasts.saturating_add(step.lasts());
-            let message = if actions > MAX_ACTIONS {
-                format!("up to here there are {actions} things to do")
-            } else if lasts > MAX_TIME {
-                format!("up to here the timeline lasts {} days", lasts.as_secs() / SECONDS_PER_DAY)
-            } else {
-                timeline.push(step);
-                continue;
-            };
-            self.errors.report(span(file), message, |error| {
-                let days = MAX_TIME.as_secs() / SECONDS_PER_DAY;
-                error
-                    .label("too much")
-                    .hint(format!("at most {MAX_ACTIONS} in {days} days fit an experiment"))
-            });
-            break;
-        }
-        timeline
-    }
-
-    fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
-        let StepFile { call, handoff, transfer, hang_up, wait } = &step.value;
-        let given =
-            [call.is_some(), handoff.is_some(), transfer.is_some(), hang_up.is_some(), wait.is_some()];
-        if given.iter().filter(|&&given| given).count() != 1 {
-            self.errors.report(span(step), "a step does exactly one thing", |error| {
-                error.label("in this step").hint(
-                    "begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
-                )
-            });
-            return None;
-        }
-        if let Some(call) = call {
-            return self.call(step, call).map(Step::Call);
-        }
-        if let Some(handoff) = handoff {
-            return self.handoff(step, handoff);
-        }
-        if let Some(transfer) = transfer {
-            return self.transfer(transfer);
-        }
-        if let Some(hang_up) = hang_up {
-            self.busy.clear();
-            self.busy_by_chance = 0;
-            return self.errors.value(hang_up).map(|Word(All)| Step::HangUpAll);
-        }
-        wait.as_ref().and_then(|wait| self.errors.value(wait)).map(|wait| Step::Wait(wait.get()))
-    }
-
-    fn call(&mut self, step: &Spanned<StepFile>, call: &CallFile) -> Option<Calls> {
-        match (&call.count, &call.pairs) {
-            (Some(count), None) => {
-                let Whole(calls) = self.errors.value(count)?;
-                let needed = 2 * calls as usize;
-                let nodes = self.topology.mobile_nodes().count();
-                let idle = nodes.saturating_sub(self.busy.len() + self.busy_by_chance);
-                if needed > idle {
-                    let message = format!("{calls} calls need {needed} mobile nodes, and {idle} are free");
-                    self.errors.report(span(count), message, |error| {
-                        error.hint(format!(
-                            "the topology has {nodes} mobile nodes; `- hang_up: all` frees them"
-                        ))
-                    });
-                    return None;
-                }
-                self.busy_by_chance += needed;
-                Some(Calls::Random(calls as usize))
-            }
-            (None, Some(pairs)) => {
-                let pairs = pairs.iter().map(|pair| self.pair_of_callers(pair)).collect::<Vec<_>>();
-                pairs.into_iter().collect::<Option<_>>().map(Calls::Pairs)
-            }
-            _ => {
-                self.either(span(step), "call", "count: 4", "pairs: [[mn1, mn2]]");
-                None
-            }
-        }
-    }
-
-    fn transfer(&mut self, pair: &Pair) -> Option<Step> {
-        let [leaver, taker] = self.two(pair, "[mn1, mn3]")?;
-        let [from, to] = [self.mobile_node(leaver), self.mobile_node(taker)];
-        let (from, to) = (from?, to?);
-        if from == to {
-            let message = format!("{} has its call already", quote(&leaver.value));
-            self.errors.report(span_of_all(pair), message, |error| {
-                error.label("the same node twice").hint("a call moves from one mobile node to another")
-            });
-            return None;
-        }
-        self.busy.remove(&from);
-        self.busy.insert(to);
-        Some(Step::Transfer { from, to })
-    }
-
-    fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
-        let [caller, callee] = self.two(pair, "[mn1, mn2]")?;
-        let [from, to] = [self.mobile_node(caller), self.mobile_node(callee)];
-        let (from, to) = (from?, to?);
-        if from == to {
-            self.errors.report(
-                span_of_all(pair),
-                format!("{} calls itself", quote(&caller.value)),
-                |error| error.label("the same node twice").hint("a call is between two mobile nodes"),
-            );
-            return None;
-        }
-        self.busy.extend([from, to]);
-        Some((from, to))
-    }
-
-    fn handoff(&mut self, step: &Spanned<StepFile>, handoff: &HandoffFile) -> Option<Step> {
-        let interval = self.errors.value(&handoff.interval).map(Interval::get);
-        let moves = match (&handoff.count, &handoff.moves) {
-            (Some(count), None) => {
-                let moves = self.errors.value(count).map(|Whole(count)| Moves::Random(count as usize));
-                let access_routers = self.topology.access_routers().count();
-                if access_routers < 2 || self.topology.mobile_nodes().next().is_none() {
-                    self.errors.report(span(count), "nobody can move in this topology", |error| {
-                        error.hint("a handoff takes a mobile node and two access routers")
-                    });
-                }
-                moves
-            }
-            (None, Some(moves)) => {
-                let moves = moves.iter().map(|to| self.one_move(to)).collect::<Vec<_>>();
-                moves.into_iter().collect::<Option<_>>().map(Moves::Listed)
-            }
-            _ => {
-                self.either(span(step), "handoff", "count: 20", "moves: [[mn1, ar2]]");
-                None
-            }
-        };
-        Some(Step::Handoff { moves: moves?, interval: interval? })
-    }
-
-    fn one_move(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
-        let [mobile_node, access_router] = self.two(pair, "[mn1, ar2]")?;
-        let [who, to] = [self.mobile_node(mobile_node), self.access_router(access_router)];
-        Some((who?, to?))
-    }
-
-    fn either(&mut self, at: Range<usize>, step: &str, chance: &str, listed: &str) {
-        self.errors.report(at, format!("`{step}` takes either a count or a list"), |error| {
-            error.hint(format!("write `{chance}` for random ones, or `{listed}`"))
-        });
-    }
-
-    fn two<'f>(&mut self, pair: &'f Pair, example: &str) -> Option<[&'f Spanned<String>; 2]> {
-        let [a, b] = &pair.value[..] else {
-            self.errors.report(span_of_all(pair), "expected a pair", |error| {
-                error.hint(format!("write `{example}`"))
-            });
-            return None;
-        };
-        Some([a, b])
-    }
-
-    fn mobile_node(&mut self, name: &Spanned<String>) -> Option<NodeId> {
-        self.node(name, "mobile node", |kind| matches!(kind, NodeKind::MobileNode { .. }))
-    }
-
-    fn access_router(&mut self, name: &Spanned<String>) -> Option<NodeId> {
-        self.node(name, "access router", |kind| matches!(kind, NodeKind::Router { access: Some(_), .. }))
-    }
-
-    fn node(
-        &mut self,
-        name: &Spanned<String>,
-        what: &str,
-        fits: impl Fn(&NodeKind) -> bool,
-    ) -> Option<NodeId> {
-        let topology = self.topology;
-        let found = self.names.get(name.value.as_str()).map(|&id| (id, topology.node(id)));
-        if let Some((id, node)) = found
-            && fits(&node.kind)
-        {
-            return Some(id);
-        }
-        if self.errors.is_full() {
-            self.errors.report(span(name), "", |error| error);
-            return None;
-        }
-        let message = match found {
-            Some(_) => format!("{} is no {what}", quote(&name.value)),
-            None => format!("the topology has no {what} {}", quote(&name.value)),
-        };
-        self.errors.report(span(name), message, |error| {
-            let candidates =
-                topology.nodes.iter().filter(|node| fits(&node.kind)).map(|node| node.name.as_str());
-            let hint = suggest_name(&name.value, candidates.clone()).or_else(|| {
-                let (first, last) = (candidates.clone().next()?, candidates.last()?);
-                Some(format!("there are `{first}` to `{last}`"))
-            });
-            error
-                .label(format!("no such {what}"))
-                .hint(hint.unwrap_or_else(|| format!("the topology has no {what}s at all")))
-        });
-        None
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What happened, when and where: one schema for lab and simulator, one JSON object per line of `records.jsonl`.
 
+use crate::topology::LinkQuality;
 use crate::{OverlayId, Time};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -303,6 +304,35 @@ pub enum Event {
         /// Its Call-ID.
         call: String,
     },
+    /// A link was changed from outside. Written for its first end, as the topology has it.
+    LinkChanged {
+        /// The other end; none for a mobile node's radio link.
+        peer: Option<String>,
+        /// Whether it is up.
+        up: bool,
+        /// What it does to packets now: from this node, and to it.
+        quality: Box<[LinkQuality; 2]>,
+    },
+    /// All links between some nodes and others went down. Written for the first of them.
+    Partitioned {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// Those that they were cut off from; with none, all others.
+        from: Vec<String>,
+        /// How many links went down.
+        links: usize,
+    },
+    /// The links that partitions had taken down came up again. Written for an end of the first of them.
+    Healed {
+        /// How many.
+        links: usize,
+    },
+    /// What runs at the node was killed from outside.
+    Killed,
+    /// What runs at the node was stopped from outside.
+    Paused,
+    /// What runs at the node was let go on.
+    Resumed,
     /// A program of the user's has ended.
     ProgramEnded {
         /// Its exit code; none when a signal ended it.

@@ -4,7 +4,7 @@
 //! A schema knows the fields and how values are written; what they mean together (that a name is defined, that a graph
 //! is connected) only reading the file tells.
 
-use crate::topology::{Jitter, Loss};
+use crate::topology::{Jitter, Loss, RateChange};
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Map, Value, json};
@@ -67,6 +67,13 @@ impl Scalar for Loss {
 impl Scalar for Rate {
     fn schema() -> Value {
         quantity("kbit|mbit|gbit", &["64kbit", "100mbit", "1gbit"])
+    }
+}
+
+impl Scalar for RateChange {
+    fn schema() -> Value {
+        let pattern = r"^([0-9]+(\.[0-9]+)?(kbit|mbit|gbit)|none)$";
+        json!({ "type": "string", "pattern": pattern, "examples": ["100mbit", "none"] })
     }
 }
 

@@ -154,3 +154,43 @@ fn a_change_loses_nothing_that_is_on_its_way() {
     assert!(links.contains("50000000"), "{links}");
     lab.down();
 }
+
+/// How far the pings of a lab are above the delays of their way, in milliseconds: nine of ten are no farther.
+fn error_of(lab: &Lab, address: &str, configured_ms: f64) -> f64 {
+    let words = format!("ping -n -c 200 -i 0.004 {address}");
+    let out = lab.exec("s1", &words.split(' ').collect::<Vec<_>>());
+    let times =
+        out.lines().filter_map(|line| line.split("time=").nth(1)?.split(' ').next()?.parse::<f64>().ok());
+    let mut errors: Vec<f64> = times.map(|time| time - configured_ms).collect();
+    assert_eq!(errors.len(), 200, "{out}");
+    errors.sort_by(f64::total_cmp);
+    errors[180]
+}
+
+/// The delay line is as late as the machine is busy, but over eight links not eight times as late as over one.
+#[test]
+fn lateness_does_not_add_up_over_hops() {
+    const HOPS: usize = 8;
+    let mut text =
+        "nodes:\n  s1: { kind: sip_server }\n  near: { kind: router }\n  far: { kind: router }\n".to_owned();
+    let mut links = "links:\n  - { between: [s1, near], one_way_delay: 0 }
+  - { between: [near, far], one_way_delay: 8ms }\n"
+        .to_owned();
+    for hop in 1..=HOPS {
+        text += &format!("  hop{hop}: {{ kind: router }}\n");
+        let before = if hop == 1 { "near".to_owned() } else { format!("hop{}", hop - 1) };
+        links += &format!("  - {{ between: [{before}, hop{hop}], one_way_delay: 1ms }}\n");
+    }
+    let file = std::env::temp_dir().join(format!("samp-hops-{}.yaml", std::process::id()));
+    std::fs::write(&file, text + &links).expect("the topology");
+    let lab = Lab::up(&file, &["--links", "userspace"]);
+    std::fs::remove_file(&file).expect("the file can be removed");
+    let address = |node| lab.json(&["inspect", node])["address"].as_str().expect("an address").to_owned();
+    let (far, last) = (address("far"), address("hop8"));
+    // The busiest of the moments before and after counts.
+    let before = error_of(&lab, &far, 16.0);
+    let eight = error_of(&lab, &last, 16.0);
+    let one = before.max(error_of(&lab, &far, 16.0));
+    assert!(eight < 4.0 * one + 1.0, "{eight} ms over {HOPS} links, {one} ms over one");
+    lab.down();
+}

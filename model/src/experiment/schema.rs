@@ -1,8 +1,10 @@
 //! JSON Schema of experiment files.
 
-use super::{All, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
+use super::file::{All, State};
+use super::{MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
 use crate::schema::{document, list, object, pair, scalar, text};
-use crate::units::Interval;
+use crate::topology::{Jitter, Loss, Packets, RateChange};
+use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Title, Whole, Word};
 use serde_json::{Value, json};
 
@@ -48,11 +50,55 @@ fn step() -> Value {
             ("transfer", pair("Who hands its call to whom, as [mn1, mn3].", text("A mobile node."))),
             ("hang_up", scalar::<Word<All>>("End the calls.")),
             ("wait", scalar::<Interval>("Do nothing for so long.")),
+            ("link", link()),
+            ("partition", partition()),
+            ("heal", scalar::<Word<All>>("Bring up again what partitions have taken down.")),
+            ("kill", text("The node whose agent or program is killed, as by a crash.")),
+            ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
+            ("resume", text("The node whose agent or program goes on.")),
         ],
     );
     step["minProperties"] = json!(1);
     step["maxProperties"] = json!(1);
     step
+}
+
+fn link() -> Value {
+    let mut link = object(
+        "A link changes: goes down, comes up, or treats packets in another way. What is not named stays as it is.",
+        &[],
+        vec![
+            ("between", pair("A wired link, by its ends.", text("A router or SIP server."))),
+            ("radio", text("The radio link of this mobile node.")),
+            ("state", scalar::<Word<State>>("A wired link goes down, or comes up again.")),
+            (
+                "one_way",
+                scalar::<Word<bool>>("Only from the first end to the second, or from the mobile node."),
+            ),
+            ("one_way_delay", scalar::<Delay>("How long a packet takes, one way.")),
+            ("jitter", scalar::<Jitter>("How the delay varies.")),
+            ("loss", scalar::<Loss>("How many packets are lost.")),
+            ("duplicate", scalar::<Percent>("How many packets come twice.")),
+            ("reorder", scalar::<Percent>("How many packets take no time, and overtake others.")),
+            ("rate", scalar::<RateChange>("Bits per second, or as fast as the machine.")),
+            ("queue", scalar::<Packets>("Packets that may wait for a line with a rate.")),
+        ],
+    );
+    link["oneOf"] = json!([{ "required": ["between"] }, { "required": ["radio"] }]);
+    link["minProperties"] = json!(2);
+    link
+}
+
+fn partition() -> Value {
+    let node = || text("A router or SIP server.");
+    object(
+        "All links between these nodes and others go down at once.",
+        &["nodes"],
+        vec![
+            ("nodes", list("One side; mobile nodes are where their access router is.", node())),
+            ("from", list("The other side; without it, all other nodes.", node())),
+        ],
+    )
 }
 
 fn call() -> Value {

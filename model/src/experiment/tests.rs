@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::diagnostic::render_all;
+use crate::paths::neighbouring_access_routers;
+use crate::topology::{NodeKind, QualityChange, RateChange};
+use std::collections::{BTreeMap, BTreeSet};
 
 const GOOD: &str = "\
 name: test
@@ -99,7 +102,7 @@ fn random_choices_keep_the_rules() {
                     let from = places.insert(mobile_node, access_router).unwrap_or(start);
                     assert!(neighbours[&from].contains(&access_router), "{from:?} to {access_router:?}");
                 }
-                Action::Transfer { .. } | Action::Wait(_) | Action::HangUpAll => {}
+                _ => {}
             }
         }
         assert_eq!(callers.len(), 4);
@@ -265,4 +268,78 @@ fn mistakes_in_the_topology_are_told_where_they_are() {
 
     let bad = parse("lab/test.yaml", GOOD, |_, _| topology::parse("lab/grid.yaml", "gird: 1")).unwrap_err();
     assert_eq!((bad[0].path.as_str(), bad[0].line), ("lab/grid.yaml", 1));
+}
+
+#[test]
+fn the_network_changes_and_nodes_fail() {
+    let (experiment, topology) = good(&with_timeline(
+        "  - link: { between: [ar-0-0, ar-1-0], one_way_delay: 9ms, loss: 1% }
+  - link: { between: [ar-1-0, ar-0-0], one_way: true, rate: 1mbit, queue: 5 }
+  - link: { between: [ar-0-0, ar-1-0], rate: none }
+  - link: { between: [ar-0-0, ar-1-0], state: down }
+  - link: { radio: mn1, one_way_delay: 3ms }
+  - partition: { nodes: [ar-0-0, ar-0-1] }
+  - partition: { nodes: [ar-0-0], from: [ar-1-0] }
+  - heal: all
+  - kill: s1
+  - pause: s2
+  - resume: s2
+",
+    ));
+    let id = |name: &str| topology.find(name).unwrap();
+    let (corner, east) = (id("ar-0-0"), id("ar-1-0"));
+    let schedule = experiment.schedule(&topology);
+    let delay = QualityChange {
+        one_way_delay: Some(Duration::from_millis(9)),
+        loss: "1%".parse().ok(),
+        ..QualityChange::default()
+    };
+    let link = LinkId::Wired([corner, east]);
+    let quality = |changes| LinkChange::Quality(Box::new(changes));
+    assert_eq!(schedule[0], Action::Link { link, change: quality([delay, delay]) });
+    // Written the other way round than the topology has it.
+    let rate =
+        QualityChange { rate: Some(RateChange::To(1_000_000)), queue: Some(5), ..QualityChange::default() };
+    assert_eq!(schedule[1], Action::Link { link, change: quality([QualityChange::default(), rate]) });
+    let no_rate = QualityChange { rate: Some(RateChange::None), ..QualityChange::default() };
+    assert_eq!(schedule[2], Action::Link { link, change: quality([no_rate, no_rate]) });
+    assert_eq!(schedule[3], Action::Link { link, change: LinkChange::Down });
+    assert!(matches!(schedule[4], Action::Link { link: LinkId::Radio(node), .. } if node == id("mn1")));
+    assert_eq!(schedule[5], Action::Partition { nodes: vec![corner, id("ar-0-1")], from: Vec::new() });
+    assert_eq!(schedule[6], Action::Partition { nodes: vec![corner], from: vec![east] });
+    let (s1, s2) = (id("s1"), id("s2"));
+    assert_eq!(schedule[7..], [Action::Heal, Action::Kill(s1), Action::Pause(s2), Action::Resume(s2)]);
+}
+
+#[test]
+fn nonsense_about_links_is_refused() {
+    for (step, message) in [
+        ("link: { between: [ar-0-0, ar-2-1], loss: 1% }", "there is no wired link"),
+        ("link: { between: [ar-0-0, ar-1-0], radio: mn1, loss: 1% }", "takes one link"),
+        ("link: { loss: 1% }", "takes one link"),
+        ("link: { between: [ar-0-0, ar-1-0] }", "nothing changes"),
+        ("link: { between: [ar-0-0, ar-1-0], jitter: 9ms }", "the jitter is larger"),
+        ("link: { between: [ar-0-0, ar-1-0], queue: 5 }", "nothing waits"),
+        ("link: { between: [ar-0-0, ar-1-0], state: down, loss: 1% }", "alone"),
+        ("link: { radio: mn1, state: down }", "a whole wired link"),
+        ("partition: { nodes: [mn1] }", "is no router or SIP server"),
+        ("partition: { nodes: [] }", "no link joins"),
+        ("partition: { nodes: [ar-0-0], from: [ar-2-1] }", "no link joins"),
+        ("kill: ar-0-0", "is no node where something runs"),
+        ("pause: nobody", "has no node where something runs"),
+    ] {
+        let errors = parse_here(&with_timeline(&format!("  - {step}\n"))).unwrap_err();
+        let text = render_all(&errors, false);
+        assert!(text.contains(message), "{step}: {text}");
+    }
+}
+
+#[test]
+fn who_was_killed_is_not_chosen_to_move() {
+    let (experiment, topology) =
+        good(&with_timeline("  - kill: mn1\n  - handoff: { count: 40, interval: 1ms }\n"));
+    let mn1 = topology.find("mn1").unwrap();
+    let moves =
+        |action: &Action| matches!(action, Action::Handoff { mobile_node, .. } if *mobile_node == mn1);
+    assert!(!experiment.schedule(&topology).iter().any(moves));
 }

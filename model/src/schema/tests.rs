@@ -70,6 +70,18 @@ fn experiments() -> Vec<Value> {
         { "transfer": ["mn1", "mn2"] },
         { "hang_up": "all" },
         { "wait": "1s" },
+        { "link": {
+            "between": ["ar-0-0", "ar-1-0"], "one_way": true, "one_way_delay": "1ms", "jitter": "1ms normal", "loss": "1%",
+            "duplicate": "1%", "reorder": "1%", "rate": "1mbit", "queue": 1,
+        } },
+        { "link": { "between": ["ar-0-0", "ar-1-0"], "rate": "none" } },
+        { "link": { "between": ["ar-0-0", "ar-1-0"], "state": "down" } },
+        { "link": { "radio": "mn1", "loss": "1%" } },
+        { "partition": { "nodes": ["ar-0-0"], "from": ["ar-1-0"] } },
+        { "heal": "all" },
+        { "kill": "s1" },
+        { "pause": "s1" },
+        { "resume": "s1" },
     ]);
     vec![json!({ "name": "test", "topology": "test.yaml", "seed": 1, "timeline": steps })]
 }

@@ -127,7 +127,7 @@ pub(super) struct Quality<'f> {
 }
 
 /// Packets in a queue.
-pub(super) type Packets = Whole<1, { LinkQuality::MAX_QUEUE as u64 }>;
+pub(crate) type Packets = Whole<1, { LinkQuality::MAX_QUEUE as u64 }>;
 
 /// A structure with the keys of [`Quality`] beside its own. (Flattened ones would lose positions, and let any key pass.)
 macro_rules! with_quality {

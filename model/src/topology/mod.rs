@@ -12,9 +12,10 @@ mod schema;
 
 pub(crate) use schema::schema;
 
+pub(crate) use self::file::Packets;
 pub use addressing::AddressSpaceError;
 pub use program::Program;
-pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart};
+pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart, RateChange};
 
 use crate::diagnostic::Diagnostic;
 use crate::settings::{EmulationSettings, Family, MediaSettings, SampSettings};

@@ -3,7 +3,7 @@
 //! Both backends understand the same: netem's terms, as `tc-netem(8)` has them, with one exception. Jitter alone never
 //! reorders: a packet waits for the one before it. Reordering is asked for by its own name.
 
-use crate::units::{Delay, InvalidValue, Percent};
+use crate::units::{Delay, InvalidValue, Percent, Rate};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::fmt;
@@ -42,10 +42,20 @@ pub struct QualityChange {
     pub duplicate: Option<f64>,
     /// Probability that a packet overtakes those before it, 0.0 to 1.0.
     pub reorder: Option<f64>,
-    /// Bits per second.
-    pub rate: Option<u64>,
+    /// The rate, or that there is none any more; its queue goes with it.
+    pub rate: Option<RateChange>,
     /// Packets that may wait.
     pub queue: Option<u32>,
+}
+
+/// What becomes of a rate: `10mbit`, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateChange {
+    /// As fast as the machine.
+    None,
+    /// So many bits per second.
+    To(u64),
 }
 
 /// How a delay varies from packet to packet: `1ms`, or `1ms normal`.
@@ -165,14 +175,19 @@ impl Default for LinkQuality {
 impl QualityChange {
     /// What a quality becomes.
     pub fn applied_to(self, quality: LinkQuality) -> LinkQuality {
+        let rate = match self.rate {
+            None => quality.rate,
+            Some(RateChange::None) => None,
+            Some(RateChange::To(rate)) => Some(rate),
+        };
         LinkQuality {
             one_way_delay: self.one_way_delay.unwrap_or(quality.one_way_delay),
             jitter: self.jitter.unwrap_or(quality.jitter),
             loss: self.loss.unwrap_or(quality.loss),
             duplicate: self.duplicate.unwrap_or(quality.duplicate),
             reorder: self.reorder.unwrap_or(quality.reorder),
-            rate: self.rate.or(quality.rate),
-            queue: self.queue.or(quality.queue),
+            rate,
+            queue: self.queue.or(quality.queue.filter(|_| rate.is_some())),
         }
     }
 }
@@ -216,6 +231,23 @@ fn normal_quantile(share: f64) -> f64 {
 impl Default for Loss {
     fn default() -> Self {
         Loss::Random(0.0)
+    }
+}
+
+impl FromStr for RateChange {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text == "none" {
+            return Ok(RateChange::None);
+        }
+        let unknown = |error| InvalidValue { hint: "write a rate as 100mbit or none".to_owned(), ..error };
+        text.parse::<Rate>().map(RateChange::from).map_err(unknown)
+    }
+}
+
+impl From<Rate> for RateChange {
+    fn from(rate: Rate) -> Self {
+        RateChange::To(rate.bits_per_second())
     }
 }
 
@@ -389,8 +421,20 @@ mod tests {
         assert!(check(QualityChange { jitter: "2ms".parse().ok(), reorder: Some(0.1), ..base }));
         assert!(!check(QualityChange { jitter: "3ms".parse().ok(), ..base }));
         assert!(!check(QualityChange { reorder: Some(0.1), ..QualityChange::default() }));
-        assert!(check(QualityChange { rate: Some(1000), queue: Some(5), ..base }));
+        assert!(check(QualityChange { rate: Some(RateChange::To(1000)), queue: Some(5), ..base }));
         assert!(!check(QualityChange { queue: Some(5), ..base }));
+    }
+
+    #[test]
+    fn a_rate_goes_and_takes_its_queue_along() {
+        assert_eq!("10mbit".parse(), Ok(RateChange::To(10_000_000)));
+        assert_eq!("none".parse(), Ok(RateChange::None));
+        assert!("0".parse::<RateChange>().is_err());
+        let slow = LinkQuality { rate: Some(1000), queue: Some(5), ..LinkQuality::default() };
+        let change = |rate| QualityChange { rate, ..QualityChange::default() }.applied_to(slow);
+        assert_eq!(change(None), slow);
+        assert_eq!(change(Some(RateChange::To(2000))), LinkQuality { rate: Some(2000), ..slow });
+        assert_eq!(change(Some(RateChange::None)), LinkQuality::default());
     }
 
     #[test]

@@ -182,6 +182,15 @@ pub enum LabCommand {
     Resume(String),
     /// Change or show links.
     Link(Link),
+    /// Take down all links between some nodes and others.
+    Partition {
+        /// The nodes on one side.
+        nodes: Vec<String>,
+        /// Those on the other side; with none, all others.
+        from: Vec<String>,
+    },
+    /// Bring up what partitions have taken down.
+    Heal,
 }
 
 /// Which lab is meant.
@@ -258,6 +267,8 @@ impl Invocation {
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
+            TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
+            TypedCommand::Heal => lab(LabCommand::Heal),
             TypedCommand::Run { experiment, out, keep, emulation, allow_programs } => {
                 Command::Run { file: experiment, out, keep, emulation, allow_programs }
             }

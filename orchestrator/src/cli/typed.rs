@@ -3,9 +3,10 @@
 use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use samp_model::control::LinkName;
 use samp_model::settings::{self, AttachMode, LinkBackend};
-use samp_model::topology::{Jitter, LinkQuality, Loss};
-use samp_model::units::{Delay, Percent, Rate};
+use samp_model::topology::{Jitter, LinkQuality, Loss, RateChange};
+use samp_model::units::{Delay, Percent};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -230,11 +231,24 @@ pub(super) enum TypedCommand {
         /// The node
         node: String,
     },
-    /// Change a wired link, or show how links are
+    /// Change a link, or show how links are
     ///
     /// `down` sets the interfaces at both ends down, so what is on the way is lost and the nodes notice; `up` sets
     /// them up again. Routes never change: what would pass a link that is down is lost.
     Link(Link),
+    /// Take down all links between some nodes and all others at once
+    ///
+    /// Mobile nodes are where their access router is.
+    Partition {
+        /// The nodes on one side, as ar1,s1
+        #[arg(required = true, value_name = "NODE", value_delimiter = ',')]
+        nodes: Vec<String>,
+        /// The nodes on the other side, instead of all others
+        #[arg(long, value_name = "NODE", value_delimiter = ',', env = "SAMP_LAB_FROM")]
+        from: Vec<String>,
+    },
+    /// Bring up the links that partitions have taken down
+    Heal,
     /// Run an experiment in a lab of its own and report
     Run {
         /// The experiment file
@@ -286,9 +300,9 @@ const QUALITY: [&str; 8] = ["delay", "jitter", "loss", "duplicate", "reorder", "
 /// What is to become of a link.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct Link {
-    /// The link's ends, as ar1--ar2; none shows all links
-    #[arg(value_name = "A--B", value_parser = ends)]
-    pub link: Option<[String; 2]>,
+    /// The link's ends, as ar1--ar2, or a mobile node for its radio link; none shows all links
+    #[arg(value_name = "A--B|MN", value_parser = link_name)]
+    pub link: Option<LinkName>,
     /// Whether it goes down or comes up
     #[arg(value_enum, requires = "link", conflicts_with_all = QUALITY)]
     pub state: Option<LinkState>,
@@ -307,14 +321,14 @@ pub struct Link {
     /// How many packets overtake others, as 1%
     #[arg(long, value_name = "PERCENT", requires = "link", env = "SAMP_LAB_REORDER")]
     pub reorder: Option<Percent>,
-    /// Rate, as 100mbit
+    /// Rate, as 100mbit; none is as fast as the machine
     #[arg(long, value_name = "RATE", requires = "link", env = "SAMP_LAB_RATE")]
-    pub rate: Option<Rate>,
+    pub rate: Option<RateChange>,
     /// Packets that may wait for a line with a rate
     #[arg(long, value_name = "PACKETS", requires = "link", env = "SAMP_LAB_QUEUE",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(LinkQuality::MAX_QUEUE)))]
     pub queue: Option<u32>,
-    /// From A to B only, not back
+    /// From A to B only, or from the mobile node, not back
     #[arg(long, requires = "link", env = "SAMP_LAB_ONE_WAY", value_parser = clap::builder::FalseyValueParser::new())]
     pub one_way: bool,
 }
@@ -350,11 +364,12 @@ pub enum Drawing {
     Svg,
 }
 
-/// The two nodes in the name of a link.
-fn ends(text: &str) -> Result<[String; 2], String> {
+/// The node or nodes in the name of a link.
+fn link_name(text: &str) -> Result<LinkName, String> {
     match text.split_once("--") {
-        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok([a.to_owned(), b.to_owned()]),
-        _ => Err("write a link as its two ends, as ar1--ar2".to_owned()),
+        Some((a, b)) if !a.is_empty() && !b.is_empty() => Ok(LinkName::Wired([a.to_owned(), b.to_owned()])),
+        None if !text.is_empty() => Ok(LinkName::Radio(text.to_owned())),
+        _ => Err("write a link as its two ends, as ar1--ar2, or as a mobile node".to_owned()),
     }
 }
 

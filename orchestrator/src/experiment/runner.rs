@@ -2,10 +2,11 @@
 
 use crate::client::{Client, ClientError, Watch, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
-use samp_model::control::{AgentState, Request, Response};
+use samp_model::control::{AgentState, LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::experiment::Action;
 use samp_model::topology::NodeId;
 use samp_model::{Topology, record::HandoffNumber};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long a handoff may take until it counts as failed.
@@ -42,6 +43,8 @@ pub struct Runner<'a> {
     /// From when a waiting time counts.
     since: Instant,
     calls: Vec<String>,
+    /// The nodes that the timeline has killed.
+    killed: BTreeSet<String>,
     /// Why the measurements are not valid.
     invalid_because: Vec<String>,
 }
@@ -56,6 +59,7 @@ impl<'a> Runner<'a> {
             watch,
             since: Instant::now(),
             calls: Vec::new(),
+            killed: BTreeSet::new(),
             invalid_because: Vec::new(),
         }
     }
@@ -89,6 +93,22 @@ impl<'a> Runner<'a> {
                 Action::Transfer { from, to } => self.transfer(*from, *to)?,
                 Action::Wait(duration) => self.pause(*duration)?,
                 Action::HangUpAll => self.hang_up()?,
+                Action::Link { link, change } => {
+                    let (link, change) = (self.link_name(*link), change.clone());
+                    self.tell(&Request::Link { link, change }, action)?;
+                }
+                Action::Partition { nodes, from } => {
+                    let (nodes, from) = (self.names(nodes), self.names(from));
+                    self.tell(&Request::Partition { nodes, from }, action)?;
+                }
+                Action::Heal => self.tell(&Request::Heal, action)?,
+                Action::Kill(node) => {
+                    let node = self.name(*node);
+                    self.tell(&Request::Kill { node: node.clone() }, action)?;
+                    self.killed.insert(node);
+                }
+                Action::Pause(node) => self.tell(&Request::Pause { node: self.name(*node) }, action)?,
+                Action::Resume(node) => self.tell(&Request::Resume { node: self.name(*node) }, action)?,
             }
         }
         self.await_calls(&mut calling)?;
@@ -103,6 +123,19 @@ impl<'a> Runner<'a> {
         match self.client.ask(&Request::Call { caller, callee })? {
             Response::Call { call } => Ok(call),
             _ => Err(RunError::Unexpected),
+        }
+    }
+
+    /// Asks for what takes effect at once; a refusal makes the run invalid.
+    fn tell(&mut self, request: &Request, action: &Action) -> Result<(), RunError> {
+        self.since = Instant::now();
+        match self.client.ask(request) {
+            Ok(_) => Ok(()),
+            Err(ClientError::Refused { message, .. }) => {
+                self.invalid_because.push(format!("{}: {message}", self.describe(action)));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -177,9 +210,14 @@ impl<'a> Runner<'a> {
 
     fn hang_up(&mut self) -> Result<(), RunError> {
         let calls = std::mem::take(&mut self.calls);
+        let killed = self.killed.clone();
         let open = |history: &History| {
-            // A callee that runs a program of the user's has accepted nothing that is known here, and sums nothing up.
-            let ends = |call: &Call| 1 + usize::from(call.callee().is_some());
+            // A callee that runs a program of the user's has accepted nothing that is known here, and sums nothing up;
+            // who was killed does not either.
+            let ends = |call: &Call| {
+                let ends = [call.caller.as_deref(), call.callee()].into_iter().flatten();
+                ends.filter(|&node| !killed.contains(node)).count()
+            };
             let is_open = |call: &Call| call.established.is_some() && call.media().count() < ends(call);
             calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
         };
@@ -197,7 +235,8 @@ impl<'a> Runner<'a> {
 
     fn look_for_dead_agents(&mut self) -> Result<(), RunError> {
         let status = self.client.status()?;
-        for node in status.nodes.iter().filter(|node| node.agent == Some(AgentState::Dead)) {
+        let dead = status.nodes.iter().filter(|node| node.agent == Some(AgentState::Dead));
+        for node in dead.filter(|node| !self.killed.contains(&node.name)) {
             self.invalid_because.push(format!("the agent or program of {} died", node.name));
         }
         Ok(())
@@ -205,6 +244,17 @@ impl<'a> Runner<'a> {
 
     fn name(&self, node: NodeId) -> String {
         self.topology.node(node).name.clone()
+    }
+
+    fn names(&self, nodes: &[NodeId]) -> Vec<String> {
+        nodes.iter().map(|&node| self.name(node)).collect()
+    }
+
+    fn link_name(&self, link: LinkId) -> LinkName {
+        match link {
+            LinkId::Wired(ends) => LinkName::Wired(ends.map(|end| self.name(end))),
+            LinkId::Radio(node) => LinkName::Radio(self.name(node)),
+        }
     }
 
     fn describe(&self, action: &Action) -> String {
@@ -218,6 +268,19 @@ impl<'a> Runner<'a> {
             }
             Action::Wait(duration) => format!("waiting {duration:?}"),
             Action::HangUpAll => "hanging up".to_owned(),
+            Action::Link { link, change } => {
+                let what = match change {
+                    LinkChange::Down => "goes down",
+                    LinkChange::Up => "comes up",
+                    LinkChange::Quality(_) => "changes",
+                };
+                format!("the link {} {what}", link.name(self.topology))
+            }
+            Action::Partition { nodes, .. } => format!("cutting off {}", self.names(nodes).join(", ")),
+            Action::Heal => "healing".to_owned(),
+            Action::Kill(node) => format!("killing {}", self.name(*node)),
+            Action::Pause(node) => format!("pausing {}", self.name(*node)),
+            Action::Resume(node) => format!("resuming {}", self.name(*node)),
         }
     }
 }

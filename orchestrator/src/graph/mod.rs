@@ -5,7 +5,7 @@ mod svg;
 
 pub use self::svg::svg;
 
-use samp_model::control::LabStatus;
+use samp_model::control::{LabStatus, LinkId};
 use samp_model::topology::{LinkQuality, NodeId, NodeKind, Topology};
 use std::fmt::Write;
 use std::time::Duration;
@@ -47,9 +47,13 @@ impl<'a> Graph<'a> {
     pub fn of_lab(status: &'a LabStatus) -> Self {
         let topology = &status.topology;
         let place = |id: NodeId| topology.find(status.nodes[id.0].attached_to.as_deref()?);
+        let wired = status.links.iter().filter_map(|status| match status.link {
+            LinkId::Wired(ends) => Some((ends, status.quality, status.up)),
+            LinkId::Radio(_) => None,
+        });
         Self {
             topology,
-            links: status.links.iter().map(|link| (link.ends, link.quality, link.up)).collect(),
+            links: wired.collect(),
             attachments: topology.mobile_nodes().map(|id| (id, place(id))).collect(),
         }
     }

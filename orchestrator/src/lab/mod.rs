@@ -16,6 +16,7 @@ pub mod supervisor;
 
 mod attachment;
 mod control;
+mod faults;
 mod links;
 mod mounts;
 mod multicast;

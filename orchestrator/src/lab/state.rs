@@ -4,7 +4,7 @@ use super::agents::{Agents, Death, TellError};
 use super::apply::Network;
 use super::attachment::{self, Air, AttachError, Ground};
 use super::control::Answer;
-use super::links::{LinkError, Links};
+use super::links::Links;
 use super::multicast::Multicast;
 use super::process::{Ended, Process};
 use super::programs::Programs;
@@ -13,7 +13,7 @@ use crate::cause::cause_of;
 use crate::plan::{Plan, SIP_PORT};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
-use samp_model::control::{Cause, LabStatus, LinkChange, LinkStatus, NodeStatus, Request, Response};
+use samp_model::control::{Cause, LabStatus, NodeStatus, Request, Response};
 use samp_model::record::HandoffNumber;
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
@@ -103,9 +103,13 @@ impl Lab {
             Request::Kill { node } => self.kill(node).map(|()| Response::Done.into()),
             Request::Pause { node } => self.pause(node, true).map(|()| Response::Done.into()),
             Request::Resume { node } => self.pause(node, false).map(|()| Response::Done.into()),
-            Request::Link { ends, change } => {
-                self.change_link(ends, change.clone()).map(|status| Response::Link(Box::new(status)).into())
+            Request::Link { link, change } => {
+                self.change_link(link, change.clone()).map(|links| Response::Links(links).into())
             }
+            Request::Partition { nodes, from } => {
+                self.partition(nodes, from).map(|links| Response::Links(links).into())
+            }
+            Request::Heal => self.heal().map(|links| Response::Links(links).into()),
         };
         answer.unwrap_or_else(|Refusal { message, hint, cause }| {
             Response::Error { message, hint, cause }.into()
@@ -173,7 +177,7 @@ impl Lab {
         &self.topology.node(node).name
     }
 
-    fn record(&self, at: Time, node: NodeId, event: Event) {
+    pub(super) fn record(&self, at: Time, node: NodeId, event: Event) {
         self.records.push(&Record { at, node: self.name_of(node).into(), event });
     }
 
@@ -298,13 +302,17 @@ impl Lab {
     fn kill(&mut self, node: &str) -> Result<(), Refusal> {
         let (node, process) = self.process(node)?;
         let killed = process.kill();
-        killed.map_err(|error| self.not_told(node, &error.into()))
+        killed.map_err(|error| self.not_told(node, &error.into()))?;
+        self.record(now(), node, Event::Killed);
+        Ok(())
     }
 
     fn pause(&mut self, node: &str, pause: bool) -> Result<(), Refusal> {
         let (node, process) = self.process(node)?;
         let paused = process.pause(pause);
-        paused.map_err(|error| self.not_told(node, &error.into()))
+        paused.map_err(|error| self.not_told(node, &error.into()))?;
+        self.record(now(), node, if pause { Event::Paused } else { Event::Resumed });
+        Ok(())
     }
 
     /// What runs at a node: its agent, or a program of the user's.
@@ -317,37 +325,6 @@ impl Lab {
         let not_started = self.not_told(node, &TellError::None);
         let process = self.agents.process(node).or_else(|| self.programs.process(node));
         Ok((node, process.ok_or(not_started)?))
-    }
-
-    fn change_link(&mut self, names: &[String; 2], change: LinkChange) -> Result<LinkStatus, Refusal> {
-        let [a, b] = names;
-        let ends = [self.find(a, "a node", |_| true)?, self.find(b, "a node", |_| true)?];
-        let Some((number, is_reverse)) = self.links.between(ends) else {
-            let hint = "`samp-lab link` lists the wired links".into();
-            return Err(Refusal {
-                message: format!("there is no wired link between `{a}` and `{b}`"),
-                hint: Some(hint),
-                cause: Cause::Other,
-            });
-        };
-        let change = match change {
-            LinkChange::Quality(mut changes) if is_reverse => {
-                changes.reverse();
-                LinkChange::Quality(changes)
-            }
-            change => change,
-        };
-        self.links.change(&self.plan, self.network, number, change).map_err(|error| {
-            let cause = match &error {
-                LinkError::Already(_) => Cause::Conflict,
-                error => cause_of(error),
-            };
-            Refusal {
-                message: format!("cannot change the link {a}--{b}: {}", chain(&error)),
-                hint: None,
-                cause,
-            }
-        })
     }
 
     /// The descriptors of the node's network namespace, and of the lab's user, mount and PID namespaces.
@@ -370,7 +347,12 @@ impl Lab {
         self.find(name, "a mobile node", is_mobile_node)
     }
 
-    fn find(&self, name: &str, what: &str, is_one: impl Fn(&NodeKind) -> bool) -> Result<NodeId, Refusal> {
+    pub(super) fn find(
+        &self,
+        name: &str,
+        what: &str,
+        is_one: impl Fn(&NodeKind) -> bool,
+    ) -> Result<NodeId, Refusal> {
         let found = self.topology.find(name).filter(|&id| is_one(&self.topology.node(id).kind));
         found.ok_or_else(|| self.no_such(what, name, is_one))
     }
@@ -414,11 +396,11 @@ impl Lab {
     }
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time::from_nanos(samp_sys::clock::monotonic_nanos())
 }
 
-fn is_mobile_node(kind: &NodeKind) -> bool {
+pub(super) fn is_mobile_node(kind: &NodeKind) -> bool {
     matches!(kind, NodeKind::MobileNode { .. })
 }
 

@@ -1,10 +1,42 @@
 //! What theory allows at best: sums of the shortest times that links can take.
 
-use samp_model::{Topology, paths};
+use super::history::History;
+use samp_model::topology::{Link, NodeKind};
+use samp_model::{Event, Topology, paths};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// A run's topology with each link as fast as it ever was, so that a floor holds whenever its path was taken.
+pub(super) fn at_its_fastest<'t>(topology: &'t Topology, history: &History) -> Cow<'t, Topology> {
+    let mut fastest = Cow::Borrowed(topology);
+    for record in history.nodes().flat_map(|(_, records)| records) {
+        let Event::LinkChanged { peer, quality, .. } = &record.event else { continue };
+        let Some(node) = topology.find(&record.node) else { continue };
+        let peer = peer.as_deref().map(|peer| topology.find(peer));
+        let fastest = fastest.to_mut();
+        let directions = match peer {
+            None => match &mut fastest.nodes[node.0].kind {
+                NodeKind::MobileNode { radio, .. } => [&mut radio.up, &mut radio.down],
+                _ => continue,
+            },
+            Some(peer) => {
+                match fastest.links.iter_mut().find(|link| Some(link.ends) == peer.map(|peer| [node, peer])) {
+                    Some(Link { quality: [there, back], .. }) => [there, back],
+                    None => continue,
+                }
+            }
+        };
+        for (known, new) in directions.into_iter().zip(quality.iter()) {
+            if new.least_delay() < known.least_delay() {
+                *known = *new;
+            }
+        }
+    }
+    fastest
+}
 
 /// The floors of one topology; remembers what it has worked out.
 #[derive(Debug)]

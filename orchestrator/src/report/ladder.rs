@@ -1,5 +1,6 @@
 //! A call or a handoff as a ladder diagram: nodes as columns, SIP messages as arrows, milestones as notes.
 
+use super::interventions::intervention;
 use super::text::Style;
 use samp_model::record::{Event, HandoffNumber, RegistrationScope};
 use samp_model::{Record, Time, Topology};
@@ -92,7 +93,13 @@ impl Ladder {
             Traced::Call(call) => of_call(call, sent, &records),
             Traced::Handoff { node, number } => of_handoff(topology, node, *number, sent, &records)?,
         };
-        let start = sent.iter().map(|sent| sent.at).chain(notes.iter().map(|(at, ..)| *at)).min()?;
+        let instants = || sent.iter().map(|sent| sent.at).chain(notes.iter().map(|(at, ..)| *at));
+        let (start, end) = (instants().min()?, instants().max()?);
+        let meanwhile = records.iter().filter(|record| (start..=end).contains(&record.at));
+        let notes = notes.iter().cloned().chain(
+            meanwhile
+                .filter_map(|record| Some((record.at, record.node.as_str(), intervention(&record.event)?))),
+        );
         let mut rungs = Vec::new();
         for message in &sent {
             let rung = |at: Time, to: Option<String>, one_way| Rung {
@@ -112,7 +119,7 @@ impl Ladder {
                 rungs.push(rung(message.at, name_of(topology, message.peer), None));
             }
         }
-        rungs.extend(notes.into_iter().map(|(at, node, text)| Rung {
+        rungs.extend(notes.map(|(at, node, text)| Rung {
             at: at.since(start),
             what: What::Note { node: node.to_owned(), text },
         }));

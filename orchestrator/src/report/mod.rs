@@ -6,6 +6,7 @@ mod calls;
 mod floor;
 mod handoffs;
 mod history;
+mod interventions;
 mod ladder;
 mod path;
 mod registrations;
@@ -20,6 +21,7 @@ pub use self::calls::{CallOutcome, CallReport, MediaReport};
 pub use self::floor::Floors;
 pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase};
 pub use self::history::{Call, Established, History, MediaTotals};
+pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Rung, Traced, What};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
@@ -46,6 +48,8 @@ pub struct Report {
     pub calls: Vec<CallReport>,
     /// Each attempt to move a call to another terminal.
     pub transfers: Vec<Transfer>,
+    /// What was done to the lab from outside.
+    pub interventions: Vec<Intervention>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -58,12 +62,14 @@ impl Report {
 
     /// As [`Report::assemble`], from records in order.
     pub fn from_history(topology: &Topology, history: &History) -> Self {
-        let floors = Floors::new(topology);
+        let fastest = floor::at_its_fastest(topology, history);
+        let floors = Floors::new(&fastest);
         Self {
             handoffs: Handoffs::from_history(&floors, history),
             registrations: Registration::all(&floors, history),
             calls: CallReport::all(&floors, history),
             transfers: Transfer::all(history),
+            interventions: Intervention::all(history),
             knobs: topology.samp.knobs(),
         }
     }

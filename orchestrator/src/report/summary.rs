@@ -3,6 +3,7 @@
 use super::Report;
 use super::calls::CallOutcome;
 use super::handoffs::{Direction, Handoff};
+use super::interventions::Intervention;
 use super::path::CriticalPath;
 use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
@@ -23,6 +24,8 @@ pub struct Summary {
     pub calls: CallSummary,
     /// Calls that moved to another terminal.
     pub transfers: TransferSummary,
+    /// What was done to the lab from outside.
+    pub interventions: Vec<Intervention>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -169,6 +172,7 @@ impl Summary {
                 n: report.transfers.len(),
                 took: Ranks::of_durations(report.transfers.iter().filter_map(|transfer| transfer.took)),
             },
+            interventions: report.interventions.clone(),
             knobs: report.knobs.clone(),
         }
     }

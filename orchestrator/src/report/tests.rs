@@ -473,3 +473,42 @@ fn durations_in_json_are_milliseconds() {
         .sum();
     assert!((sum - 13.1).abs() < 1e-9);
 }
+
+#[test]
+fn what_was_done_to_the_lab_is_named_and_floors_follow_the_links() {
+    let scope = RegistrationScope::Anchor;
+    let quality = |delay| LinkQuality { one_way_delay: ms(delay), ..LinkQuality::IDEAL };
+    let changed = |peer: Option<&str>, delay| Event::LinkChanged {
+        peer: peer.map(str::to_owned),
+        up: true,
+        quality: Box::new([quality(delay), quality(9)]),
+    };
+    let mut records = vec![
+        at(1000, "mn1", Event::AddressConfigured { handoff: 0, address: care_of(1, 1) }),
+        at(3000, "mn1", changed(None, 0)),
+        at(2000, "ar1", changed(Some("ar2"), 1)),
+        at(4000, "ar2", changed(Some("sip1"), 8)),
+        at(9000, "mn1", Event::Registered { handoff: 0, scope, rrd: ms(20), path: vec![SERVER] }),
+        at(9500, "sip1", Event::Killed),
+        at(9600, "ar1", Event::Partitioned { nodes: vec!["ar1".into()], from: Vec::new(), links: 1 }),
+        at(9700, "ar1", Event::Healed { links: 1 }),
+    ];
+    let report = Report::assemble(&line(), &records);
+    // Each way as fast as it ever was: radio 0 and 1, ar1 to ar2 1 and 2, ar2 to sip1 2 and 2.
+    assert_eq!(report.registrations[0].floor(), Some(ms(8)));
+    let mut text = String::new();
+    write_summary(&mut text, &report.summary()).unwrap();
+    for wanted in [
+        "1.000  ar1: link to ar2 up: 1ms; back 9ms",
+        "2.000  mn1: radio link up: 0; back 9ms",
+        "8.500  sip1: killed",
+        "8.600  ar1: partition: ar1 cut off from all others, 1 link down",
+        "8.700  ar1: partitions healed, 1 link up",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+    }
+    // A trace shows what happened meanwhile.
+    records.extend(call(8000, "c1", ["mn1", "mn2"], [care_of(1, 1), care_of(2, 1)]));
+    let ladder = Ladder::assemble(&line(), &records, &Traced::Call("c1".into())).unwrap();
+    assert!(ladder.draw(Style::default()).contains("sip1: killed"));
+}

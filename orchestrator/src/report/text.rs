@@ -1,6 +1,7 @@
 //! Reports as text: tables, and a handoff's waterfall.
 
 use super::handoffs::{Handoff, Phase};
+use super::interventions::Intervention;
 use super::path::CriticalPath;
 use super::statistics::{Delta, Ranks};
 use super::summary::{HandoffSummary, PathSummary, Summary};
@@ -167,6 +168,7 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     write_registrations(out, summary)?;
     write_calls(out, summary)?;
     write_transfers(out, summary)?;
+    write_interventions(out, summary)?;
     write_knobs(out, summary)
 }
 
@@ -293,6 +295,18 @@ fn write_transfers(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     let row = |took| [&["  transfer".to_owned()], &ranks(took)[..]].concat();
     let header = [&["  "], &RANKS[..]].concat();
     out.write_str(&table(&header, transfers.took.iter().map(row)))
+}
+
+/// What was done to the lab, and when.
+fn write_interventions(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    if summary.interventions.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ndone to the lab, in ms from its first record")?;
+    for Intervention { at, node, what } in &summary.interventions {
+        writeln!(out, "{:>12}  {node}: {what}", ms(*at))?;
+    }
+    Ok(())
 }
 
 /// Which knobs the run had, and which of them are not as the profiles have them.

@@ -10,12 +10,13 @@ use super::file::{
 use super::graph::{self, Network, ReadGraph};
 use super::program::Program;
 use super::{
-    AccessNetwork, LinkQuality, Node, NodeId, NodeKind, QualityChange, QualityPart, Radio, Topology, knobs,
+    AccessNetwork, LinkQuality, Node, NodeId, NodeKind, QualityChange, QualityPart, Radio, RateChange,
+    Topology, knobs,
 };
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::random;
 use crate::settings::Family;
-use crate::units::{Delay, Percent, Rate};
+use crate::units::{Delay, Percent};
 use crate::yaml::{Errors, Source, Whole, Word, span, span_of_all};
 use rand::RngExt;
 use serde_yaml::Spanned;
@@ -573,7 +574,7 @@ impl<'f> Resolver<'f> {
             loss: file.loss.and_then(|loss| self.errors.value(loss)),
             duplicate: file.duplicate.and_then(|share| self.errors.value(share)).map(Percent::fraction),
             reorder: file.reorder.and_then(|share| self.errors.value(share)).map(Percent::fraction),
-            rate: file.rate.and_then(|rate| self.errors.value(rate)).map(Rate::bits_per_second),
+            rate: file.rate.and_then(|rate| self.errors.value(rate)).map(RateChange::from),
             queue: file.queue.and_then(|queue| self.errors.value(queue)).map(|queue| queue.0 as u32),
         }
     }

@@ -1,10 +1,10 @@
-//! `link`: wired links as they are, and what is to become of them.
+//! `link`, `partition` and `heal`: links as they are, and what is to become of them.
 
 use super::super::{Exit, Failure, Link, LinkState, Terminal};
 use crate::client::Client;
 use crate::report::table;
 use samp_model::Topology;
-use samp_model::control::{LinkChange, LinkStatus, Request, Response};
+use samp_model::control::{LinkChange, LinkId, LinkName, LinkStatus, Request, Response};
 use samp_model::topology::{LinkQuality, QualityChange};
 use serde::Serialize;
 
@@ -19,31 +19,37 @@ struct Named<'a> {
 
 /// Changes a link, or shows one or all.
 pub(super) fn link(terminal: &Terminal, client: &Client, wanted: &Link) -> Result<Exit, Failure> {
-    let status = client.status()?;
-    let topology = &status.topology;
-    let changed = match (&wanted.link, change(wanted)) {
-        (Some(ends), Some(change)) => match client.ask(&Request::Link { ends: ends.clone(), change })? {
-            Response::Link(status) => vec![*status],
-            _ => return Err(Failure::new(Exit::Failed, "the lab gave an unexpected answer")),
-        },
-        (Some([a, b]), None) => {
-            let is_it = |link: &&LinkStatus| {
-                let names = link.ends.map(|end| topology.node(end).name.as_str());
-                names == [a, b] || names == [b, a]
-            };
-            let found: Vec<_> = status.links.iter().filter(is_it).copied().collect();
-            if found.is_empty() {
-                return Err(Failure::new(
-                    Exit::Failed,
-                    format!("there is no wired link between `{a}` and `{b}`"),
-                )
-                .hint("`samp-lab link` lists the wired links".to_owned()));
-            }
-            found
+    match (&wanted.link, quality_or_state(wanted)) {
+        (Some(link), Some(change)) => {
+            self::change(terminal, client, &Request::Link { link: link.clone(), change })
         }
-        (None, _) => status.links.clone(),
-    };
-    let named: Vec<_> = changed.iter().map(|link| Named::new(topology, link)).collect();
+        (Some(link), None) => {
+            let status = client.status()?;
+            let found: Vec<_> =
+                status.links.iter().filter(|it| is_named(&status.topology, it.link, link)).copied().collect();
+            if found.is_empty() {
+                return Err(Failure::new(Exit::Failed, "there is no such link")
+                    .hint("`samp-lab link` lists the links".to_owned()));
+            }
+            show(terminal, &status.topology, &found)
+        }
+        (None, _) => {
+            let status = client.status()?;
+            show(terminal, &status.topology, &status.links)
+        }
+    }
+}
+
+/// Asks for a change of links, and shows what they have become.
+pub(super) fn change(terminal: &Terminal, client: &Client, request: &Request) -> Result<Exit, Failure> {
+    match client.ask(request)? {
+        Response::Links(links) => show(terminal, &client.status()?.topology, &links),
+        _ => Err(Failure::new(Exit::Failed, "the lab gave an unexpected answer")),
+    }
+}
+
+fn show(terminal: &Terminal, topology: &Topology, links: &[LinkStatus]) -> Result<Exit, Failure> {
+    let named: Vec<_> = links.iter().map(|link| Named::new(topology, link)).collect();
     terminal.show(&named, |links| {
         let rows = links.iter().map(|named| {
             let Named { link, up, there, back } = named;
@@ -55,16 +61,26 @@ pub(super) fn link(terminal: &Terminal, client: &Client, wanted: &Link) -> Resul
     Ok(Exit::Success)
 }
 
+fn is_named(topology: &Topology, link: LinkId, name: &LinkName) -> bool {
+    match (link, name) {
+        (LinkId::Wired(ends), LinkName::Wired([a, b])) => {
+            let names = ends.map(|end| topology.node(end).name.as_str());
+            names == [a, b] || names == [b, a]
+        }
+        (LinkId::Radio(node), LinkName::Radio(name)) => topology.node(node).name == *name,
+        _ => false,
+    }
+}
+
 impl<'a> Named<'a> {
-    fn new(topology: &Topology, link: &'a LinkStatus) -> Self {
-        let [a, b] = link.ends.map(|end| &topology.node(end).name);
-        let [there, back] = &link.quality;
-        Self { link: format!("{a}--{b}"), up: link.up, there, back }
+    fn new(topology: &Topology, status: &'a LinkStatus) -> Self {
+        let [there, back] = &status.quality;
+        Self { link: status.link.name(topology), up: status.up, there, back }
     }
 }
 
 /// What the options say; none when they say nothing.
-fn change(link: &Link) -> Option<LinkChange> {
+fn quality_or_state(link: &Link) -> Option<LinkChange> {
     match link.state {
         Some(LinkState::Down) => return Some(LinkChange::Down),
         Some(LinkState::Up) => return Some(LinkChange::Up),
@@ -76,7 +92,7 @@ fn change(link: &Link) -> Option<LinkChange> {
         loss: link.loss,
         duplicate: link.duplicate.map(|share| share.fraction()),
         reorder: link.reorder.map(|share| share.fraction()),
-        rate: link.rate.map(|rate| rate.bits_per_second()),
+        rate: link.rate,
         queue: link.queue,
     };
     let back = if link.one_way { QualityChange::default() } else { there };
@@ -92,7 +108,7 @@ mod tests {
     #[test]
     fn a_value_is_for_both_directions_unless_it_is_for_one_way() {
         let both = Link {
-            link: Some(["a".into(), "b".into()]),
+            link: Some(LinkName::Wired(["a".into(), "b".into()])),
             delay: "5ms".parse().ok(),
             loss: "1%".parse().ok(),
             ..Link::default()
@@ -102,9 +118,12 @@ mod tests {
             loss: Some(Loss::Random(0.01)),
             ..Default::default()
         };
-        assert_eq!(change(&both), Some(LinkChange::Quality(Box::new([there, there]))));
+        assert_eq!(quality_or_state(&both), Some(LinkChange::Quality(Box::new([there, there]))));
         let one_way = Link { one_way: true, ..both };
-        assert_eq!(change(&one_way), Some(LinkChange::Quality(Box::new([there, QualityChange::default()]))));
-        assert_eq!(change(&Link { one_way: true, ..Link::default() }), None);
+        assert_eq!(
+            quality_or_state(&one_way),
+            Some(LinkChange::Quality(Box::new([there, QualityChange::default()])))
+        );
+        assert_eq!(quality_or_state(&Link { one_way: true, ..Link::default() }), None);
     }
 }

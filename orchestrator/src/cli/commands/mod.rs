@@ -92,6 +92,10 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
         LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,
         LabCommand::Link(link) => link::link(terminal, client, &link)?,
+        LabCommand::Partition { nodes, from } => {
+            link::change(terminal, client, &Request::Partition { nodes, from })?
+        }
+        LabCommand::Heal => link::change(terminal, client, &Request::Heal)?,
     };
     Ok(exit.into())
 }

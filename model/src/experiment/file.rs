@@ -1,0 +1,97 @@
+//! An experiment file as it is written.
+
+use super::{MAX_CALLS, MAX_HANDOFFS};
+use crate::topology::{Jitter, Loss, Packets, RateChange};
+use crate::units::{Delay, Interval, Percent};
+use crate::yaml::{Keyword, Title, Value, Whole, Word};
+use serde::Deserialize;
+use serde_yaml::Spanned;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExperimentFile {
+    pub(super) name: Option<Value<Title>>,
+    pub(super) topology: Spanned<String>,
+    pub(super) seed: Option<Value<Whole<0, { u64::MAX }>>>,
+    pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
+}
+
+/// Has exactly one of its fields. The large ones are boxed, as a hostile file may have many steps.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepFile {
+    pub(super) call: Option<Box<CallFile>>,
+    pub(super) handoff: Option<Box<HandoffFile>>,
+    pub(super) transfer: Option<Box<Pair>>,
+    pub(super) hang_up: Option<Value<Word<All>>>,
+    pub(super) wait: Option<Value<Interval>>,
+    pub(super) link: Option<Box<LinkFile>>,
+    pub(super) partition: Option<Box<PartitionFile>>,
+    pub(super) heal: Option<Value<Word<All>>>,
+    pub(super) kill: Option<Spanned<String>>,
+    pub(super) pause: Option<Spanned<String>>,
+    pub(super) resume: Option<Spanned<String>>,
+}
+
+/// Has `between` or `radio`, and `state` or what changes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkFile {
+    pub(super) between: Option<Pair>,
+    pub(super) radio: Option<Spanned<String>>,
+    pub(super) state: Option<Value<Word<State>>>,
+    pub(super) one_way: Option<Value<Word<bool>>>,
+    pub(super) one_way_delay: Option<Value<Delay>>,
+    pub(super) jitter: Option<Value<Jitter>>,
+    pub(super) loss: Option<Value<Loss>>,
+    pub(super) duplicate: Option<Value<Percent>>,
+    pub(super) reorder: Option<Value<Percent>>,
+    pub(super) rate: Option<Value<RateChange>>,
+    pub(super) queue: Option<Value<Packets>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartitionFile {
+    pub(super) nodes: Spanned<Vec<Spanned<String>>>,
+    pub(super) from: Option<Vec<Spanned<String>>>,
+}
+
+/// Whether a link works.
+#[derive(Clone, Copy)]
+pub(super) enum State {
+    Down,
+    Up,
+}
+
+impl Keyword for State {
+    const WHAT: &'static str = "a state of a link";
+    const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up)];
+}
+
+/// Has `count` or `pairs`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallFile {
+    pub(super) count: Option<Value<Whole<1, MAX_CALLS>>>,
+    pub(super) pairs: Option<Vec<Pair>>,
+}
+
+/// Has `count` or `moves`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HandoffFile {
+    pub(super) count: Option<Value<Whole<1, MAX_HANDOFFS>>>,
+    pub(super) moves: Option<Vec<Pair>>,
+    pub(super) interval: Value<Interval>,
+}
+
+pub(super) type Pair = Spanned<Vec<Spanned<String>>>;
+
+#[derive(Clone, Copy)]
+pub(super) struct All;
+
+impl Keyword for All {
+    const WHAT: &'static str = "all there is";
+    const WORDS: &'static [(&'static str, Self)] = &[("all", Self)];
+}

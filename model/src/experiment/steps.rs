@@ -1,0 +1,274 @@
+//! The steps of an experiment file, bound to the nodes of its topology.
+
+use super::file::{All, CallFile, HandoffFile, Pair, StepFile};
+use super::{Action, Calls, MAX_ACTIONS, MAX_TIME, Moves, SECONDS_PER_DAY, Step};
+use crate::control::LinkId;
+use crate::diagnostic::{quote, suggest_name};
+use crate::topology::{LinkQuality, Node, NodeId, NodeKind, Topology};
+use crate::units::Interval;
+use crate::yaml::{Errors, Whole, Word, span, span_of_all};
+use serde_yaml::Spanned;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::time::Duration;
+
+pub(super) struct Resolver<'t> {
+    pub(super) errors: Errors,
+    pub(super) topology: &'t Topology,
+    /// Index of each name in the topology.
+    names: HashMap<&'t str, NodeId>,
+    /// Mobile nodes that the file names for a call that is not over yet.
+    busy: BTreeSet<NodeId>,
+    /// How many others chance has put into calls, at most.
+    busy_by_chance: usize,
+    /// The links that the file has changed, as they are up to here.
+    pub(super) qualities: BTreeMap<LinkId, [LinkQuality; 2]>,
+}
+
+impl<'t> Resolver<'t> {
+    /// Names are those of `topology`.
+    pub(super) fn new(errors: Errors, topology: &'t Topology) -> Self {
+        Self {
+            errors,
+            topology,
+            names: topology.nodes().map(|(id, node)| (node.name.as_str(), id)).collect(),
+            busy: BTreeSet::new(),
+            busy_by_chance: 0,
+            qualities: BTreeMap::new(),
+        }
+    }
+
+    /// The steps; the first that is too much ends the work.
+    pub(super) fn timeline(&mut self, steps: &[Spanned<StepFile>]) -> Vec<Step> {
+        let mut timeline = Vec::new();
+        let (mut actions, mut lasts) = (0, Duration::ZERO);
+        for file in steps {
+            let Some(step) = self.step(file) else { continue };
+            actions += step.actions();
+            lasts = lasts.saturating_add(step.lasts());
+            let message = if actions > MAX_ACTIONS {
+                format!("up to here there are {actions} things to do")
+            } else if lasts > MAX_TIME {
+                format!("up to here the timeline lasts {} days", lasts.as_secs() / SECONDS_PER_DAY)
+            } else {
+                timeline.push(step);
+                continue;
+            };
+            self.errors.report(span(file), message, |error| {
+                let days = MAX_TIME.as_secs() / SECONDS_PER_DAY;
+                error
+                    .label("too much")
+                    .hint(format!("at most {MAX_ACTIONS} in {days} days fit an experiment"))
+            });
+            break;
+        }
+        timeline
+    }
+
+    fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
+        let StepFile { call, handoff, transfer, hang_up, wait, link, partition, heal, kill, pause, resume } =
+            &step.value;
+        let given = [
+            call.is_some(),
+            handoff.is_some(),
+            transfer.is_some(),
+            hang_up.is_some(),
+            wait.is_some(),
+            link.is_some(),
+            partition.is_some(),
+            heal.is_some(),
+            kill.is_some(),
+            pause.is_some(),
+            resume.is_some(),
+        ];
+        if given.iter().filter(|&&given| given).count() != 1 {
+            self.errors.report(span(step), "a step does exactly one thing", |error| {
+                error.label("in this step").hint("begin each thing to do with a `-` of its own")
+            });
+            return None;
+        }
+        if let Some(call) = call {
+            return self.call(step, call).map(Step::Call);
+        }
+        if let Some(handoff) = handoff {
+            return self.handoff(step, handoff);
+        }
+        if let Some(transfer) = transfer {
+            return self.transfer(transfer);
+        }
+        if let Some(link) = link {
+            return self.link(step, link).map(Step::Once);
+        }
+        if let Some(partition) = partition {
+            return self.partition(partition).map(Step::Once);
+        }
+        if let Some(heal) = heal {
+            return self.errors.value(heal).map(|Word(All)| Step::Once(Action::Heal));
+        }
+        let deeds: [(_, fn(NodeId) -> Action); 3] =
+            [(kill, Action::Kill), (pause, Action::Pause), (resume, Action::Resume)];
+        for (name, deed) in deeds {
+            if let Some(name) = name {
+                return self.running(name).map(|node| Step::Once(deed(node)));
+            }
+        }
+        if let Some(hang_up) = hang_up {
+            self.busy.clear();
+            self.busy_by_chance = 0;
+            return self.errors.value(hang_up).map(|Word(All)| Step::Once(Action::HangUpAll));
+        }
+        let wait = wait.as_ref().and_then(|wait| self.errors.value(wait));
+        wait.map(|wait| Step::Once(Action::Wait(wait.get())))
+    }
+
+    fn call(&mut self, step: &Spanned<StepFile>, call: &CallFile) -> Option<Calls> {
+        match (&call.count, &call.pairs) {
+            (Some(count), None) => {
+                let Whole(calls) = self.errors.value(count)?;
+                let needed = 2 * calls as usize;
+                let nodes = self.topology.mobile_nodes().count();
+                let idle = nodes.saturating_sub(self.busy.len() + self.busy_by_chance);
+                if needed > idle {
+                    let message = format!("{calls} calls need {needed} mobile nodes, and {idle} are free");
+                    self.errors.report(span(count), message, |error| {
+                        error.hint(format!(
+                            "the topology has {nodes} mobile nodes; `- hang_up: all` frees them"
+                        ))
+                    });
+                    return None;
+                }
+                self.busy_by_chance += needed;
+                Some(Calls::Random(calls as usize))
+            }
+            (None, Some(pairs)) => {
+                let pairs = pairs.iter().map(|pair| self.pair_of_callers(pair)).collect::<Vec<_>>();
+                pairs.into_iter().collect::<Option<_>>().map(Calls::Pairs)
+            }
+            _ => {
+                self.either(span(step), "call", "count: 4", "pairs: [[mn1, mn2]]");
+                None
+            }
+        }
+    }
+
+    fn transfer(&mut self, pair: &Pair) -> Option<Step> {
+        let [leaver, taker] = self.two(pair, "[mn1, mn3]")?;
+        let [from, to] = [self.mobile_node(leaver), self.mobile_node(taker)];
+        let (from, to) = (from?, to?);
+        if from == to {
+            let message = format!("{} has its call already", quote(&leaver.value));
+            self.errors.report(span_of_all(pair), message, |error| {
+                error.label("the same node twice").hint("a call moves from one mobile node to another")
+            });
+            return None;
+        }
+        self.busy.remove(&from);
+        self.busy.insert(to);
+        Some(Step::Once(Action::Transfer { from, to }))
+    }
+
+    fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
+        let [caller, callee] = self.two(pair, "[mn1, mn2]")?;
+        let [from, to] = [self.mobile_node(caller), self.mobile_node(callee)];
+        let (from, to) = (from?, to?);
+        if from == to {
+            self.errors.report(
+                span_of_all(pair),
+                format!("{} calls itself", quote(&caller.value)),
+                |error| error.label("the same node twice").hint("a call is between two mobile nodes"),
+            );
+            return None;
+        }
+        self.busy.extend([from, to]);
+        Some((from, to))
+    }
+
+    fn handoff(&mut self, step: &Spanned<StepFile>, handoff: &HandoffFile) -> Option<Step> {
+        let interval = self.errors.value(&handoff.interval).map(Interval::get);
+        let moves = match (&handoff.count, &handoff.moves) {
+            (Some(count), None) => {
+                let moves = self.errors.value(count).map(|Whole(count)| Moves::Random(count as usize));
+                let access_routers = self.topology.access_routers().count();
+                if access_routers < 2 || self.topology.mobile_nodes().next().is_none() {
+                    self.errors.report(span(count), "nobody can move in this topology", |error| {
+                        error.hint("a handoff takes a mobile node and two access routers")
+                    });
+                }
+                moves
+            }
+            (None, Some(moves)) => {
+                let moves = moves.iter().map(|to| self.one_move(to)).collect::<Vec<_>>();
+                moves.into_iter().collect::<Option<_>>().map(Moves::Listed)
+            }
+            _ => {
+                self.either(span(step), "handoff", "count: 20", "moves: [[mn1, ar2]]");
+                None
+            }
+        };
+        Some(Step::Handoff { moves: moves?, interval: interval? })
+    }
+
+    fn one_move(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
+        let [mobile_node, access_router] = self.two(pair, "[mn1, ar2]")?;
+        let [who, to] = [self.mobile_node(mobile_node), self.access_router(access_router)];
+        Some((who?, to?))
+    }
+
+    fn either(&mut self, at: Range<usize>, step: &str, chance: &str, listed: &str) {
+        self.errors.report(at, format!("`{step}` takes either a count or a list"), |error| {
+            error.hint(format!("write `{chance}` for random ones, or `{listed}`"))
+        });
+    }
+
+    pub(super) fn two<'f>(&mut self, pair: &'f Pair, example: &str) -> Option<[&'f Spanned<String>; 2]> {
+        let [a, b] = &pair.value[..] else {
+            self.errors.report(span_of_all(pair), "expected a pair", |error| {
+                error.hint(format!("write `{example}`"))
+            });
+            return None;
+        };
+        Some([a, b])
+    }
+
+    pub(super) fn mobile_node(&mut self, name: &Spanned<String>) -> Option<NodeId> {
+        self.node(name, "mobile node", |node| matches!(node.kind, NodeKind::MobileNode { .. }))
+    }
+
+    fn access_router(&mut self, name: &Spanned<String>) -> Option<NodeId> {
+        self.node(name, "access router", |node| node.access().is_some())
+    }
+
+    pub(super) fn node(
+        &mut self,
+        name: &Spanned<String>,
+        what: &str,
+        fits: impl Fn(&Node) -> bool,
+    ) -> Option<NodeId> {
+        let topology = self.topology;
+        let found = self.names.get(name.value.as_str()).map(|&id| (id, topology.node(id)));
+        if let Some((id, node)) = found
+            && fits(node)
+        {
+            return Some(id);
+        }
+        if self.errors.is_full() {
+            self.errors.report(span(name), "", |error| error);
+            return None;
+        }
+        let message = match found {
+            Some(_) => format!("{} is no {what}", quote(&name.value)),
+            None => format!("the topology has no {what} {}", quote(&name.value)),
+        };
+        self.errors.report(span(name), message, |error| {
+            let candidates = topology.nodes.iter().filter(|node| fits(node)).map(|node| node.name.as_str());
+            let hint = suggest_name(&name.value, candidates.clone()).or_else(|| {
+                let (first, last) = (candidates.clone().next()?, candidates.last()?);
+                Some(format!("there are `{first}` to `{last}`"))
+            });
+            error
+                .label(format!("no such {what}"))
+                .hint(hint.unwrap_or_else(|| format!("the topology has no {what}s at all")))
+        });
+        None
+    }
+}

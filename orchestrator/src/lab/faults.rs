@@ -1,0 +1,97 @@
+//! What is done to a lab's links from outside, by name, and the records of it.
+
+use super::links::LinkError;
+use super::state::{Lab, Refusal, chain, is_mobile_node, now};
+use crate::cause::cause_of;
+use samp_model::Event;
+use samp_model::control::{Cause, LinkChange, LinkId, LinkName, LinkStatus};
+use samp_model::topology::{NodeId, NodeKind};
+
+impl Lab {
+    /// Changes a link; its directions are as it is named.
+    pub(super) fn change_link(
+        &mut self,
+        name: &LinkName,
+        change: LinkChange,
+    ) -> Result<Vec<LinkStatus>, Refusal> {
+        let (wanted, text) = match name {
+            LinkName::Radio(node) => {
+                (LinkId::Radio(self.find(node, "a mobile node", is_mobile_node)?), node.clone())
+            }
+            LinkName::Wired([a, b]) => {
+                let ends = [self.find(a, "a node", |_| true)?, self.find(b, "a node", |_| true)?];
+                (LinkId::Wired(ends), format!("{a}--{b}"))
+            }
+        };
+        let Some((number, is_reverse)) = self.links.find(wanted) else {
+            let message = format!("there is no link `{text}`");
+            let hint = Some("`samp-lab link` lists the links".into());
+            return Err(Refusal { message, hint, cause: Cause::Other });
+        };
+        let change = match change {
+            LinkChange::Quality(mut changes) if is_reverse => {
+                changes.reverse();
+                LinkChange::Quality(changes)
+            }
+            change => change,
+        };
+        let changed = self.links.change(&self.plan, self.network, number, change);
+        let status = changed.map_err(|error| refusal(&format!("cannot change the link {text}"), &error))?;
+        let (node, peer) = match status.link {
+            LinkId::Wired([a, b]) => (a, Some(self.name_of(b).to_owned())),
+            LinkId::Radio(node) => (node, None),
+        };
+        let LinkStatus { up, quality, .. } = status;
+        self.record(now(), node, Event::LinkChanged { peer, up, quality: Box::new(quality) });
+        Ok(vec![status])
+    }
+
+    /// Takes down all links between `nodes` and `from`, or all other nodes when that names none.
+    pub(super) fn partition(
+        &mut self,
+        nodes: &[String],
+        from: &[String],
+    ) -> Result<Vec<LinkStatus>, Refusal> {
+        let near = self.wired_nodes(nodes)?;
+        let far = self.wired_nodes(from)?;
+        let links = self.links.partition(
+            &self.plan,
+            self.network,
+            |node| near.contains(&node),
+            |node| !near.contains(&node) && (far.is_empty() || far.contains(&node)),
+        );
+        let links = links.map_err(|error| refusal("cannot make a partition", &error))?;
+        let event = Event::Partitioned { nodes: nodes.into(), from: from.into(), links: links.len() };
+        if let Some(&first) = near.first() {
+            self.record(now(), first, event);
+        }
+        Ok(links)
+    }
+
+    /// Brings up what partitions have taken down.
+    pub(super) fn heal(&mut self) -> Result<Vec<LinkStatus>, Refusal> {
+        let links = self.links.heal(&self.plan, self.network);
+        let links = links.map_err(|error| refusal("cannot heal", &error))?;
+        if let Some(&LinkStatus { link: LinkId::Wired([first, _]), .. }) = links.first() {
+            self.record(now(), first, Event::Healed { links: links.len() });
+        }
+        Ok(links)
+    }
+
+    fn wired_nodes(&self, names: &[String]) -> Result<Vec<NodeId>, Refusal> {
+        let is_wired = |kind: &NodeKind| !is_mobile_node(kind);
+        names.iter().map(|name| self.find(name, "a router or SIP server", is_wired)).collect()
+    }
+}
+
+fn refusal(attempt: &str, error: &LinkError) -> Refusal {
+    let cause = match error {
+        LinkError::Already(_) | LinkError::NothingBetween | LinkError::NoPartition => Cause::Conflict,
+        error => cause_of(error),
+    };
+    let hint = match error {
+        LinkError::Radio => Some("`--loss 100%` silences it".into()),
+        _ => None,
+    };
+    Refusal { message: format!("{attempt}: {}", chain(error)), hint, cause }
+}
