@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub const HANDOFF_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a call may take until both ends hear each other; SIP itself gives up after 32 s (RFC 3261 Timer B).
 pub const CALL_DEADLINE: Duration = Duration::from_secs(35);
+/// How long the record of something that was done may take.
+const RECORD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long hanging up may take.
 const HANG_UP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -43,6 +45,8 @@ pub struct Runner<'a> {
     /// From when a waiting time counts.
     since: Instant,
     calls: Vec<String>,
+    /// How often something was done to the lab.
+    told: usize,
     /// The nodes that the timeline has killed.
     killed: BTreeSet<String>,
     /// Why the measurements are not valid.
@@ -59,6 +63,7 @@ impl<'a> Runner<'a> {
             watch,
             since: Instant::now(),
             calls: Vec::new(),
+            told: 0,
             killed: BTreeSet::new(),
             invalid_because: Vec::new(),
         }
@@ -126,11 +131,19 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Asks for what takes effect at once; a refusal makes the run invalid.
+    /// Asks for what takes effect at once, and waits for the record of it; a refusal makes the run invalid.
     fn tell(&mut self, request: &Request, action: &Action) -> Result<(), RunError> {
         self.since = Instant::now();
         match self.client.ask(request) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.told += 1;
+                let told = self.told;
+                let is_recorded = |history: &History| (history.interventions() >= told).then_some(());
+                if self.watch.wait(RECORD_DEADLINE, is_recorded)?.is_none() {
+                    self.invalid_because.push(format!("{}: no record of it", self.describe(action)));
+                }
+                Ok(())
+            }
             Err(ClientError::Refused { message, .. }) => {
                 self.invalid_because.push(format!("{}: {message}", self.describe(action)));
                 Ok(())

@@ -1,5 +1,6 @@
 //! Records in order: by node and instant, and by call.
 
+use super::interventions::intervention;
 use samp_model::record::{CacheOutcome, Event, HandoffNumber};
 use samp_model::{Record, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub struct History {
     nodes: BTreeMap<String, Vec<Record>>,
     calls: BTreeMap<String, Call>,
+    interventions: usize,
 }
 
 /// What is known of one call, from both of its ends.
@@ -83,6 +85,7 @@ impl History {
             return;
         }
         self.note_call(&record);
+        self.interventions += usize::from(intervention(&record.event).is_some());
         let records = self.nodes.entry(record.node.clone()).or_default();
         // Nearly always the newest of its node; equal instants keep the order of arrival.
         let place = records.partition_point(|earlier| earlier.at <= record.at);
@@ -105,6 +108,11 @@ impl History {
     /// The nodes that have records, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &[Record])> {
         self.nodes.iter().map(|(node, records)| (node.as_str(), records.as_slice()))
+    }
+
+    /// How often something was done to the lab from outside.
+    pub fn interventions(&self) -> usize {
+        self.interventions
     }
 
     /// A call.
