@@ -47,7 +47,7 @@ impl Resolver<'_> {
             }
             return self.changed(step, file, link, changes);
         };
-        if there != QualityChange::default() || one_way.is_some() || matches!(link, LinkId::Radio(_)) {
+        if !file.names_no_change() || one_way.is_some() || matches!(link, LinkId::Radio(_)) {
             self.errors.report(span(state), "`state` is for a whole wired link, and alone", |error| {
                 error.hint("a radio link is silenced by `loss: 100%`; another change is a step of its own")
             });
@@ -123,6 +123,10 @@ impl Resolver<'_> {
         changes: [QualityChange; 2],
     ) -> Option<Action> {
         if changes == [QualityChange::default(); 2] {
+            // What is not understood was reported.
+            if !file.names_no_change() {
+                return None;
+            }
             self.errors.report(span(step), "nothing changes", |error| {
                 error.hint("add what does, as `one_way_delay: 20ms`, or `state: down`")
             });
@@ -158,5 +162,19 @@ impl Resolver<'_> {
                 _ => Default::default(),
             },
         }
+    }
+}
+
+impl LinkFile {
+    /// Whether nothing of the link's quality is mentioned.
+    fn names_no_change(&self) -> bool {
+        let Self { one_way_delay, jitter, loss, duplicate, reorder, rate, queue, .. } = self;
+        one_way_delay.is_none()
+            && jitter.is_none()
+            && loss.is_none()
+            && duplicate.is_none()
+            && reorder.is_none()
+            && rate.is_none()
+            && queue.is_none()
     }
 }
