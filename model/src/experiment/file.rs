@@ -92,6 +92,6 @@ pub(super) type Pair = Spanned<Vec<Spanned<String>>>;
 pub(super) struct All;
 
 impl Keyword for All {
-    const WHAT: &'static str = "all there is";
+    const WHAT: &'static str = "something that can be named here";
     const WORDS: &'static [(&'static str, Self)] = &[("all", Self)];
 }

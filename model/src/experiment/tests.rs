@@ -206,7 +206,7 @@ fn mistakes_are_told_with_their_place() {
                 "3:16 `mn1` has its call already | the same node twice | a call moves from one mobile node to another",
             ],
         ),
-        ("hang_up: mn1", &["3:14 `mn1` is not something to hang up |  | write `all`"]),
+        ("hang_up: mn1", &["3:14 `mn1` is not something that can be named here |  | write `all`"]),
         (
             "hangup: all",
             &[
