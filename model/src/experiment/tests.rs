@@ -210,19 +210,19 @@ fn mistakes_are_told_with_their_place() {
         (
             "hangup: all",
             &[
-                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up` or `wait` | unknown field | did you mean `hang_up`?",
+                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `link`, `partition`, `heal`, `kill`, `pause` or `resume` | unknown field | did you mean `hang_up`?",
             ],
         ),
         (
             "wait: 1s\n    hang_up: all",
             &[
-                "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
+                "3:5 a step does exactly one thing | in this step | begin each thing to do with a `-` of its own",
             ],
         ),
         (
             "{}",
             &[
-                "3:5 a step does exactly one thing | in this step | begin each of `call`, `handoff`, `transfer`, `hang_up` and `wait` with a `-` of its own",
+                "3:5 a step does exactly one thing | in this step | begin each thing to do with a `-` of its own",
             ],
         ),
     ];
