@@ -155,7 +155,7 @@ fn a_change_loses_nothing_that_is_on_its_way() {
     lab.down();
 }
 
-/// How far the pings of a lab are above the delays of their way, in milliseconds: nine of ten are no farther.
+/// How far half of the pings of a lab at least are above the delays of their way, in milliseconds.
 fn error_of(lab: &Lab, address: &str, configured_ms: f64) -> f64 {
     let words = format!("ping -n -c 200 -i 0.004 {address}");
     let out = lab.exec("s1", &words.split(' ').collect::<Vec<_>>());
@@ -164,7 +164,7 @@ fn error_of(lab: &Lab, address: &str, configured_ms: f64) -> f64 {
     let mut errors: Vec<f64> = times.map(|time| time - configured_ms).collect();
     assert_eq!(errors.len(), 200, "{out}");
     errors.sort_by(f64::total_cmp);
-    errors[180]
+    errors[100]
 }
 
 /// The delay line is as late as the machine is busy, but over eight links not eight times as late as over one.
@@ -187,10 +187,12 @@ fn lateness_does_not_add_up_over_hops() {
     std::fs::remove_file(&file).expect("the file can be removed");
     let address = |node| lab.json(&["inspect", node])["address"].as_str().expect("an address").to_owned();
     let (far, last) = (address("far"), address("hop8"));
-    // The busiest of the moments before and after counts.
-    let before = error_of(&lab, &far, 16.0);
-    let eight = error_of(&lab, &last, 16.0);
-    let one = before.max(error_of(&lab, &far, 16.0));
+    // At the same time, so that the machine is as busy for the one as for the other.
+    let [one, eight] = std::thread::scope(|scope| {
+        let lab = &lab;
+        let measure = |address: String| scope.spawn(move || error_of(lab, &address, 16.0));
+        [far, last].map(measure).map(|pings| pings.join().expect("pings"))
+    });
     assert!(eight < 4.0 * one + 1.0, "{eight} ms over {HOPS} links, {one} ms over one");
     lab.down();
 }
