@@ -105,12 +105,14 @@ impl<'t> Resolver<'t> {
         if let Some(heal) = heal {
             return self.errors.value(heal).map(|Word(All)| Step::Once(Action::Heal));
         }
-        let deeds: [(_, fn(NodeId) -> Action); 3] =
-            [(kill, Action::Kill), (pause, Action::Pause), (resume, Action::Resume)];
-        for (name, deed) in deeds {
-            if let Some(name) = name {
-                return self.running(name).map(|node| Step::Once(deed(node)));
-            }
+        if let Some(name) = kill {
+            return self.running(name).map(|node| Step::Once(Action::Kill(node)));
+        }
+        if let Some(name) = pause {
+            return self.running(name).map(|node| Step::Once(Action::Pause(node)));
+        }
+        if let Some(name) = resume {
+            return self.running(name).map(|node| Step::Once(Action::Resume(node)));
         }
         if let Some(hang_up) = hang_up {
             self.busy.clear();
