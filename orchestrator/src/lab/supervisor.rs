@@ -12,7 +12,7 @@ use super::programs::Programs;
 use super::records::RecordLog;
 use super::startup::{Failure, Startup};
 use super::state::{Lab, LabNamespaces, chain};
-use crate::plan::{Machine, Plan};
+use crate::plan::{Machine, Plan, Route};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use samp_model::agent::FromAgent;
 use samp_model::control::{Progress, Request, Stage};
@@ -40,10 +40,19 @@ pub const SUPERVISOR_COMMAND: &str = "__supervisor";
 pub const LOG_FILTER: &str = "SAMP_LAB_LOG";
 
 /// What the supervisor needs to know, in [`RuntimeDir::lab_file`].
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct LabFile {
     topology: Topology,
     machine: Machine,
+    routes: Vec<Vec<Route>>,
+}
+
+/// The same, as it is written.
+#[derive(Serialize)]
+struct LabFileRef<'a> {
+    topology: &'a Topology,
+    machine: &'a Machine,
+    routes: Vec<&'a [Route]>,
 }
 
 /// A supervisor that has been started and builds its lab. Dropping this before [`Progress::Up`] ends it.
@@ -100,13 +109,18 @@ impl Launched {
     }
 }
 
-/// Starts a lab's supervisor, which goes on to build the lab of this topology. Its name is that of the claimed
-/// directory.
+/// Starts a lab's supervisor, which goes on to build the lab of this topology, whose plan on this machine this is. Its name
+/// is that of the claimed directory.
 ///
 /// # Errors
 /// The supervisor could not be started; the directory is removed.
-pub fn launch(claim: Claim, topology: &Topology, machine: &Machine) -> Result<Launched, LaunchError> {
-    let launched = start(&claim, topology, machine);
+pub fn launch(
+    claim: Claim,
+    topology: &Topology,
+    machine: &Machine,
+    plan: &Plan,
+) -> Result<Launched, LaunchError> {
+    let launched = start(&claim, topology, machine, plan);
     if launched.is_err()
         && let Err(error) = claim.dir.remove()
     {
@@ -115,9 +129,14 @@ pub fn launch(claim: Claim, topology: &Topology, machine: &Machine) -> Result<La
     launched
 }
 
-fn start(claim: &Claim, topology: &Topology, machine: &Machine) -> Result<Launched, LaunchError> {
+fn start(
+    claim: &Claim,
+    topology: &Topology,
+    machine: &Machine,
+    plan: &Plan,
+) -> Result<Launched, LaunchError> {
     let failed = |attempt| move |source| LaunchError::Prepare { attempt, source };
-    let lab = LabFile { topology: topology.clone(), machine: machine.clone() };
+    let lab = LabFileRef { topology, machine, routes: plan.routes().collect() };
     let lab = serde_json::to_vec(&lab).map_err(io::Error::from).map_err(failed("describe the lab"))?;
     fs::write(claim.dir.lab_file(), lab).map_err(failed("write the lab's description"))?;
     let log = OpenOptions::new().create(true).append(true).open(claim.dir.supervisor_log());
@@ -296,7 +315,7 @@ impl From<super::apply::ApplyError> for BuildError {
 fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError> {
     let failed = |attempt| move |source| BuildError::Prepare { attempt, source };
     let lab = fs::read(dir.lab_file()).map_err(failed("read the lab's description"))?;
-    let LabFile { topology, machine } = serde_json::from_slice(&lab)
+    let LabFile { topology, machine, routes } = serde_json::from_slice(&lab)
         .map_err(io::Error::from)
         .map_err(failed("understand the lab's description"))?;
     let executable = std::env::current_exe().map_err(failed("find this executable"))?;
@@ -306,7 +325,7 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
     let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
     mounts::make_private().map_err(failed("make mounts private"))?;
     let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
-    let plan = Plan::new(&topology, &machine)?;
+    let plan = Plan::with_routes(&topology, &machine, routes)?;
 
     let mut seconds: Vec<(Stage, f64)> = Vec::new();
     let mut began = Instant::now();

@@ -15,15 +15,17 @@ pub use machine::Machine;
 pub use multicast::{Multicast, MulticastTree, TreeEntry};
 pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 
+use routes::OwnNetwork;
 use samp_model::agent::AgentConfig;
 use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
 use samp_model::topology::{LinkQuality, NodeId, NodeKind, Subnet, Topology};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
+use wiring::Wiring;
 
 /// Name of a mobile node's radio interface.
 pub const RADIO: &str = "radio0";
@@ -147,7 +149,7 @@ pub struct Neighbour {
 }
 
 /// A route over an unnumbered link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Where to.
     pub destination: IpAddr,
@@ -411,13 +413,41 @@ impl Plan {
     /// # Errors
     /// The machine lacks something that the topology asks for, or the topology cannot be wired.
     pub fn new(topology: &Topology, machine: &Machine) -> Result<Plan, PlanError> {
+        Self::routed(topology, machine, |graph, wiring, own| routes::routes(topology, graph, wiring, own))
+    }
+
+    /// The plan that [`Plan::new`] made of this topology on this machine, from its [routes](Plan::routes): nearly all of
+    /// the work is theirs.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], but for what it finds on the way to the routes.
+    pub fn with_routes(
+        topology: &Topology,
+        machine: &Machine,
+        routes: Vec<Vec<Route>>,
+    ) -> Result<Plan, PlanError> {
+        Self::routed(topology, machine, |_, _, _| Ok(routes))
+    }
+
+    /// The routes of each node, for [`Plan::with_routes`].
+    pub fn routes(&self) -> impl Iterator<Item = &[Route]> {
+        self.namespaces[..self.wire()].iter().map(|namespace| &namespace.routes[..])
+    }
+
+    fn routed(
+        topology: &Topology,
+        machine: &Machine,
+        routes: impl FnOnce(&WiredGraph, &Wiring, OwnNetwork) -> Result<Vec<Vec<Route>>, PlanError>,
+    ) -> Result<Plan, PlanError> {
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }
         let emulation = resolve(topology, machine)?;
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;
-        let wiring = wiring::Wiring::new(topology, &graph, emulation)?;
+        let mut wiring = Wiring::new(topology, emulation);
+        let routes = routes(&graph, &wiring, OwnNetwork::of(emulation.attach))?;
+        wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         let multicast = Multicast::new(topology, graph, &wiring);
         let agents = agents::agents(topology, &wiring);
         let programs = agents::programs(topology);

@@ -8,6 +8,7 @@ use super::aggregate::{ANY, NO_ROUTE, Trie, Ways};
 use super::wiring::{Wiring, next_hop};
 use super::{PlanError, Route};
 use samp_model::paths::{ShortestPaths, Step, WiredGraph};
+use samp_model::settings::AttachMode;
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::panic::resume_unwind;
@@ -79,6 +80,16 @@ pub(super) enum OwnNetwork {
     OnInterface,
     /// Nothing: without a mobile node it is nowhere.
     NoRoute,
+}
+
+impl OwnNetwork {
+    /// That of an access router with this attach mode.
+    pub(super) fn of(attach: AttachMode) -> Self {
+        match attach {
+            AttachMode::Move => OwnNetwork::NoRoute,
+            AttachMode::Switch | AttachMode::Auto => OwnNetwork::OnInterface,
+        }
+    }
 }
 
 /// Prefixes of one length and who has them.

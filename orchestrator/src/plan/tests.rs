@@ -391,6 +391,20 @@ fn plain_links_are_one_pair_and_have_nothing_that_somebody_would_have_to_make() 
     assert_eq!(error, PlanError::NotPlain { a: "ar-0-0".into(), b: "ar-1-0".into() });
 }
 
+#[test]
+fn a_plan_is_the_same_when_its_routes_were_worked_out_before() {
+    let topology = samp_model::topology::parse("grid.yaml", GRID_OF_AGENTS).unwrap();
+    for attach in [AttachMode::Switch, AttachMode::Move] {
+        let mut topology = topology.clone();
+        topology.emulation.attach = attach;
+        let plan = Plan::new(&topology, &machine(true)).unwrap();
+        let written = serde_json::to_vec(&plan.routes().collect::<Vec<_>>()).unwrap();
+        let routes: Vec<Vec<Route>> = serde_json::from_slice(&written).unwrap();
+        assert!(routes.iter().any(|routes| !routes.is_empty()));
+        assert_eq!(Plan::with_routes(&topology, &machine(true), routes).unwrap(), plan);
+    }
+}
+
 const GRID_OF_AGENTS: &str = "
 grid: { width: 2, height: 2, domain: { width: 2, height: 2 }, link: { one_way_delay: 0 }, server_link: { one_way_delay: 0 } }
 mobile_nodes: { count: 7, start: spread }

@@ -1,12 +1,10 @@
 //! Namespaces, interfaces, addresses, neighbours and routes.
 
-use super::routes::{OwnNetwork, routes};
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
-    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, PlanError, RADIO, RadioEnd, Sysctl, Veth,
-    VethEnd, WIRE, seed_for,
+    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIO, RadioEnd, Sysctl, Veth, VethEnd, WIRE,
+    seed_for,
 };
-use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::collections::HashSet;
@@ -67,11 +65,8 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
-    pub(super) fn new(
-        topology: &Topology,
-        graph: &WiredGraph,
-        emulation: EmulationSettings,
-    ) -> Result<Self, PlanError> {
+    /// Everything but the routes.
+    pub(super) fn new(topology: &Topology, emulation: EmulationSettings) -> Self {
         let mut wiring = Self {
             namespaces: topology
                 .nodes
@@ -95,17 +90,11 @@ impl Wiring {
         });
         wiring.own_addresses(topology);
         wiring.wired_links(topology, emulation.links);
-        let own_network = match emulation.attach {
-            AttachMode::Move => OwnNetwork::NoRoute,
-            AttachMode::Switch | AttachMode::Auto => OwnNetwork::OnInterface,
-        };
-        let routes = routes(topology, graph, &wiring, own_network)?;
-        wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         match emulation.attach {
             AttachMode::Move => wiring.moving_air(topology),
             AttachMode::Switch | AttachMode::Auto => wiring.switched_air(topology),
         }
-        Ok(wiring)
+        wiring
     }
 
     /// The interface with which a node takes part in a link.

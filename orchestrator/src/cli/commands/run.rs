@@ -53,7 +53,7 @@ pub(super) fn run(
     let interrupt =
         Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
     let name = lab_name(&experiment);
-    let (client, _) = up::bring_up(terminal, &topology, &machine, &name, &interrupt)?;
+    let (client, _) = up::bring_up(terminal, (&topology, &machine, &plan), &name, &interrupt)?;
     let actions = experiment.schedule(&topology);
     let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
     provenance.after = Some(Load::now());

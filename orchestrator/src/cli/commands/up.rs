@@ -7,7 +7,7 @@ use super::{check_programs, resolve};
 use crate::client::Client;
 use crate::experiment::Interrupt;
 use crate::lab::supervisor::launch;
-use crate::plan::Machine;
+use crate::plan::{Machine, Plan};
 use crate::runtime_dir::RuntimeDir;
 use nix::sys::signal::Signal;
 use samp_model::control::{LabStatus, Progress, Stage};
@@ -61,7 +61,7 @@ pub(super) fn up(
         end(&client, status.supervisor_pid)?;
         terminal.note(format!("lab {name} is down"));
     }
-    let (_, seconds) = bring_up(terminal, &topology, &machine, &name, &interrupt)?;
+    let (_, seconds) = bring_up(terminal, (&topology, &machine, &plan), &name, &interrupt)?;
     interrupt.disarm();
     let up = Up {
         lab: &name,
@@ -115,14 +115,13 @@ fn conflict(status: &LabStatus, difference: Vec<String>) -> Failure {
 /// gives `interrupt` another meaning.
 pub(super) fn bring_up(
     terminal: &Terminal,
-    topology: &Topology,
-    machine: &Machine,
+    (topology, machine, plan): (&Topology, &Machine, &Plan),
     name: &str,
     interrupt: &Interrupt,
 ) -> Result<(Client, Seconds), Failure> {
     let claim = RuntimeDir::of(name)?.claim()?;
     let dir = claim.dir.clone();
-    let mut launched = launch(claim, topology, machine)?;
+    let mut launched = launch(claim, topology, machine, plan)?;
     let pidfd = launched.pidfd.try_clone().map_err(|error| Failure::io("copy a descriptor", &error))?;
     let (supervisor, left) = (Isolated { pid: launched.pid, pidfd }, dir.clone());
     interrupt.first(move || kill(&supervisor, &left));
