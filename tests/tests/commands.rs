@@ -207,7 +207,8 @@ fn links_change_go_down_and_come_up() {
         let moved = user.json(&["handoff", "mn1", "ar2"]);
         assert_eq!(moved["missing"], serde_json::json!([]), "{moved:#}");
 
-        assert_eq!(user.json(&["link"]).as_array().map(Vec::len), Some(2));
+        // Two wired links and two radios.
+        assert_eq!(user.json(&["link"]).as_array().map(Vec::len), Some(4));
         user.expect(1, &["link", "ar1--mn1", "--delay", "1ms"]);
         user.expect(1, &["link", "ar1--ar2", "--jitter", "30ms"]);
         user.expect(2, &["link", "ar1--ar2", "--delay", "1"]);

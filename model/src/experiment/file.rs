@@ -16,21 +16,21 @@ pub(super) struct ExperimentFile {
     pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
 }
 
-/// Has exactly one of its fields. The large ones are boxed, as a hostile file may have many steps.
+/// Has exactly one of its fields. All are boxed, as a hostile file may have many steps.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepFile {
     pub(super) call: Option<Box<CallFile>>,
     pub(super) handoff: Option<Box<HandoffFile>>,
     pub(super) transfer: Option<Box<Pair>>,
-    pub(super) hang_up: Option<Value<Word<All>>>,
-    pub(super) wait: Option<Value<Interval>>,
+    pub(super) hang_up: Option<Box<Value<Word<All>>>>,
+    pub(super) wait: Option<Box<Value<Interval>>>,
     pub(super) link: Option<Box<LinkFile>>,
     pub(super) partition: Option<Box<PartitionFile>>,
-    pub(super) heal: Option<Value<Word<All>>>,
-    pub(super) kill: Option<Spanned<String>>,
-    pub(super) pause: Option<Spanned<String>>,
-    pub(super) resume: Option<Spanned<String>>,
+    pub(super) heal: Option<Box<Value<Word<All>>>>,
+    pub(super) kill: Option<Box<Spanned<String>>>,
+    pub(super) pause: Option<Box<Spanned<String>>>,
+    pub(super) resume: Option<Box<Spanned<String>>>,
 }
 
 /// Has `between` or `radio`, and `state` or what changes.
