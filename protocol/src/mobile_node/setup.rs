@@ -11,7 +11,7 @@
 use super::call::{Call, CallRequest, Kind, State};
 use super::{MobileNode, Timer};
 use crate::cache::Learned;
-use crate::server::{CACHE, FORKED, path_of, redirected_ways};
+use crate::server::{CACHE, FORKED, MAX_PATH, path_of, redirected_ways};
 use crate::sip::{Contact, MediaDescription, Method, NameAddr, Request, Response, Uri, Via, status};
 use crate::transaction::ClientKey;
 use samp_model::record::CacheOutcome;
@@ -73,6 +73,16 @@ impl Setup {
             refusal: None,
             replaces: None,
             referrer: None,
+        }
+    }
+
+    /// Adds ways of redirected INVITEs, as far as they name no more than [`MAX_PATH`] servers together: others are
+    /// free to make them up. What is left out only lowers the call's floor.
+    fn note_redirected(&mut self, ways: impl IntoIterator<Item = Vec<IpAddr>>) {
+        for way in ways {
+            if self.redirected.iter().map(Vec::len).sum::<usize>() + way.len() <= MAX_PATH {
+                self.redirected.push(way);
+            }
         }
     }
 }
@@ -217,6 +227,7 @@ impl MobileNode {
             matches!(kind, Some(Kind::Invite { way: Way::Cached, .. }))
         });
         let Some(call) = self.calls.get_mut(id) else { return };
+        call.setup.note_redirected(redirected_ways(response));
         call.remote_tag = response.headers.to.tag().map(str::to_owned);
         call.remote_target = contact.uri.clone();
         call.state = State::Established;
@@ -224,8 +235,7 @@ impl MobileNode {
         let (srd, peer) = (setup.alerted.unwrap_or(now) - setup.started, call.peer.address_of_record());
         let tier2 = response.headers.get(CACHE).or(setup.tier2.as_deref());
         let cache = cache_outcome(way, setup.tier1_was_stale || is_cached_open, tier2);
-        let mut redirected = setup.redirected.clone();
-        redirected.extend(redirected_ways(response));
+        let redirected = setup.redirected.clone();
         let path = path_of(response);
         // Of several terminals one has answered; the next call is to ring them all again.
         if response.headers.get(FORKED).is_none() {
@@ -245,8 +255,8 @@ impl MobileNode {
         let setup = &mut call.setup;
         setup.tier2 = response.headers.get(CACHE).map(str::to_owned).or(setup.tier2.take());
         let passed = self.care_of.into_iter().chain(path_of(response)).collect();
-        setup.redirected.push(passed);
-        setup.redirected.extend(redirected_ways(response));
+        setup.note_redirected([passed]);
+        setup.note_redirected(redirected_ways(response));
         let mut contacts: Vec<_> = response
             .headers
             .contact

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::node::MediaCommand;
+use crate::server::MAX_PATH;
 use crate::sip::{Message, Transport, parse};
 
 const OFFER: &str =
@@ -310,6 +311,27 @@ fn redirections_are_followed_by_their_q_and_never_twice() {
     let sent = bench.reply(&sent, &Method::Invite, 480, "", "");
     assert_eq!(requests(&sent).len(), 1, "only the ACK: {:?}", requests(&sent));
     assert!(matches!(bench.events.last(), Some(Event::CallFailed { status: 480, .. })));
+}
+
+#[test]
+fn ways_that_others_make_up_have_an_end() {
+    let mut bench = Bench::new(|_| {});
+    let mut sent = call(&mut bench);
+    let ways = vec![vec!["10.0.0.1"; 100].join(" "); 5].join(", ");
+    let made_up = format!("SAMP-Path: {}\r\nSAMP-Redirected: {ways}", vec!["10.0.0.1"; 200].join(", "));
+    for number in 1..8 {
+        let contact = format!("Contact: <sip:mn2@10.0.0.{number}>\r\n{made_up}");
+        sent = bench.reply(&sent, &Method::Invite, 302, &contact, "");
+    }
+    bench.reply(&sent, &Method::Invite, 200, &format!("Contact: <sip:mn2@{PEER}>\r\n{made_up}"), OFFER);
+    let established = bench.events.iter().find_map(|event| match event {
+        Event::CallEstablished { path, redirected, .. } => Some((path.len(), redirected)),
+        _ => None,
+    });
+    let (path, redirected) = established.expect("a call");
+    assert_eq!(path, 200);
+    let servers: usize = redirected.iter().map(Vec::len).sum();
+    assert!((100..=MAX_PATH).contains(&servers), "{servers}");
 }
 
 #[test]

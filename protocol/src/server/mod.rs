@@ -325,7 +325,7 @@ fn join(path: &[IpAddr]) -> String {
 }
 
 /// Servers of a way that are read at most: more than Max-Forwards lets a request pass.
-const MAX_PATH: usize = 256;
+pub(crate) const MAX_PATH: usize = 256;
 
 /// The servers that a [`PATH`] field names.
 pub(crate) fn path_of(response: &Response) -> Vec<IpAddr> {
