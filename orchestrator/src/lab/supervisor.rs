@@ -19,6 +19,7 @@ use samp_model::control::{Progress, Request, Stage};
 use samp_model::topology::Topology;
 use samp_sys::process::{Isolated, spawn_pid1};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -40,19 +41,12 @@ pub const SUPERVISOR_COMMAND: &str = "__supervisor";
 pub const LOG_FILTER: &str = "SAMP_LAB_LOG";
 
 /// What the supervisor needs to know, in [`RuntimeDir::lab_file`].
-#[derive(Deserialize)]
-struct LabFile {
-    topology: Topology,
-    machine: Machine,
-    routes: Vec<Vec<Route>>,
-}
-
-/// The same, as it is written.
-#[derive(Serialize)]
-struct LabFileRef<'a> {
-    topology: &'a Topology,
-    machine: &'a Machine,
-    routes: Vec<&'a [Route]>,
+#[derive(Serialize, Deserialize)]
+struct LabFile<'a> {
+    topology: Cow<'a, Topology>,
+    machine: Cow<'a, Machine>,
+    /// As [`Plan::routes`].
+    routes: Vec<Cow<'a, [Route]>>,
 }
 
 /// A supervisor that has been started and builds its lab. Dropping this before [`Progress::Up`] ends it.
@@ -136,7 +130,11 @@ fn start(
     plan: &Plan,
 ) -> Result<Launched, LaunchError> {
     let failed = |attempt| move |source| LaunchError::Prepare { attempt, source };
-    let lab = LabFileRef { topology, machine, routes: plan.routes().collect() };
+    let lab = LabFile {
+        topology: Cow::Borrowed(topology),
+        machine: Cow::Borrowed(machine),
+        routes: plan.routes().map(Cow::Borrowed).collect(),
+    };
     let lab = serde_json::to_vec(&lab).map_err(io::Error::from).map_err(failed("describe the lab"))?;
     fs::write(claim.dir.lab_file(), lab).map_err(failed("write the lab's description"))?;
     let log = OpenOptions::new().create(true).append(true).open(claim.dir.supervisor_log());
@@ -318,6 +316,9 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
     let LabFile { topology, machine, routes } = serde_json::from_slice(&lab)
         .map_err(io::Error::from)
         .map_err(failed("understand the lab's description"))?;
+    let topology = topology.into_owned();
+    // The routes of a city are many; where the directory is in memory, they would stay there twice.
+    fs::remove_file(dir.lab_file()).map_err(failed("remove the lab's description"))?;
     let executable = std::env::current_exe().map_err(failed("find this executable"))?;
     // /proc is still the host's: it shows this process under the number that the host knows.
     let proc = File::open("/proc").map_err(failed("open /proc"))?;
@@ -325,6 +326,7 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
     let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
     mounts::make_private().map_err(failed("make mounts private"))?;
     let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
+    let routes = routes.into_iter().map(Cow::into_owned).collect();
     let plan = Plan::with_routes(&topology, &machine, routes)?;
 
     let mut seconds: Vec<(Stage, f64)> = Vec::new();
