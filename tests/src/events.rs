@@ -16,8 +16,13 @@ impl Events {
     /// From the beginning of this lab.
     pub fn of(lab: &Lab) -> Self {
         let mut command = Command::new(samp_lab());
-        command.args(["--lab", lab.name(), "events", "-f"]).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("samp-lab can be started");
+        command.args(["--lab", lab.name(), "events", "-f"]);
+        Self::from(command)
+    }
+
+    /// What this command prints, which follows a lab.
+    pub fn from(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("samp-lab can be started");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         Self { child, lines }
     }

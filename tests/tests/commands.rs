@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use samp_tests::lab::unique_name;
-use samp_tests::samp_lab;
+use samp_tests::{Events, samp_lab};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -225,7 +225,15 @@ fn a_paused_agent_says_nothing_until_it_is_resumed() {
         assert_eq!(user.json(&["inspect", "s1"])["agent"], "paused");
         let mut handoff = user.samp_lab(&["handoff", "mn1", "ar2"]);
         let handoff = handoff.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(Duration::from_millis(300));
+        let mut events = Events::from(user.samp_lab(&["events", "-f"]));
+        events.wait("a pause", |record| record["event"] == "paused");
+        for _ in 0..2 {
+            events.wait("a REGISTER that nobody answers", |record| {
+                record["node"] == "mn1"
+                    && record["event"] == "message_sent"
+                    && record["summary"].as_str().is_some_and(|text| text.starts_with("REGISTER"))
+            });
+        }
         user.json(&["resume", "s1"]);
         assert_eq!(user.json(&["inspect", "s1"])["agent"], "running");
         let handoff = handoff.wait_with_output().expect("it ends");
