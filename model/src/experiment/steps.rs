@@ -154,34 +154,37 @@ impl<'t> Resolver<'t> {
     }
 
     fn transfer(&mut self, pair: &Pair) -> Option<Step> {
-        let [leaver, taker] = self.two(pair, "[mn1, mn3]")?;
-        let [from, to] = [self.mobile_node(leaver), self.mobile_node(taker)];
-        let (from, to) = (from?, to?);
-        if from == to {
-            let message = format!("{} has its call already", quote(&leaver.value));
-            self.errors.report(span_of_all(pair), message, |error| {
-                error.label("the same node twice").hint("a call moves from one mobile node to another")
-            });
-            return None;
-        }
+        let hint = "a call moves from one mobile node to another";
+        let (from, to) = self.two_mobile_nodes(pair, "[mn1, mn3]", "has its call already", hint)?;
         self.busy.remove(&from);
         self.busy.insert(to);
         Some(Step::Once(Action::Transfer { from, to }))
     }
 
     fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
-        let [caller, callee] = self.two(pair, "[mn1, mn2]")?;
-        let [from, to] = [self.mobile_node(caller), self.mobile_node(callee)];
+        let hint = "a call is between two mobile nodes";
+        let (from, to) = self.two_mobile_nodes(pair, "[mn1, mn2]", "calls itself", hint)?;
+        self.busy.extend([from, to]);
+        Some((from, to))
+    }
+
+    /// Two mobile nodes that are not the same; `twice` says what is wrong with one that is.
+    fn two_mobile_nodes(
+        &mut self,
+        pair: &Pair,
+        example: &str,
+        twice: &str,
+        hint: &str,
+    ) -> Option<(NodeId, NodeId)> {
+        let [a, b] = self.two(pair, example)?;
+        let [from, to] = [self.mobile_node(a), self.mobile_node(b)];
         let (from, to) = (from?, to?);
         if from == to {
-            self.errors.report(
-                span_of_all(pair),
-                format!("{} calls itself", quote(&caller.value)),
-                |error| error.label("the same node twice").hint("a call is between two mobile nodes"),
-            );
+            let message = format!("{} {twice}", quote(&a.value));
+            self.errors
+                .report(span_of_all(pair), message, |error| error.label("the same node twice").hint(hint));
             return None;
         }
-        self.busy.extend([from, to]);
         Some((from, to))
     }
 
