@@ -90,6 +90,7 @@ fn ctrl_c_during_up_leaves_nothing() {
             stdout(run(["down", &name]));
         } else {
             interrupted += 1;
+            assert!(!run(["down", &name]).status.success(), "not even a directory of it is left");
         }
         before.wait_until_as_before(LIMIT);
     }

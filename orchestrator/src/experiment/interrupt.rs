@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::signal::unix::{self, SignalKind, signal};
 
@@ -73,9 +73,19 @@ impl Interrupt {
         Ok(Self { code, reaction })
     }
 
-    /// From now on a signal does this before the process ends.
-    pub fn first(&self, deed: impl FnOnce() + Send + 'static) {
-        self.set(Reaction::ExitAfter(self.code, Box::new(deed)));
+    /// Makes something that a signal has to undo before the process ends, from now on: `make` says how. A signal that comes
+    /// meanwhile waits; when `make` fails, there is nothing to undo.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn make<T, E, U>(&self, make: impl FnOnce() -> Result<(T, U), E>) -> Result<T, E>
+    where
+        U: FnOnce() + Send + 'static,
+    {
+        let mut reaction = self.reaction();
+        let (made, undo) = make()?;
+        *reaction = Reaction::ExitAfter(self.code, Box::new(undo));
+        Ok(made)
     }
 
     /// From now on a signal has no effect. When one is being reacted to, this does not return.
@@ -89,7 +99,11 @@ impl Interrupt {
     }
 
     fn set(&self, reaction: Reaction) {
-        *self.reaction.lock().unwrap_or_else(PoisonError::into_inner) = reaction;
+        *self.reaction() = reaction;
+    }
+
+    fn reaction(&self) -> MutexGuard<'_, Reaction> {
+        self.reaction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

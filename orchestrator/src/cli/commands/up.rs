@@ -119,12 +119,13 @@ pub(super) fn bring_up(
     name: &str,
     interrupt: &Interrupt,
 ) -> Result<(Client, Seconds), Failure> {
-    let claim = RuntimeDir::of(name)?.claim()?;
-    let dir = claim.dir.clone();
-    let mut launched = launch(claim, topology, machine, plan)?;
-    let pidfd = launched.pidfd.try_clone().map_err(|error| Failure::io("copy a descriptor", &error))?;
-    let (supervisor, left) = (Isolated { pid: launched.pid, pidfd }, dir.clone());
-    interrupt.first(move || kill(&supervisor, &left));
+    let dir = RuntimeDir::of(name)?;
+    let mut launched = interrupt.make(|| {
+        let launched = launch(dir.claim()?, topology, machine, plan)?;
+        let pidfd = launched.pidfd.try_clone().map_err(|error| Failure::io("copy a descriptor", &error))?;
+        let (supervisor, left) = (Isolated { pid: launched.pid, pidfd }, dir.clone());
+        Ok::<_, Failure>((launched, move || kill(&supervisor, &left)))
+    })?;
     let mut stages = terminal.stages();
     loop {
         let progress = launched
