@@ -89,7 +89,7 @@ impl Control {
         self.socket.writable().await.map(drop)
     }
 
-    /// The next packet, if one waits.
+    /// The next packet, if one waits; asks the kernel, whatever is known of the socket.
     ///
     /// # Errors
     /// The packet is none of [`ToAgent`].
@@ -177,8 +177,13 @@ impl Control {
         let Self { socket, buffer, .. } = self;
         // With MSG_TRUNC the kernel tells the packet's own length, even when it is longer than the buffer.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-        let received =
-            socket.try_io(Interest::READABLE, |socket| Ok(recv(socket.as_raw_fd(), buffer, flags)?));
+        let received = match recv(socket.get_ref().as_raw_fd(), buffer, flags) {
+            // Once more, for the runtime to note that it is no longer readable.
+            Err(Errno::EAGAIN) => {
+                socket.try_io(Interest::READABLE, |socket| Ok(recv(socket.as_raw_fd(), buffer, flags)?))
+            }
+            received => received.map_err(io::Error::from),
+        };
         match received {
             Ok(0) => Ok(Packet::HangUp),
             Ok(length) => match buffer.get(..length) {

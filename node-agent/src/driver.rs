@@ -36,8 +36,15 @@ pub(crate) struct Driver {
     /// Whether it is to end once it has left.
     is_ending: bool,
     has_left: bool,
-    /// While the node is paused, what it was told; all else that comes waits in the kernel.
-    paused: Option<Vec<ToAgent>>,
+    paused: Option<Paused>,
+}
+
+/// What came to a node that is paused; all else waits in the kernel.
+#[derive(Default)]
+struct Paused {
+    /// The message that was in hand when it was told to pause, and the instant it was received.
+    message: Option<(Time, Input)>,
+    told: Vec<ToAgent>,
 }
 
 /// What only a mobile node has.
@@ -130,7 +137,11 @@ impl Driver {
                     self.feed(now(), Input::Leave)?;
                 }
                 Wake::Deadline => self.handle_deadline()?,
-                Wake::Sip => self.handle_sip().await?,
+                Wake::Sip => {
+                    if self.handle_sip().await?.is_break() {
+                        return Ok(());
+                    }
+                }
                 Wake::Rtp => self.handle_rtp().await?,
             }
         }
@@ -169,22 +180,27 @@ impl Driver {
         self.node.poll_timeout().into_iter().chain(media).min()
     }
 
+    /// Takes all that the supervisor has said.
     fn handle_control(&mut self) -> anyhow::Result<ControlFlow<()>> {
-        let packet = match self.control.try_receive()? {
-            Received::Packet(packet) => packet,
-            Received::Nothing => return Ok(ControlFlow::Continue(())),
-            Received::HangUp => return Ok(ControlFlow::Break(())),
-        };
-        match (packet, self.paused.take()) {
-            (ToAgent::Resume, Some(told)) => told.into_iter().try_for_each(|packet| self.obey(packet))?,
-            (packet, None) => self.obey(packet)?,
-            (packet, Some(mut told)) => {
-                ensure!(told.len() < TOLD_MAX, "too much was told to a paused node");
-                told.push(packet);
-                self.paused = Some(told);
+        loop {
+            let packet = match self.control.try_receive()? {
+                Received::Packet(packet) => packet,
+                Received::Nothing => return Ok(ControlFlow::Continue(())),
+                Received::HangUp => return Ok(ControlFlow::Break(())),
+            };
+            match (packet, &mut self.paused) {
+                (ToAgent::Resume, paused) => {
+                    let Some(Paused { message, told }) = paused.take() else { continue };
+                    message.map_or(Ok(()), |(at, input)| self.hear(at, input))?;
+                    told.into_iter().try_for_each(|packet| self.obey(packet))?;
+                }
+                (packet, None) => self.obey(packet)?,
+                (packet, Some(Paused { told, .. })) => {
+                    ensure!(told.len() < TOLD_MAX, "too much was told to a paused node");
+                    told.push(packet);
+                }
             }
         }
-        Ok(ControlFlow::Continue(()))
     }
 
     fn obey(&mut self, packet: ToAgent) -> anyhow::Result<()> {
@@ -196,7 +212,7 @@ impl Driver {
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
             ToAgent::Transfer { call, target } => self.feed(now, Input::Transfer { call, target })?,
             ToAgent::Deregister => self.feed(now, Input::Deregister)?,
-            ToAgent::Pause => self.paused = Some(Vec::new()),
+            ToAgent::Pause => self.paused = Some(Paused::default()),
             ToAgent::Resume => {}
         }
         Ok(())
@@ -235,7 +251,7 @@ impl Driver {
         self.flush(now)
     }
 
-    async fn handle_sip(&mut self) -> anyhow::Result<()> {
+    async fn handle_sip(&mut self) -> anyhow::Result<ControlFlow<()>> {
         if let Some(lag) = self.sip.lag(now()) {
             self.node.handle_input(now(), Input::Lag(lag));
         }
@@ -247,18 +263,30 @@ impl Driver {
             {
                 sip_socket::Received::Message(at, input) => (at, input),
                 sip_socket::Received::Dropped => continue,
-                sip_socket::Received::Nothing => return Ok(()),
+                sip_socket::Received::Nothing => return Ok(ControlFlow::Continue(())),
             };
-            if let Input::Message { from, message, .. } = &input
-                && let Some((summary, call)) = self.described(message)
-            {
-                self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;
+            // The peer may have been told something after this node was: that comes first, as it did there.
+            if self.handle_control()?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
-            self.feed(at, input)?;
+            if let Some(paused) = &mut self.paused {
+                paused.message = Some((at, input));
+                return Ok(ControlFlow::Continue(()));
+            }
+            self.hear(at, input)?;
         }
         // The runtime looks at the other descriptors only when it gets the thread back.
         tokio::task::yield_now().await;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn hear(&mut self, at: Time, input: Input) -> anyhow::Result<()> {
+        if let Input::Message { from, message, .. } = &input
+            && let Some((summary, call)) = self.described(message)
+        {
+            self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;
+        }
+        self.feed(at, input)
     }
 
     async fn handle_rtp(&mut self) -> anyhow::Result<()> {

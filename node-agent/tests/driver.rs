@@ -10,7 +10,7 @@ use samp_protocol::{Input, MediaCommand, Node, Output, RTP_PORT, Transmit};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 /// Tells everything that it hears; multicasts a question when it has an address, answers questions, and tells when
@@ -20,6 +20,8 @@ struct Scripted {
     outputs: VecDeque<Output>,
     transmits: VecDeque<Transmit>,
     timeout: Option<Time>,
+    /// With a message, it is busy until the test has been here twice.
+    busy: Option<Arc<Barrier>>,
 }
 
 /// Time between two media packets.
@@ -57,6 +59,10 @@ impl Node for Scripted {
             }
             Input::Message { from, to, transport, message } => {
                 self.record(heard(from, to));
+                if let Some(busy) = &self.busy {
+                    busy.wait();
+                    busy.wait();
+                }
                 if let Message::Request(request) = message {
                     let message = Arc::new(Message::Response(request.response(200, "2")));
                     self.transmits.push_back(Transmit::new(from, transport, message));
@@ -77,10 +83,10 @@ impl Node for Scripted {
                     self.media(MediaCommand::Retarget { call: call.into(), remote });
                 }
             },
+            Input::Deregister => self.record(Event::CallEnded { call: "deregister".into() }),
             Input::HangUp { call: None }
             | Input::Transfer { .. }
             | Input::Leave
-            | Input::Deregister
             | Input::TransportError(_) => {}
         }
     }
@@ -120,6 +126,26 @@ fn start_server(world: &World) -> Agent {
     })
 }
 
+/// A server that [`Scripted::busy`] lets wait.
+fn start_busy_server(world: &World) -> (Agent, Arc<Barrier>) {
+    let busy = Arc::new(Barrier::new(2));
+    let of_node = Some(Arc::clone(&busy));
+    let server = Agent::start(&world.server, &server_config(), |hiring| {
+        samp_node::run_nodes(hiring, move |_, _| {
+            Ok(Box::new(Scripted { busy: of_node.clone(), ..Scripted::default() }))
+        })
+    });
+    (server, busy)
+}
+
+/// A socket in the server's namespace, and its address.
+fn peer_of_server(world: &World) -> (UdpSocket, SocketAddr) {
+    let bind = || UdpSocket::bind((SERVER, 0)).expect("a socket");
+    let socket = world.server.run(bind).expect("enter the namespace");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
 fn call(agent: &Agent, callee: IpAddr, call: &str) {
     agent.send(&ToAgent::Call { callee: callee.to_string(), call: call.into() });
 }
@@ -150,6 +176,43 @@ fn a_link_trigger_configures_the_address_and_discovery_reaches_the_server() {
     }
 
     mobile.stop();
+    server.stop();
+}
+
+#[test]
+fn what_a_node_was_told_before_a_message_was_sent_it_does_before_it_hears_it() {
+    let world = World::new();
+    let (mut server, busy) = start_busy_server(&world);
+    let (peer, from) = peer_of_server(&world);
+    let ask = || peer.send_to(QUESTION.as_bytes(), (SERVER, 5060)).expect("sent");
+    let [heard, told] = [heard(from, SERVER.into()), Event::CallEnded { call: "deregister".into() }];
+    let next = |server: &mut Agent| {
+        server.wait_for("the next of both", |record| {
+            [&heard, &told].contains(&&record.event).then(|| record.event.clone())
+        })
+    };
+    for _ in 0..5 {
+        ask();
+        busy.wait();
+        server.send(&ToAgent::Deregister);
+        ask();
+        (0..3).for_each(|_| drop(busy.wait()));
+        assert_eq!([(); 3].map(|()| next(&mut server)), [&heard, &told, &heard].map(Clone::clone));
+
+        // Who is told to pause is paused when the message comes.
+        ask();
+        busy.wait();
+        [ToAgent::Pause, ToAgent::Resume, ToAgent::Deregister, ToAgent::Pause]
+            .iter()
+            .for_each(|packet| server.send(packet));
+        ask();
+        busy.wait();
+        assert_eq!([(); 2].map(|()| next(&mut server)), [&heard, &told].map(Clone::clone));
+        server.send(&ToAgent::Deregister);
+        server.send(&ToAgent::Resume);
+        (0..2).for_each(|_| drop(busy.wait()));
+        assert_eq!([(); 2].map(|()| next(&mut server)), [&heard, &told].map(Clone::clone));
+    }
     server.stop();
 }
 
