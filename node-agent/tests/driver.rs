@@ -196,7 +196,9 @@ fn what_a_node_was_told_before_a_message_was_sent_it_does_before_it_hears_it() {
         busy.wait();
         server.send(&ToAgent::Deregister);
         ask();
-        (0..3).for_each(|_| drop(busy.wait()));
+        for _ in 0..3 {
+            busy.wait();
+        }
         assert_eq!([(); 3].map(|()| next(&mut server)), [&heard, &told, &heard].map(Clone::clone));
 
         // Who is told to pause is paused when the message comes.
@@ -210,7 +212,9 @@ fn what_a_node_was_told_before_a_message_was_sent_it_does_before_it_hears_it() {
         assert_eq!([(); 2].map(|()| next(&mut server)), [&heard, &told].map(Clone::clone));
         server.send(&ToAgent::Deregister);
         server.send(&ToAgent::Resume);
-        (0..2).for_each(|_| drop(busy.wait()));
+        for _ in 0..2 {
+            busy.wait();
+        }
         assert_eq!([(); 2].map(|()| next(&mut server)), [&heard, &told].map(Clone::clone));
     }
     server.stop();
