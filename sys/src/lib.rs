@@ -1,9 +1,9 @@
 //! The kernel as thin verbs, without policy: namespaces, netlink, netem, multicast routing, sysctls,
-//! processes, timers and descriptor passing.
+//! processes, timers, taps and descriptor passing.
 //!
 //! Everything is synchronous. Verbs act on the calling thread's network namespace unless a
 //! [`Namespace`](namespace::Namespace) is given. The rest of the project is free of `unsafe` because of
-//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`] and [`ancillary`].
+//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`], [`tap`] and [`ancillary`].
 
 #![deny(unsafe_code)]
 
@@ -16,4 +16,5 @@ pub mod netem;
 pub mod netlink;
 pub mod process;
 pub mod sysctl;
+pub mod tap;
 pub mod timer;

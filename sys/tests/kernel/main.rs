@@ -8,6 +8,7 @@ mod netem;
 mod processes;
 mod rootless;
 mod routes;
+mod taps;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use samp_sys::namespace::Namespace;
