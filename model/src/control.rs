@@ -92,6 +92,14 @@ pub enum Request {
         /// The node.
         node: String,
     },
+    /// Taps on a node's interfaces: the answer carries a descriptor for each (`SCM_RIGHTS`), which gets a copy of all
+    /// that passes from now on.
+    Capture {
+        /// The node.
+        node: String,
+        /// Only the interface towards this neighbour.
+        towards: Option<String>,
+    },
     /// End the lab.
     Down,
 }
@@ -114,6 +122,11 @@ pub enum Response {
     },
     /// To [`Request::Link`], [`Request::Partition`] and [`Request::Heal`]: the links that have changed, as they are now.
     Links(Vec<LinkStatus>),
+    /// To [`Request::Capture`]: the interfaces, in the order of the descriptors.
+    Capture {
+        /// Each with its name and link-layer address.
+        interfaces: Vec<(String, [u8; 6])>,
+    },
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.

@@ -10,11 +10,13 @@ pub(crate) use schema::schema;
 
 use self::file::ExperimentFile;
 use self::steps::Resolver;
+use crate::capture::CapturePlace;
 use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::{Diagnostic, quote};
 use crate::topology::{self, NodeId, Topology};
 use crate::yaml::{Errors, Source, span};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub struct Experiment {
     pub topology: PathBuf,
     /// Seed of the experiment's random choices, and of the topology's.
     pub seed: u64,
+    /// What is captured meanwhile; nothing where it is empty.
+    pub capture: BTreeSet<CapturePlace>,
     /// The steps, one after the other.
     pub timeline: Vec<Step>,
 }
@@ -230,11 +234,13 @@ fn resolve(
             error.hint("add a step, as `- handoff: { count: 20, interval: 200ms }`")
         });
     }
+    let capture = resolver.capture(file.capture.as_deref().unwrap_or_default());
     let timeline = resolver.timeline(&file.timeline.value);
     if !resolver.errors.is_empty() {
         return Err(resolver.errors.into_list());
     }
-    Ok((Experiment { name, topology: path, seed: seed.unwrap_or(topology.seed), timeline }, topology))
+    let seed = seed.unwrap_or(topology.seed);
+    Ok((Experiment { name, topology: path, seed, capture, timeline }, topology))
 }
 
 #[cfg(test)]

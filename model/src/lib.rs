@@ -4,6 +4,7 @@
 //! two kinds of input file, and what they name.
 
 pub mod agent;
+pub mod capture;
 pub mod control;
 pub mod diagnostic;
 pub mod examples;

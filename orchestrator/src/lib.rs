@@ -1,5 +1,6 @@
 //! The lab itself: plan, supervisor, control, command line, experiments, reports.
 
+pub mod capture;
 mod cause;
 pub mod cli;
 pub mod client;

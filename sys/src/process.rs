@@ -98,6 +98,17 @@ pub fn raise_nofile_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// A descriptor that is readable when the process with this number has ended.
+///
+/// # Errors
+/// `ESRCH` when there is no such process.
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just opened it and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as RawFd) })
+}
+
 impl Isolated {
     /// Sends a signal; nothing happens to an unrelated process should this one have ended.
     ///

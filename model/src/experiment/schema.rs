@@ -34,6 +34,13 @@ pub(crate) fn schema() -> Value {
                          without it, the topology's.",
                     ),
                 ),
+                (
+                    "capture",
+                    list(
+                        "What is captured into capture.pcapng, in the run's directory.",
+                        text("A node, a wired link as ar1--ar2, or all."),
+                    ),
+                ),
                 ("timeline", timeline),
             ],
         ),

@@ -2,10 +2,11 @@
 
 use super::file::{All, CallFile, HandoffFile, Pair, StepFile};
 use super::{Action, Calls, MAX_ACTIONS, MAX_TIME, Moves, SECONDS_PER_DAY, Step};
+use crate::capture::{self, CapturePlace};
 use crate::control::LinkId;
 use crate::diagnostic::{quote, suggest_name};
 use crate::topology::{LinkQuality, Node, NodeId, NodeKind, Topology};
-use crate::units::Interval;
+use crate::units::{Interval, InvalidValue};
 use crate::yaml::{Errors, Whole, Word, span, span_of_all};
 use serde_yaml::Spanned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,6 +37,20 @@ impl<'t> Resolver<'t> {
             busy_by_chance: 0,
             qualities: BTreeMap::new(),
         }
+    }
+
+    /// What is to be captured.
+    pub(super) fn capture(&mut self, subjects: &[Spanned<String>]) -> BTreeSet<CapturePlace> {
+        let mut places = BTreeSet::new();
+        for subject in subjects {
+            match capture::places(self.topology, &subject.value) {
+                Ok(named) => places.extend(named),
+                Err(InvalidValue { message, hint }) => {
+                    self.errors.report(span(subject), message, |error| error.hint(hint));
+                }
+            }
+        }
+        capture::without_repetition(places)
     }
 
     /// The steps; the first that is too much ends the work.

@@ -343,3 +343,19 @@ fn who_was_killed_is_not_chosen_to_move() {
         |action: &Action| matches!(action, Action::Handoff { mobile_node, .. } if *mobile_node == mn1);
     assert!(!experiment.schedule(&topology).iter().any(moves));
 }
+
+#[test]
+fn what_is_captured_is_named() {
+    let with = |capture: &str| GOOD.replace("seed: 7\n", &format!("seed: 7\ncapture: {capture}\n"));
+    let (experiment, topology) = good(&with("[mn1, ar-0-0--ar-0-1, ar-0-0]"));
+    let names: Vec<_> = experiment.capture.iter().map(|place| &topology.node(place.node).name).collect();
+    assert_eq!(names, ["ar-0-0", "ar-0-1", "mn1"]);
+    assert_eq!(good(&with("[all]")).0.capture.len(), topology.nodes.len());
+    assert!(good(GOOD).0.capture.is_empty());
+
+    let errors = parse_here(&with("[mn1, mn9, mn1--ar-0-0]")).unwrap_err();
+    let said: Vec<_> =
+        errors.iter().map(|error| (error.line, error.column, error.message.as_str())).collect();
+    let expected = [(4, 16, "there is no node `mn9`"), (4, 21, "there is no wired link `mn1--ar-0-0`")];
+    assert_eq!(said, expected);
+}

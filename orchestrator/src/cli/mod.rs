@@ -9,7 +9,9 @@ mod typed;
 pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
-pub use self::typed::{Attach, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links};
+pub use self::typed::{
+    Attach, Capture, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links,
+};
 
 use self::typed::{Typed, TypedCommand};
 use crate::report::Style;
@@ -180,6 +182,8 @@ pub enum LabCommand {
     Pause(String),
     /// Let a node's agent go on.
     Resume(String),
+    /// Capture what passes.
+    Capture(Capture),
     /// Change or show links.
     Link(Link),
     /// Take down all links between some nodes and others.
@@ -266,6 +270,7 @@ impl Invocation {
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
+            TypedCommand::Capture(capture) => lab(LabCommand::Capture(capture)),
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
             TypedCommand::Heal => lab(LabCommand::Heal),

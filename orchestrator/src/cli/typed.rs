@@ -6,9 +6,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use samp_model::control::LinkName;
 use samp_model::settings::{self, AttachMode, LinkBackend};
 use samp_model::topology::{Jitter, LinkQuality, Loss, RateChange};
-use samp_model::units::{Delay, Percent};
+use samp_model::units::{Delay, Interval, InvalidValue, Percent};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -231,6 +232,11 @@ pub(super) enum TypedCommand {
         /// The node
         node: String,
     },
+    /// Capture what passes interfaces of the lab, as pcapng
+    ///
+    /// A frame is captured where it leaves and where it arrives. Ctrl-C, the end of the lab, or that nobody reads the
+    /// pipe any more ends the capture in good order; a second Ctrl-C ends it at once.
+    Capture(Capture),
     /// Change a link, or show how links are
     ///
     /// `down` sets the interfaces at both ends down, so what is on the way is lost and the nodes notice; `up` sets
@@ -292,6 +298,24 @@ pub(super) enum TypedCommand {
     Probe,
     #[command(name = "__foreground", hide = true)]
     Foreground { program: OsString },
+}
+
+/// What is to be captured, and where to.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub struct Capture {
+    /// A node, a wired link as ar1--ar2 (both ends of it), or all
+    #[arg(required = true, value_name = "NODE|LINK|all")]
+    pub subjects: Vec<String>,
+    /// The file; - is standard output, as it is without this
+    #[arg(short, long, value_name = "FILE", env = "SAMP_LAB_WRITE")]
+    pub write: Option<PathBuf>,
+    /// End after so many frames
+    #[arg(short, long, value_name = "FRAMES", env = "SAMP_LAB_COUNT",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after so long, as 500ms; a plain number is seconds
+    #[arg(short = 'G', long, value_name = "TIME", env = "SAMP_LAB_DURATION", value_parser = duration)]
+    pub duration: Option<Duration>,
 }
 
 /// The options of `link`, which make no sense for a link that goes down or comes up.
@@ -371,6 +395,13 @@ fn link_name(text: &str) -> Result<LinkName, String> {
         None if !text.is_empty() => Ok(LinkName::Radio(text.to_owned())),
         _ => Err("write a link as its two ends, as ar1--ar2, or as a mobile node".to_owned()),
     }
+}
+
+/// A time, in seconds where it has no unit.
+fn duration(text: &str) -> Result<Duration, InvalidValue> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = if is_plain { format!("{text}s") } else { text.to_owned() };
+    text.parse().map(Interval::get)
 }
 
 /// Backends and addresses, instead of the topology's choice.

@@ -7,6 +7,7 @@ pub use self::watch::{Interrupter, Watch, WatchError};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Record;
 use samp_model::control::{Cause, LabStatus, Request, Response};
+use samp_sys::tap::Tap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -118,15 +119,38 @@ impl Client {
     /// # Errors
     /// Any of [`ClientError`].
     pub fn enter(&self, node: &str) -> Result<Vec<OwnedFd>, ClientError> {
-        let stream = self.send(&Request::Enter { node: node.to_owned() })?;
+        match self.ask_for_descriptors(&Request::Enter { node: node.to_owned() })? {
+            (Response::Done, fds) => Ok(fds),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Taps on the interfaces of a node, or on the one towards a neighbour: each with the interface's name and
+    /// link-layer address.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub fn capture(
+        &self,
+        node: &str,
+        towards: Option<String>,
+    ) -> Result<Vec<(String, [u8; 6], Tap)>, ClientError> {
+        match self.ask_for_descriptors(&Request::Capture { node: node.to_owned(), towards })? {
+            (Response::Capture { interfaces }, fds) if interfaces.len() == fds.len() => {
+                let taps = interfaces.into_iter().zip(fds);
+                Ok(taps.map(|((name, mac), fd)| (name, mac, Tap::from(fd))).collect())
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn ask_for_descriptors(&self, request: &Request) -> Result<(Response, Vec<OwnedFd>), ClientError> {
+        let stream = self.send(request)?;
         // The descriptors come with the first bytes of the answer.
         let mut first = [0; 4096];
         let (n, fds) =
             samp_sys::ancillary::recv_fds(&stream, &mut first).map_err(|source| self.broken(source))?;
-        match self.answer(&mut BufReader::new(first[..n].chain(stream)))? {
-            Response::Done => Ok(fds),
-            _ => Err(self.unexpected()),
-        }
+        Ok((self.answer(&mut BufReader::new(first[..n].chain(stream)))?, fds))
     }
 
     fn send(&self, request: &Request) -> Result<UnixStream, ClientError> {

@@ -4,7 +4,7 @@ use crate::client::Interrupter;
 use nix::sys::signal::Signal;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -22,6 +22,8 @@ enum Reaction {
     ExitAfter(i32, Box<dyn FnOnce() + Send>),
     /// Ends what is waited for, so that the run can be ended in order.
     Interrupt(Interrupter),
+    /// Closes this, so that who reads the other end comes to an end; the next signal ends the process with this code.
+    Close(i32, PipeWriter),
     /// None: what was to be done is done.
     Nothing,
 }
@@ -54,19 +56,22 @@ impl Interrupt {
                     }
                     // The reaction stays the same until it is done, so that a run cannot begin meanwhile.
                     let mut reaction = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    match &*reaction {
-                        Reaction::Exit(code) => std::process::exit(*code),
-                        Reaction::Interrupt(interrupter) => interrupter.interrupt(),
-                        Reaction::Nothing => {}
-                        Reaction::ExitAfter(..) => {
-                            if let Reaction::ExitAfter(code, first) =
-                                std::mem::replace(&mut *reaction, Reaction::Nothing)
-                            {
-                                first();
-                                std::process::exit(code);
-                            }
+                    *reaction = match std::mem::replace(&mut *reaction, Reaction::Nothing) {
+                        Reaction::Exit(code) => std::process::exit(code),
+                        Reaction::ExitAfter(code, first) => {
+                            first();
+                            std::process::exit(code);
                         }
-                    }
+                        Reaction::Interrupt(interrupter) => {
+                            interrupter.interrupt();
+                            Reaction::Interrupt(interrupter)
+                        }
+                        Reaction::Close(code, end) => {
+                            drop(end);
+                            Reaction::Exit(code)
+                        }
+                        Reaction::Nothing => Reaction::Nothing,
+                    };
                 }
             });
         })?;
@@ -96,6 +101,11 @@ impl Interrupt {
     /// From now on a signal ends the watch.
     pub fn pass_to(&self, interrupter: Interrupter) {
         self.set(Reaction::Interrupt(interrupter));
+    }
+
+    /// From now on a signal closes `end`; the next one ends the process.
+    pub fn close(&self, end: PipeWriter) {
+        self.set(Reaction::Close(self.code, end));
     }
 
     fn set(&self, reaction: Reaction) {

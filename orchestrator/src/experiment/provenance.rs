@@ -1,5 +1,6 @@
 //! Where a run's figures come from: program, machine, inputs, and how busy the machine was.
 
+use crate::capture::Captured;
 use samp_model::settings::{EmulationSettings, Family};
 use serde::{Serialize, Serializer};
 use sha1::{Digest, Sha1};
@@ -36,6 +37,8 @@ pub struct Provenance {
     pub family: Family,
     /// The files that were read.
     pub inputs: Vec<Input>,
+    /// What `capture.pcapng` holds, where the experiment asks for it.
+    pub capture: Option<Captured>,
     /// Before the lab came up.
     pub before: Load,
     /// After the last step.
@@ -88,6 +91,7 @@ impl Provenance {
             emulation,
             family,
             inputs: inputs.iter().map(|path| Input::read(path)).collect::<io::Result<_>>()?,
+            capture: None,
             before: Load::now(),
             after: None,
         })

@@ -14,20 +14,7 @@ impl Lab {
         name: &LinkName,
         change: LinkChange,
     ) -> Result<Vec<LinkStatus>, Refusal> {
-        let (wanted, text) = match name {
-            LinkName::Radio(node) => {
-                (LinkId::Radio(self.find(node, "a mobile node", is_mobile_node)?), node.clone())
-            }
-            LinkName::Wired([a, b]) => {
-                let ends = [self.find(a, "a node", |_| true)?, self.find(b, "a node", |_| true)?];
-                (LinkId::Wired(ends), format!("{a}--{b}"))
-            }
-        };
-        let Some((number, is_reverse)) = self.links.find(wanted) else {
-            let message = format!("there is no link `{text}`");
-            let hint = Some("`samp-lab link` lists the links".into());
-            return Err(Refusal { message, hint, cause: Cause::Other });
-        };
+        let (number, is_reverse) = self.find_link(name)?;
         let change = match change {
             LinkChange::Quality(mut changes) if is_reverse => {
                 changes.reverse();
@@ -36,7 +23,8 @@ impl Lab {
             change => change,
         };
         let changed = self.links.change(&self.plan, self.network, number, change);
-        let status = changed.map_err(|error| refusal(&format!("cannot change the link {text}"), &error))?;
+        let status =
+            changed.map_err(|error| refusal(&format!("cannot change the link {}", text_of(name)), &error))?;
         let (node, peer) = match status.link {
             LinkId::Wired([a, b]) => (a, Some(self.name_of(b).to_owned())),
             LinkId::Radio(node) => (node, None),
@@ -44,6 +32,21 @@ impl Lab {
         let LinkStatus { up, quality, .. } = status;
         self.record(now(), node, Event::LinkChanged { peer, up, quality: Box::new(quality) });
         Ok(vec![status])
+    }
+
+    /// The number of a link in the plan, and whether it is named the other way round there.
+    pub(super) fn find_link(&self, name: &LinkName) -> Result<(usize, bool), Refusal> {
+        let wanted = match name {
+            LinkName::Radio(node) => LinkId::Radio(self.find(node, "a mobile node", is_mobile_node)?),
+            LinkName::Wired([a, b]) => {
+                LinkId::Wired([self.find(a, "a node", |_| true)?, self.find(b, "a node", |_| true)?])
+            }
+        };
+        self.links.find(wanted).ok_or_else(|| {
+            let message = format!("there is no link `{}`", text_of(name));
+            let hint = Some("`samp-lab link` lists the links".into());
+            Refusal { message, hint, cause: Cause::Other }
+        })
     }
 
     /// Takes down all links between `nodes` and `from`, or all other nodes when that names none.
@@ -81,6 +84,13 @@ impl Lab {
     fn wired_nodes(&self, names: &[String]) -> Result<Vec<NodeId>, Refusal> {
         let is_wired = |kind: &NodeKind| !is_mobile_node(kind);
         names.iter().map(|name| self.find(name, "a router or SIP server", is_wired)).collect()
+    }
+}
+
+fn text_of(link: &LinkName) -> String {
+    match link {
+        LinkName::Radio(node) => node.clone(),
+        LinkName::Wired([a, b]) => format!("{a}--{b}"),
     }
 }
 

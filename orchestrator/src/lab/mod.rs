@@ -15,6 +15,7 @@ pub mod apply;
 pub mod supervisor;
 
 mod attachment;
+mod capture;
 mod control;
 mod faults;
 mod links;

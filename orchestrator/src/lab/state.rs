@@ -79,6 +79,7 @@ impl Lab {
         let answer = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status())).into()),
             Request::Enter { node } => self.enter(node),
+            Request::Capture { node, towards } => self.capture(node, towards.as_deref()),
             Request::Subscribe | Request::Down => Ok(Response::Done.into()),
             _ if !self.is_up => Err(Refusal {
                 message: format!("the lab `{}` is still coming up", self.dir.name()),

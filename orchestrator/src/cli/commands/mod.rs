@@ -1,5 +1,6 @@
 //! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
 
+mod capture;
 mod difference;
 mod doctor;
 mod exec;
@@ -91,6 +92,7 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Kill(node) => labs::tell(terminal, client, &Request::Kill { node })?,
         LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
         LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,
+        LabCommand::Capture(wanted) => capture::capture(terminal, client, &wanted)?,
         LabCommand::Link(link) => link::link(terminal, client, &link)?,
         LabCommand::Partition { nodes, from } => {
             link::change(terminal, client, &Request::Partition { nodes, from })?

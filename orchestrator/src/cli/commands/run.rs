@@ -3,11 +3,13 @@
 use super::super::{Emulation, Exit, Failure, Progress, Terminal};
 use super::labs::end;
 use super::{check_programs, resolve, up};
+use crate::capture::{Background, Taps};
 use crate::client::{Client, Watch};
 use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
 use crate::report::{History, Report, word, write_summary};
 use samp_model::experiment::{Action, Experiment};
 use samp_model::{Topology, experiment};
+use samp_sys::process::raise_nofile_limit;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fs::File;
@@ -55,7 +57,12 @@ pub(super) fn run(
     let name = lab_name(&experiment);
     let (client, _) = up::bring_up(terminal, (&topology, &machine, &plan), &name, &interrupt)?;
     let actions = experiment.schedule(&topology);
-    let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
+    let capture = start_capture(&client, &topology, &experiment, &dir);
+    let measured = capture.and_then(|capture| {
+        let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
+        provenance.capture = capture.map(Background::end).transpose().map_err(capture_failed)?;
+        measured
+    });
     provenance.after = Some(Load::now());
     if keep && measured.is_ok() {
         terminal.note(format!("lab {name} is still up; `samp-lab down {name}` ends it"));
@@ -82,6 +89,25 @@ pub(super) fn run(
     let finished = Finished { directory: dir.finish()?, summary };
     terminal.show(&finished, |finished| describe(finished, &provenance))?;
     Ok(if finished.summary.valid { Exit::Success } else { Exit::InvalidMeasurement })
+}
+
+/// Captures what the experiment asks for, if anything.
+fn start_capture(
+    client: &Client,
+    topology: &Topology,
+    experiment: &Experiment,
+    dir: &RunDir,
+) -> Result<Option<Background>, Failure> {
+    if experiment.capture.is_empty() {
+        return Ok(None);
+    }
+    raise_nofile_limit().map_err(capture_failed)?;
+    let taps = Taps::open(client, topology, &experiment.capture)?;
+    taps.write_in_background(&dir.partial().join("capture.pcapng")).map(Some).map_err(capture_failed)
+}
+
+fn capture_failed(error: io::Error) -> Failure {
+    Failure::io("write the capture", &error)
 }
 
 /// Carries out the schedule; all records are in the file when it returns.
@@ -135,6 +161,9 @@ fn describe(finished: &Finished, provenance: &Provenance) -> String {
     // Writing to a String cannot fail.
     let _ = write_summary(&mut text, &finished.summary.summary);
     text += &format!("\nresults: {}\n", finished.directory.display());
+    if let Some(capture) = provenance.capture.filter(|capture| capture.dropped > 0) {
+        text += &format!("the capture lacks {} frames\n", capture.dropped);
+    }
     for reason in &finished.summary.invalid_because {
         text += &format!("INVALID: {reason}\n");
     }
