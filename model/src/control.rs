@@ -8,6 +8,7 @@ use crate::topology::{LinkQuality, NodeId, NodeKind, QualityChange};
 use crate::{Topology, record::HandoffNumber};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a client may ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum Request {
         mobile_node: String,
         /// The access router.
         access_router: String,
+        /// For how long it is attached nowhere, where it is not the topology's gap.
+        gap: Option<Duration>,
     },
     /// Let one mobile node call another.
     Call {

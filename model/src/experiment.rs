@@ -59,6 +59,8 @@ pub enum Step {
         moves: Moves,
         /// Time from each to the next, and after the last.
         interval: Duration,
+        /// For how long each is attached nowhere, where it is not the topology's gap.
+        gap: Option<Duration>,
     },
     /// One thing.
     Once(Action),
@@ -123,6 +125,8 @@ pub enum Action {
         mobile_node: NodeId,
         /// The access router.
         access_router: NodeId,
+        /// For how long it is attached nowhere, where it is not the topology's gap.
+        gap: Option<Duration>,
     },
     /// Do nothing for so long.
     Wait(Duration),

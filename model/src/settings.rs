@@ -374,6 +374,9 @@ pub struct EmulationSettings {
     pub links: LinkBackend,
     /// How handoffs are done.
     pub attach: AttachMode,
+    /// For how long a mobile node is attached nowhere in a handoff, 0 to 60 s (break before make).
+    #[serde(default)]
+    pub gap: Duration,
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,

@@ -20,6 +20,7 @@ pub use address::RadioAddress;
 pub use privileges::leave_root;
 pub use runtime::start_runtime;
 pub use samp_protocol::RingKey;
+pub use timer::Timer;
 
 use anyhow::Context;
 use control::Control;

@@ -1,4 +1,4 @@
-//! The one timer of the driver.
+//! A timer that the runtime waits for, to the microsecond: tokio's own are late by a millisecond.
 
 use crate::watch::watch;
 use samp_model::Time;
@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 /// A deadline to wait for; set again only when it changes.
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub struct Timer {
     timer: AsyncFd<TimerFd>,
     deadline: Option<Time>,
 }
@@ -19,7 +19,7 @@ impl Timer {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Ok(Self { timer: watch(TimerFd::new()?, Interest::READABLE)?, deadline: None })
     }
 
@@ -27,7 +27,7 @@ impl Timer {
     ///
     /// # Errors
     /// The kernel refuses the time.
-    pub(crate) fn set(&mut self, deadline: Option<Time>) -> io::Result<()> {
+    pub fn set(&mut self, deadline: Option<Time>) -> io::Result<()> {
         if self.deadline != deadline {
             self.timer.get_ref().set(deadline.map(Time::as_nanos))?;
             self.deadline = deadline;
@@ -36,7 +36,7 @@ impl Timer {
     }
 
     /// Waits for the deadline, for ever without one.
-    pub(crate) async fn expired(&self) -> io::Result<()> {
+    pub async fn expired(&self) -> io::Result<()> {
         self.timer.readable().await.map(drop)
     }
 
@@ -44,7 +44,7 @@ impl Timer {
     ///
     /// # Errors
     /// The timer is broken.
-    pub(crate) fn clear(&mut self) -> io::Result<()> {
+    pub fn clear(&mut self) -> io::Result<()> {
         let drained = self.timer.try_io(Interest::READABLE, |timer| match timer.drain()? {
             true => Ok(()),
             // Set anew since the readiness was seen: say so, or it would be seen for ever.

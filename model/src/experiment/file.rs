@@ -85,6 +85,7 @@ pub(super) struct HandoffFile {
     pub(super) count: Option<Value<Whole<1, MAX_HANDOFFS>>>,
     pub(super) moves: Option<Vec<Pair>>,
     pub(super) interval: Value<Interval>,
+    pub(super) gap: Option<Value<Delay>>,
 }
 
 pub(super) type Pair = Spanned<Vec<Spanned<String>>>;

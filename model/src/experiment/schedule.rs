@@ -44,7 +44,7 @@ impl Experiment {
                         actions.push(Action::Call { caller, callee });
                     }
                 }
-                Step::Handoff { moves, interval } => {
+                Step::Handoff { moves, interval, gap } => {
                     let mut rng = random::generator(self.seed, &format!("handoffs of step {number}"));
                     let count = match moves {
                         Moves::Random(count) => *count,
@@ -62,7 +62,7 @@ impl Experiment {
                             }
                         };
                         if places.insert(mobile_node, access_router) != Some(access_router) {
-                            actions.push(Action::Handoff { mobile_node, access_router });
+                            actions.push(Action::Handoff { mobile_node, access_router, gap: *gap });
                         }
                         actions.push(Action::Wait(*interval));
                     }

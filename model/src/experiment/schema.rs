@@ -132,6 +132,12 @@ fn handoff() -> Value {
             ("count", scalar::<Whole<1, MAX_HANDOFFS>>("Handoffs.")),
             ("moves", list("Who moves where, as [mn1, ar2].", who_and_where)),
             ("interval", scalar::<Interval>("Time from each to the next, and after the last.")),
+            (
+                "gap",
+                scalar::<Delay>(
+                    "For how long each is attached nowhere; without it, the topology's `emulation: { gap }`.",
+                ),
+            ),
         ],
     );
     handoff["oneOf"] = json!([{ "required": ["count"] }, { "required": ["moves"] }]);

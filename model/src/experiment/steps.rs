@@ -225,7 +225,11 @@ impl<'t> Resolver<'t> {
                 None
             }
         };
-        Some(Step::Handoff { moves: moves?, interval: interval? })
+        let gap = match &handoff.gap {
+            Some(gap) => Some(self.errors.value(gap)?.get()),
+            None => None,
+        };
+        Some(Step::Handoff { moves: moves?, interval: interval?, gap })
     }
 
     fn one_move(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {

@@ -95,7 +95,7 @@ fn random_choices_keep_the_rules() {
                 Action::Call { caller, callee } => {
                     assert!(callers.insert(caller) && callers.insert(callee), "in two calls");
                 }
-                Action::Handoff { mobile_node, access_router } => {
+                Action::Handoff { mobile_node, access_router, .. } => {
                     let NodeKind::MobileNode { start, .. } = topology.node(mobile_node).kind else {
                         panic!("{mobile_node:?} moves")
                     };
@@ -115,6 +115,7 @@ fn listed_steps_are_done_as_listed() {
         "  - call: { pairs: [[mn1, mn2], [mn4, mn3]] }
   - handoff:
       interval: 10ms
+      gap: 5ms
       moves:
         - [mn1, ar-2-1]
         - [mn1, ar-2-1]
@@ -127,17 +128,18 @@ fn listed_steps_are_done_as_listed() {
     let [mn1, mn2, mn3, mn4] = ["mn1", "mn2", "mn3", "mn4"].map(|name| topology.find(name).unwrap());
     let [near, far] = ["ar-0-0", "ar-2-1"].map(|name| topology.find(name).unwrap());
     let pause = Action::Wait(Duration::from_millis(10));
+    let gap = Some(Duration::from_millis(5));
     let schedule = experiment.schedule(&topology);
     assert_eq!(
         schedule[..9],
         [
             Action::Call { caller: mn1, callee: mn2 },
             Action::Call { caller: mn4, callee: mn3 },
-            Action::Handoff { mobile_node: mn1, access_router: far },
+            Action::Handoff { mobile_node: mn1, access_router: far, gap },
             pause.clone(),
             // mn1 is there already.
             pause.clone(),
-            Action::Handoff { mobile_node: mn2, access_router: near },
+            Action::Handoff { mobile_node: mn2, access_router: near, gap },
             pause,
             Action::Wait(Duration::from_secs(1)),
             Action::HangUpAll,

@@ -49,7 +49,7 @@ fn topologies() -> Vec<Value> {
         "links": [wired],
         "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
-        "emulation": { "links": "auto", "attach": "auto", "nodes_per_process": "auto" },
+        "emulation": { "links": "auto", "attach": "auto", "gap": "50ms", "nodes_per_process": "auto" },
     });
     let graph = json!({
         "name": "test",
@@ -65,7 +65,7 @@ fn experiments() -> Vec<Value> {
     let steps = json!([
         { "call": { "count": 1 } },
         { "call": { "pairs": [["mn1", "mn2"]] } },
-        { "handoff": { "count": 1, "interval": "1s" } },
+        { "handoff": { "count": 1, "interval": "1s", "gap": "50ms" } },
         { "handoff": { "moves": [["mn1", "ar-0-0"]], "interval": "1s" } },
         { "transfer": ["mn1", "mn2"] },
         { "hang_up": "all" },

@@ -240,6 +240,7 @@ pub(super) struct Media {
 pub(super) struct Emulation {
     pub(super) links: Option<Value<Word<LinkBackend>>>,
     pub(super) attach: Option<Value<Word<AttachMode>>>,
+    pub(super) gap: Option<Value<Delay>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
 }
 

@@ -134,6 +134,9 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     let Some(file) = file else { return settings };
     settings.links = errors.value_or(file.links.as_ref(), Word(settings.links)).0;
     settings.attach = errors.value_or(file.attach.as_ref(), Word(settings.attach)).0;
+    if let Some(gap) = file.gap.as_ref().and_then(|gap| errors.value(gap)) {
+        settings.gap = gap.get();
+    }
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings
 }

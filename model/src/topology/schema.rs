@@ -538,13 +538,17 @@ fn media() -> Value {
 }
 
 fn emulation() -> Value {
-    let EmulationSettings { links, attach, nodes_per_process: _ } = EmulationSettings::default();
+    let EmulationSettings { links, attach, gap, nodes_per_process: _ } = EmulationSettings::default();
     object(
         "How the lab is made.",
         &[],
         vec![
             ("links", scalar_or::<Word<LinkBackend>>("Who makes the delay of wired links.", word(links))),
             ("attach", scalar_or::<Word<AttachMode>>("How handoffs are done.", word(attach))),
+            (
+                "gap",
+                scalar_or::<Delay>("For how long a mobile node is attached nowhere in a handoff.", time(gap)),
+            ),
             (
                 "nodes_per_process",
                 scalar_or::<PerProcess>("How many nodes' agents share a process at most.", PerProcess::AUTO),

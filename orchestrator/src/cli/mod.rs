@@ -17,10 +17,12 @@ use self::typed::{Typed, TypedCommand};
 use crate::report::Style;
 use clap::Parser;
 use samp_model::settings::EmulationSettings;
+use samp_model::units::Delay;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What the user wants, with everything decided that does not need a look at files or labs.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +157,8 @@ pub enum LabCommand {
         mobile_node: String,
         /// The access router.
         access_router: String,
+        /// For how long it is attached nowhere, where it is not the topology's gap.
+        gap: Option<Duration>,
     },
     /// Let one mobile node call another.
     Call {
@@ -259,8 +263,8 @@ impl Invocation {
             TypedCommand::Events { follow } => lab(LabCommand::Events { follow }),
             TypedCommand::Ring => lab(LabCommand::Ring),
             TypedCommand::Trace { subject } => lab(LabCommand::Trace(subject)),
-            TypedCommand::Handoff { mobile_node, access_router } => {
-                lab(LabCommand::Handoff { mobile_node, access_router })
+            TypedCommand::Handoff { mobile_node, access_router, gap } => {
+                lab(LabCommand::Handoff { mobile_node, access_router, gap: gap.map(Delay::get) })
             }
             TypedCommand::Call { caller, callee } => lab(LabCommand::Call { caller, callee }),
             TypedCommand::Hangup { call } => lab(LabCommand::HangUp(call)),
@@ -317,6 +321,7 @@ impl Emulation {
         EmulationSettings {
             links: self.links.map_or(topology.links, Into::into),
             attach: self.attach.map_or(topology.attach, Into::into),
+            gap: self.gap.map_or(topology.gap, Delay::get),
             ..topology
         }
     }
@@ -380,7 +385,8 @@ mod tests {
 
     #[test]
     fn a_dry_run_is_a_plan() {
-        let emulation = Emulation { links: Some(Links::Netem), family: Some(Family::Dual), attach: None };
+        let emulation =
+            Emulation { links: Some(Links::Netem), family: Some(Family::Dual), ..Emulation::default() };
         let plan = Command::Plan("a.yaml".into(), emulation);
         assert_eq!(command("up --dry-run --links netem --family dual a.yaml"), plan);
         assert_eq!(command("plan a.yaml --family dual --links netem"), plan);
@@ -405,7 +411,7 @@ mod tests {
             command("handoff mn1 ar2 --lab x"),
             Command::Lab(
                 Which::Named("x".into()),
-                LabCommand::Handoff { mobile_node: "mn1".into(), access_router: "ar2".into() }
+                LabCommand::Handoff { mobile_node: "mn1".into(), access_router: "ar2".into(), gap: None }
             )
         );
     }
@@ -440,13 +446,17 @@ mod tests {
         let topology = EmulationSettings {
             links: LinkBackend::Netem,
             attach: AttachMode::Move,
+            gap: Duration::from_millis(50),
             nodes_per_process: NonZeroU16::new(7),
         };
         assert_eq!(Emulation::default().over(topology), topology);
-        let typed = Emulation { links: Some(Links::Auto), attach: Some(Attach::Switch), family: None };
-        assert_eq!(
-            typed.over(topology),
-            EmulationSettings { links: LinkBackend::Auto, attach: AttachMode::Switch, ..topology }
-        );
+        let typed = Emulation {
+            links: Some(Links::Auto),
+            attach: Some(Attach::Switch),
+            gap: Some(Delay::default()),
+            family: None,
+        };
+        let (links, attach, gap) = (LinkBackend::Auto, AttachMode::Switch, Duration::ZERO);
+        assert_eq!(typed.over(topology), EmulationSettings { links, attach, gap, ..topology });
     }
 }

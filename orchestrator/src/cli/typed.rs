@@ -181,6 +181,9 @@ pub(super) enum TypedCommand {
         mobile_node: String,
         /// The access router
         access_router: String,
+        /// For how long it is attached nowhere in between, as 50ms, instead of the topology's gap
+        #[arg(long, value_name = "TIME", env = "SAMP_LAB_GAP")]
+        gap: Option<Delay>,
     },
     /// Let one mobile node call another
     Call {
@@ -413,6 +416,9 @@ pub struct Emulation {
     /// How handoffs are done
     #[arg(long, value_enum, value_name = "MODE", env = "SAMP_LAB_ATTACH")]
     pub attach: Option<Attach>,
+    /// For how long a mobile node is attached nowhere in a handoff, as 50ms
+    #[arg(long, value_name = "TIME", env = "SAMP_LAB_GAP")]
+    pub gap: Option<Delay>,
     /// Which addresses the nodes have
     #[arg(long, value_enum, value_name = "FAMILY", env = "SAMP_LAB_FAMILY")]
     pub family: Option<Family>,

@@ -92,8 +92,8 @@ impl<'a> Runner<'a> {
                     let to_program = self.topology.node(*callee).program.is_some();
                     calling.push((self.call(*caller, *callee)?, to_program));
                 }
-                Action::Handoff { mobile_node, access_router } => {
-                    self.handoff(*mobile_node, *access_router)?
+                Action::Handoff { mobile_node, access_router, gap } => {
+                    self.handoff(*mobile_node, *access_router, *gap)?
                 }
                 Action::Transfer { from, to } => self.transfer(*from, *to)?,
                 Action::Wait(duration) => self.pause(*duration)?,
@@ -173,10 +173,15 @@ impl<'a> Runner<'a> {
     }
 
     /// The next waiting time counts from the beginning of the handoff: it is the time from one to the next.
-    fn handoff(&mut self, mobile_node: NodeId, access_router: NodeId) -> Result<(), RunError> {
+    fn handoff(
+        &mut self,
+        mobile_node: NodeId,
+        access_router: NodeId,
+        gap: Option<Duration>,
+    ) -> Result<(), RunError> {
         let (mobile_node, access_router) = (self.name(mobile_node), self.name(access_router));
         self.since = Instant::now();
-        let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router };
+        let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
         let number = match self.client.ask(&request) {
             Ok(Response::Handoff { handoff }) => handoff,
             Ok(_) => return Err(RunError::Unexpected),
@@ -186,7 +191,8 @@ impl<'a> Runner<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        if let Err(missing) = await_handoff(self.watch, &self.floors, &mobile_node, number)? {
+        let within = HANDOFF_DEADLINE + gap.unwrap_or(self.topology.emulation.gap);
+        if let Err(missing) = await_handoff(self.watch, &self.floors, &mobile_node, number, within)? {
             self.invalid_because
                 .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
         }
@@ -273,7 +279,7 @@ impl<'a> Runner<'a> {
     fn describe(&self, action: &Action) -> String {
         match action {
             Action::Call { caller, callee } => format!("{} calls {}", self.name(*caller), self.name(*callee)),
-            Action::Handoff { mobile_node, access_router } => {
+            Action::Handoff { mobile_node, access_router, .. } => {
                 format!("{} moves to {}", self.name(*mobile_node), self.name(*access_router))
             }
             Action::Transfer { from, to } => {
@@ -298,7 +304,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Waits until a handoff is complete; otherwise tells what it lacks.
+/// Waits until a handoff is complete, for `within` at most; otherwise tells what it lacks.
 ///
 /// # Errors
 /// Any of [`WatchError`].
@@ -307,9 +313,10 @@ pub fn await_handoff(
     floors: &Floors<'_>,
     node: &str,
     number: HandoffNumber,
+    within: Duration,
 ) -> Result<Result<Handoff, String>, WatchError> {
     let look = |history: &History| Handoff::assemble(floors, history, node, number);
-    let complete = watch.wait(HANDOFF_DEADLINE, |history| look(history).filter(Handoff::is_complete))?;
+    let complete = watch.wait(within, |history| look(history).filter(Handoff::is_complete))?;
     Ok(complete.ok_or_else(|| {
         look(watch.history()).map_or("no detachment".to_owned(), |handoff| handoff.missing.join(", "))
     }))

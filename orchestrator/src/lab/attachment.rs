@@ -4,18 +4,21 @@
 //! that are on the air when the table is written are dropped. In mode `switch` that write is the handoff. In mode
 //! `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
 //! radio is attached again.
+//!
+//! A handoff with a gap breaks before it makes: the radio is detached, and attached when the gap is over.
 
 use super::agents::TellError;
 use super::apply::Network;
 use super::multicast::Multicast;
 use super::programs::ProgramError;
-use crate::plan::{MovingInterface, Plan};
-use samp_emulation::DelayLine;
+use crate::plan::{AccessInterface, MovingInterface, Plan};
+use samp_emulation::{Attachment, DelayLine};
 use samp_model::Time;
 use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
 use samp_model::topology::{NodeId, Topology};
 use samp_sys::netlink::{self, Batch, Route};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,11 +28,16 @@ use std::time::Duration;
 pub(super) struct Air {
     /// In the order of [`Plan::mobile_nodes`].
     mobile_nodes: Vec<MobileNode>,
+    /// Who is in the gap of a handoff, by its end, and where to.
+    between: BTreeMap<(Time, NodeId), NodeId>,
 }
 
 #[derive(Debug)]
 struct MobileNode {
+    /// Where it is; in the gap of a handoff, where it was.
     at: Option<Place>,
+    /// In the gap of a handoff: when it was detached, and how many frames on the air were dropped.
+    detached: Option<Attachment>,
     /// In mode `move`: in whose namespace its access interface is, and its number in multicast routing there.
     interface_at: (NodeId, Option<u16>),
     /// Number of its next attachment.
@@ -60,7 +68,7 @@ pub(super) struct Ground<'a> {
 pub(super) struct Handoff {
     /// What the mobile node is to be told.
     pub(super) link: LinkUp,
-    /// When and from where the radio left; not at the first attachment.
+    /// When and from where the radio left; not at the first attachment, nor where that was told when the gap began.
     pub(super) detached: Option<(Time, NodeId)>,
     /// When the radio came to the new access router.
     pub(super) attached: Time,
@@ -80,6 +88,10 @@ pub(super) enum AttachError {
     NoAccess(String),
     #[error("`{mobile_node}` is already attached to `{access_router}`")]
     AlreadyThere { mobile_node: String, access_router: String },
+    #[error("`{0}` is attached nowhere")]
+    Nowhere(String),
+    #[error("`{0}` is in the gap of a handoff")]
+    Between(String),
     #[error("cannot attach `{mobile_node}` to `{access_router}`")]
     Failed {
         mobile_node: String,
@@ -117,13 +129,57 @@ impl Air {
     /// Nobody is attached.
     pub(super) fn new(plan: &Plan) -> Self {
         let mobile_nodes = plan.mobile_nodes.iter();
-        let start = |start| MobileNode { at: None, interface_at: (start, None), next: 0 };
-        Self { mobile_nodes: mobile_nodes.map(|mobile_node| start(mobile_node.start)).collect() }
+        let start = |start| MobileNode { at: None, detached: None, interface_at: (start, None), next: 0 };
+        let mobile_nodes = mobile_nodes.map(|mobile_node| start(mobile_node.start)).collect();
+        Self { mobile_nodes, between: BTreeMap::new() }
     }
 
     /// The access router that a mobile node is attached to.
     pub(super) fn attached_to(&self, plan: &Plan, mobile_node: NodeId) -> Option<NodeId> {
-        self.mobile_nodes[plan.mobile_node(mobile_node)?].at.as_ref().map(|place| place.node)
+        let state = &self.mobile_nodes[plan.mobile_node(mobile_node)?];
+        state.at.as_ref().filter(|_| state.detached.is_none()).map(|place| place.node)
+    }
+
+    /// Detaches a mobile node; it will be [`due`](Self::due) when the gap is over. Gives the number of the handoff, when it began
+    /// and where from.
+    ///
+    /// # Errors
+    /// Nonsense is refused, and nothing has changed.
+    pub(super) fn detach(
+        &mut self,
+        ground: &mut Ground<'_>,
+        mobile_node: NodeId,
+        access_router: NodeId,
+        gap: Duration,
+    ) -> Result<(HandoffNumber, Time, NodeId), AttachError> {
+        let (radio, new) = self.find(ground, mobile_node, access_router)?;
+        let state = &mut self.mobile_nodes[radio];
+        let name = |id: NodeId| ground.topology.node(id).name.clone();
+        let old = state.at.as_ref().ok_or_else(|| AttachError::Nowhere(name(mobile_node)))?;
+        let failed = |source| {
+            let (mobile_node, access_router) = (name(mobile_node), name(access_router));
+            AttachError::Failed { mobile_node, access_router, source }
+        };
+        // What can be done before costs nothing when the gap is over.
+        if ground.plan.mobile_nodes[radio].moving.is_none() {
+            ground.prepare(radio, &new).map_err(failed)?;
+        }
+        let detached = line(ground.network).map_err(failed)?.detach(radio);
+        state.detached = Some(detached);
+        self.between.insert((detached.at + gap, mobile_node), access_router);
+        Ok((state.next, detached.at, old.node))
+    }
+
+    /// When the next gap is over.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.between.first_key_value().map(|(&(due, _), _)| due)
+    }
+
+    /// A mobile node whose gap is over, and the access router that it is to be attached to now.
+    pub(super) fn due(&mut self, now: Time) -> Option<(NodeId, NodeId)> {
+        let gap = self.between.first_entry().filter(|gap| gap.key().0 <= now)?;
+        let mobile_node = gap.key().1;
+        Some((mobile_node, gap.remove()))
     }
 
     /// Attaches a mobile node to an access router.
@@ -137,20 +193,12 @@ impl Air {
         mobile_node: NodeId,
         access_router: NodeId,
     ) -> Result<Handoff, AttachError> {
+        let (radio, place) = self.find(ground, mobile_node, access_router)?;
         let (topology, plan) = (ground.topology, ground.plan);
         let name = |id: NodeId| topology.node(id).name.clone();
-        let radio = plan.mobile_node(mobile_node).ok_or_else(|| AttachError::NotMobile(name(mobile_node)))?;
-        let router = plan.access_router(access_router);
-        let router = router.ok_or_else(|| AttachError::NoAccess(name(access_router)))?;
+        let router = place.router;
         let state = &mut self.mobile_nodes[radio];
-        let old = state.at.clone();
-        if old.as_ref().is_some_and(|old| old.node == access_router) {
-            let (mobile_node, access_router) = (name(mobile_node), name(access_router));
-            return Err(AttachError::AlreadyThere { mobile_node, access_router });
-        }
-
-        let addresses = topology.care_of_addresses(mobile_node, access_router).collect();
-        let place = Place { node: access_router, router, addresses };
+        let (old, detached) = (state.at.clone(), state.detached);
         let made = match &plan.mobile_nodes[radio].moving {
             None => ground.switch(radio, &place),
             Some(moving) => ground.carry(radio, moving, &place, state),
@@ -173,16 +221,43 @@ impl Air {
             ground.multicast.add_source(primary, access_router, made.vif);
         }
         state.at = Some(place);
+        state.detached = None;
         state.next += 1;
         let called = Time::from_nanos(made.attached.as_nanos().saturating_sub(made.cost.as_nanos() as u64));
         Ok(Handoff {
             link,
-            detached: old.as_ref().map(|old| (called, old.node)),
+            detached: old.as_ref().filter(|_| detached.is_none()).map(|old| (called, old.node)),
             attached: made.attached,
             cost: made.cost,
-            frames_dropped: made.frames_dropped,
-            old,
+            frames_dropped: made.frames_dropped + detached.map_or(0, |detached| detached.frames_dropped),
+            // After a gap that ended in an error it may come back.
+            old: old.filter(|old| old.node != access_router),
         })
+    }
+
+    /// The mobile node's radio, and the place that it is to be attached to.
+    fn find(
+        &self,
+        ground: &Ground<'_>,
+        mobile_node: NodeId,
+        access_router: NodeId,
+    ) -> Result<(usize, Place), AttachError> {
+        let (topology, plan) = (ground.topology, ground.plan);
+        let name = |id: NodeId| topology.node(id).name.clone();
+        let radio = plan.mobile_node(mobile_node).ok_or_else(|| AttachError::NotMobile(name(mobile_node)))?;
+        let router = plan.access_router(access_router);
+        let router = router.ok_or_else(|| AttachError::NoAccess(name(access_router)))?;
+        if self.between.keys().any(|&(_, node)| node == mobile_node) {
+            return Err(AttachError::Between(name(mobile_node)));
+        }
+        let state = &self.mobile_nodes[radio];
+        let is_there = state.at.as_ref().is_some_and(|place| place.node == access_router);
+        if is_there && state.detached.is_none() {
+            let (mobile_node, access_router) = (name(mobile_node), name(access_router));
+            return Err(AttachError::AlreadyThere { mobile_node, access_router });
+        }
+        let addresses = topology.care_of_addresses(mobile_node, access_router).collect();
+        Ok((radio, Place { node: access_router, router, addresses }))
     }
 }
 
@@ -196,14 +271,8 @@ impl Ground<'_> {
 
     /// Mode `switch`: one write to the attachment table, once the new access router knows the node.
     fn switch(&mut self, radio: usize, new: &Place) -> Result<Made, Cause> {
-        let line = line(self.network)?;
-        let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
-        let mut batch = Batch::default();
-        for &address in &new.addresses {
-            batch.add_neighbour(access.index, address, self.plan.mobile_nodes[radio].mac.0);
-        }
-        self.network.configure(new.node.0, batch)?;
-        let attachment = line.attach(radio, Some(new.router));
+        let access = self.prepare(radio, new)?;
+        let attachment = line(self.network)?.attach(radio, Some(new.router));
         Ok(Made {
             attached: attachment.at,
             cost: attachment.cost,
@@ -211,6 +280,17 @@ impl Ground<'_> {
             gateway_mac: access.mac.0,
             vif: access.vif,
         })
+    }
+
+    /// Mode `switch`: the new access router gets to know the node, at this interface.
+    fn prepare(&self, radio: usize, new: &Place) -> Result<AccessInterface, Cause> {
+        let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
+        let mut batch = Batch::default();
+        for &address in &new.addresses {
+            batch.add_neighbour(access.index, address, self.plan.mobile_nodes[radio].mac.0);
+        }
+        self.network.configure(new.node.0, batch)?;
+        Ok(access)
     }
 
     /// Mode `move`: the access interface itself moves between namespaces; meanwhile the radio is detached.

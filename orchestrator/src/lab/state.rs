@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// A lab and all that belongs to it.
 pub(super) struct Lab {
@@ -86,9 +87,9 @@ impl Lab {
                 hint: Some("wait for `samp-lab up` to return".into()),
                 cause: Cause::Conflict,
             }),
-            Request::Handoff { mobile_node, access_router } => {
-                self.handoff(mobile_node, access_router).map(|handoff| Response::Handoff { handoff }.into())
-            }
+            Request::Handoff { mobile_node, access_router, gap } => self
+                .handoff(mobile_node, access_router, *gap)
+                .map(|handoff| Response::Handoff { handoff }.into()),
             Request::Call { caller, callee } => {
                 self.call(caller, callee).map(|call| Response::Call { call }.into())
             }
@@ -117,26 +118,49 @@ impl Lab {
         })
     }
 
+    /// Detaches a mobile node, to attach it when the gap is over; the records say when.
+    fn detach(
+        &mut self,
+        mobile_node: NodeId,
+        access_router: NodeId,
+        gap: Duration,
+    ) -> Result<HandoffNumber, AttachError> {
+        let (air, mut ground) = self.air();
+        let (handoff, at, old) = air.detach(&mut ground, mobile_node, access_router, gap)?;
+        let access_router = self.name_of(old).into();
+        self.record(at, mobile_node, Event::Detached { handoff, access_router });
+        Ok(handoff)
+    }
+
+    /// When the next gap of a handoff is over.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.air.next_due()
+    }
+
+    /// Attaches the mobile nodes whose gap is over.
+    pub(super) fn attach_due(&mut self) {
+        while let Some((mobile_node, access_router)) = self.air.due(now()) {
+            if let Err(error) = self.attach(mobile_node, access_router) {
+                tracing::error!("{}", chain(&error));
+            }
+        }
+    }
+
     /// Attaches a mobile node to an access router and tells it; the records say when.
     pub(super) fn attach(
         &mut self,
         mobile_node: NodeId,
         access_router: NodeId,
     ) -> Result<HandoffNumber, AttachError> {
-        let mut ground = Ground {
-            topology: &self.topology,
-            plan: &self.plan,
-            network: self.network,
-            multicast: &mut self.multicast,
-        };
-        let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
+        let (air, mut ground) = self.air();
+        let handoff = air.attach(&mut ground, mobile_node, access_router)?;
         // First of all the node is told: everything else can wait.
-        let told = match self.programs.link_up(ground.network, mobile_node, &handoff.link) {
+        let told = match self.programs.link_up(self.network, mobile_node, &handoff.link) {
             None => self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone())).map_err(Into::into),
             Some(told) => told.map_err(attachment::Cause::from),
         };
         let told_at = now();
-        ground.clean_up(&handoff);
+        self.air().1.clean_up(&handoff);
         let number = handoff.link.handoff;
         if let Some((at, old)) = handoff.detached {
             let event = Event::Detached { handoff: number, access_router: self.name_of(old).into() };
@@ -162,6 +186,16 @@ impl Lab {
             }
         }
         Ok(number)
+    }
+
+    fn air(&mut self) -> (&mut Air, Ground<'_>) {
+        let ground = Ground {
+            topology: &self.topology,
+            plan: &self.plan,
+            network: self.network,
+            multicast: &mut self.multicast,
+        };
+        (&mut self.air, ground)
     }
 
     /// A child has ended: whose deaths that is, if of anybody.
@@ -205,13 +239,22 @@ impl Lab {
         }
     }
 
-    fn handoff(&mut self, mobile_node: &str, access_router: &str) -> Result<HandoffNumber, Refusal> {
+    fn handoff(
+        &mut self,
+        mobile_node: &str,
+        access_router: &str,
+        gap: Option<Duration>,
+    ) -> Result<HandoffNumber, Refusal> {
         let mobile_node = self.mobile_node(mobile_node)?;
         let router = self.find(access_router, "an access router", |kind| {
             matches!(kind, NodeKind::Router { access: Some(_), .. })
         })?;
         self.check_alive(mobile_node)?;
-        self.attach(mobile_node, router).map_err(|error| {
+        let begun = match gap.unwrap_or(self.plan.emulation.gap) {
+            Duration::ZERO => self.attach(mobile_node, router),
+            gap => self.detach(mobile_node, router, gap),
+        };
+        begun.map_err(|error| {
             let hint = match &error {
                 AttachError::AlreadyThere { .. } => Some(
                     "`samp-lab inspect` shows where every mobile node is; choose another access router"
@@ -220,7 +263,7 @@ impl Lab {
                 _ => None,
             };
             let cause = match &error {
-                AttachError::AlreadyThere { .. } => Cause::Conflict,
+                AttachError::AlreadyThere { .. } | AttachError::Between(_) => Cause::Conflict,
                 error => cause_of(error),
             };
             Refusal { message: chain(&error), hint, cause }

@@ -407,14 +407,21 @@ async fn run(
     tokio::spawn(server.run(listener));
 
     let mut startup = Startup::new(&lab, built.seconds, began);
+    let mut gaps = samp_node::Timer::new()?;
     // A lab without agents has nothing to wait for.
     progress.send_all(startup.advance(&mut lab).map_err(RunError::Startup)?).await;
     loop {
+        gaps.set(lab.next_due())?;
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = progress.abandoned(), if !lab.is_up => break,
+            over = gaps.expired() => {
+                over?;
+                gaps.clear()?;
+                lab.attach_due();
+            }
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
             Some(Command { request, reply }) = commands.recv() => {

@@ -4,8 +4,10 @@ use super::apply::{Network, Progress};
 use super::attachment::{Air, AttachError, Ground, Handoff};
 use super::multicast::Multicast;
 use crate::plan::{Machine, Plan};
+use samp_model::Time;
 use samp_model::control::Stage;
 use samp_model::paths::least_delay;
+use samp_model::record::HandoffNumber;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
 use samp_sys::netlink::{Batch, Route};
@@ -95,6 +97,22 @@ impl Bench {
         let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
         ground.clean_up(&handoff);
         Ok(handoff)
+    }
+
+    fn detach(
+        &mut self,
+        mobile_node: &str,
+        access_router: &str,
+        gap: Duration,
+    ) -> Result<(HandoffNumber, Time, NodeId), AttachError> {
+        let (mobile_node, access_router) = (self.node(mobile_node), self.node(access_router));
+        let mut ground = Ground {
+            topology: &self.topology,
+            plan: &self.plan,
+            network: &self.network,
+            multicast: &mut self.multicast,
+        };
+        self.air.detach(&mut ground, mobile_node, access_router, gap)
     }
 
     /// Attaches a mobile node and does its agent's part; then it has a socket at its care-of address.
@@ -245,6 +263,41 @@ async fn handoffs_are_numbered_and_dated() {
         assert!(matches!(bench.attach("s1", "ar2"), Err(AttachError::NotMobile(name)) if name == "s1"));
         assert!(matches!(bench.attach("mn1", "mn2"), Err(AttachError::NoAccess(name)) if name == "mn2"));
         assert_eq!(bench.attach("mn1", "ar1").unwrap().link.handoff, 2);
+    }
+}
+
+#[tokio::test]
+async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
+    for mode in [AttachMode::Switch, AttachMode::Move] {
+        let mut bench = Bench::new(mode);
+        let [ar1, ar2, node] = ["ar1", "ar2", "mn1"].map(|name| bench.node(name));
+        let s1 = bench.socket("s1", bench.address("s1"));
+        let mn1 = bench.arrive("mn1", "ar1", None);
+        let left = mn1.local_addr().unwrap();
+        bench.check_path(&mn1, &s1);
+
+        let gap = Duration::from_millis(50);
+        let (number, detached, from) = bench.detach("mn1", "ar2", gap).unwrap();
+        assert_eq!((number, from), (1, ar1));
+        assert_eq!(bench.air.attached_to(&bench.plan, node), None);
+        s1.send_to(b"down", left).unwrap();
+        mn1.send_to(b"up", s1.local_addr().unwrap()).unwrap();
+        hears_nothing(&mn1);
+        hears_nothing(&s1);
+        for access_router in ["ar1", "ar2"] {
+            assert!(matches!(bench.attach("mn1", access_router), Err(AttachError::Between(_))));
+            assert!(matches!(bench.detach("mn1", access_router, gap), Err(AttachError::Between(_))));
+        }
+
+        let due = bench.air.next_due().unwrap();
+        assert_eq!(due, detached + gap);
+        assert_eq!(bench.air.due(Time::from_nanos(due.as_nanos() - 1)), None);
+        assert_eq!(bench.air.due(due), Some((node, ar2)));
+        assert_eq!((bench.air.due(due), bench.air.next_due()), (None, None));
+        let mn1 = bench.arrive("mn1", "ar2", Some(left.ip()));
+        bench.check_path(&mn1, &s1);
+        assert_eq!(bench.attach("mn1", "ar1").unwrap().link.handoff, 2);
+        assert!(matches!(bench.detach("mn1", "ar1", gap), Err(AttachError::AlreadyThere { .. })));
     }
 }
 

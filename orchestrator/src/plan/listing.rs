@@ -18,6 +18,9 @@ impl fmt::Display for Plan {
         };
         writeln!(f, "links:  {links}")?;
         writeln!(f, "attach: {attach}")?;
+        if !self.emulation.gap.is_zero() {
+            writeln!(f, "gap:    {:?} attached nowhere in each handoff", self.emulation.gap)?;
+        }
         writeln!(f, "discovery: {}, TTL {}", self.multicast.group, self.multicast.ttl)?;
         writeln!(
             f,

@@ -506,7 +506,7 @@ fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, 
     let agents = topology.nodes.iter().filter(|node| !matches!(node.kind, NodeKind::Router { .. })).count();
     let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
     let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
-    Ok(EmulationSettings { links, attach, nodes_per_process })
+    Ok(EmulationSettings { links, attach, gap: asked.gap, nodes_per_process })
 }
 
 /// Each link must be what a veth pair is.

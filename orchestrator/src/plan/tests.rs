@@ -55,7 +55,7 @@ fn topology(nodes: Vec<Node>, links: Vec<Link>, attach: AttachMode, backend: Lin
         links,
         samp: SampSettings::default(),
         media: MediaSettings::default(),
-        emulation: EmulationSettings { links: backend, attach, nodes_per_process: None },
+        emulation: EmulationSettings { links: backend, attach, ..EmulationSettings::default() },
     };
     topology.set_family(Family::Ipv4).unwrap();
     topology
@@ -98,7 +98,12 @@ fn auto_is_resolved_and_missing_netem_is_refused() {
         match got {
             Some(links) => {
                 let nodes_per_process = NonZeroU16::new(1);
-                let expected = EmulationSettings { links, attach: AttachMode::Switch, nodes_per_process };
+                let expected = EmulationSettings {
+                    links,
+                    attach: AttachMode::Switch,
+                    nodes_per_process,
+                    ..EmulationSettings::default()
+                };
                 assert_eq!(plan.unwrap().emulation, expected);
             }
             None => {

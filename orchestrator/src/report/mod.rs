@@ -30,7 +30,7 @@ pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,
     SegmentSummary, Summary, TransferSummary,
 };
-pub use self::text::{Style, table, waterfall, word, write_summary};
+pub use self::text::{Style, emulation, table, waterfall, word, write_summary};
 pub use self::transfers::Transfer;
 
 use samp_model::knobs::Knob;

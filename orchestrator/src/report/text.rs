@@ -6,6 +6,7 @@ use super::path::CriticalPath;
 use super::statistics::{Delta, Ranks};
 use super::summary::{HandoffSummary, PathSummary, Summary};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use samp_model::settings::EmulationSettings;
 use serde::Serialize;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -323,6 +324,15 @@ pub fn word(value: &impl Serialize) -> String {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
     }
+}
+
+/// How a lab emulates links and the air, in a line.
+pub fn emulation(settings: &EmulationSettings) -> String {
+    let mut text = format!("links {}, attach {}", word(&settings.links), word(&settings.attach));
+    if !settings.gap.is_zero() {
+        text += &format!(", gap {:?}", settings.gap);
+    }
+    text
 }
 
 fn delta(delta: Delta) -> String {

@@ -4,7 +4,7 @@ use super::super::{Exit, Failure, Terminal, Which};
 use super::{find, live};
 use crate::client::{Client, ClientError};
 use crate::plan::password;
-use crate::report::{table, word};
+use crate::report::{emulation, table, word};
 use crate::runtime_dir::RuntimeDir;
 use nix::unistd::geteuid;
 use samp_model::control::{AgentState, LabStatus, NodeStatus, Request};
@@ -328,12 +328,11 @@ fn describe(status: &LabStatus) -> String {
         ]
     });
     format!(
-        "lab {} of topology {}: {}, links {}, attach {}, supervisor {}\n\n{}",
+        "lab {} of topology {}: {}, {}, supervisor {}\n\n{}",
         status.name,
         topology.name,
         word(&topology.family),
-        word(&status.emulation.links),
-        word(&status.emulation.attach),
+        emulation(&status.emulation),
         status.supervisor_pid,
         table(&["node", "kind", "address", "attached to", "agent"], rows)
     )

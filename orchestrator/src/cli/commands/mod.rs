@@ -79,8 +79,8 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Events { follow } => follow::events(client, follow)?,
         LabCommand::Ring => ring::ring(terminal, client)?,
         LabCommand::Trace(subject) => trace::trace(terminal, client, &subject)?,
-        LabCommand::Handoff { mobile_node, access_router } => {
-            observe::handoff(terminal, client, mobile_node, access_router)?
+        LabCommand::Handoff { mobile_node, access_router, gap } => {
+            observe::handoff(terminal, client, mobile_node, access_router, gap)?
         }
         LabCommand::Call { caller, callee } => observe::call(terminal, client, caller, callee)?,
         LabCommand::HangUp(call) => labs::tell(terminal, client, &Request::HangUp { call })?,

@@ -13,13 +13,16 @@ pub(super) fn handoff(
     client: &Client,
     mobile_node: String,
     access_router: String,
+    gap: Option<Duration>,
 ) -> Result<Exit, Failure> {
-    let topology = client.status()?.topology_now();
+    let status = client.status()?;
+    let within = HANDOFF_DEADLINE + gap.unwrap_or(status.emulation.gap);
+    let topology = status.topology_now();
     let floors = Floors::new(&topology);
     let mut watch = Watch::start(client, |_| Ok(()))?;
-    let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router };
+    let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
     let Response::Handoff { handoff: number } = client.ask(&request)? else { return Err(unexpected()) };
-    let complete = await_handoff(&mut watch, &floors, &mobile_node, number)?;
+    let complete = await_handoff(&mut watch, &floors, &mobile_node, number, within)?;
     let (handoff, missing) = match complete {
         Ok(handoff) => (handoff, None),
         Err(missing) => match Handoff::assemble(&floors, watch.history(), &mobile_node, number) {
@@ -31,7 +34,7 @@ pub(super) fn handoff(
     let Some(missing) = missing else { return Ok(Exit::Success) };
     terminal.note(format!(
         "the handoff is not complete after {} s: no {missing}; `samp-lab logs {mobile_node}` may tell why",
-        HANDOFF_DEADLINE.as_secs()
+        within.as_secs()
     ));
     Ok(Exit::Failed)
 }

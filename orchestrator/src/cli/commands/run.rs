@@ -6,7 +6,7 @@ use super::{check_programs, resolve, up};
 use crate::capture::{Background, Taps};
 use crate::client::{Client, Watch};
 use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
-use crate::report::{History, Report, word, write_summary};
+use crate::report::{History, Report, emulation, word, write_summary};
 use samp_model::experiment::{Action, Experiment};
 use samp_model::{Topology, experiment};
 use samp_sys::process::raise_nofile_limit;
@@ -151,10 +151,9 @@ fn lab_name(experiment: &Experiment) -> String {
 fn describe(finished: &Finished, provenance: &Provenance) -> String {
     let mut text = format!("experiment {}", finished.summary.experiment);
     text += &format!(
-        ": {}, links {}, attach {}, seed {}, kernel {}\n\n",
+        ": {}, {}, seed {}, kernel {}\n\n",
         word(&provenance.family),
-        word(&provenance.emulation.links),
-        word(&provenance.emulation.attach),
+        emulation(&provenance.emulation),
         provenance.seed,
         provenance.kernel
     );

@@ -1,0 +1,92 @@
+//! Handoffs that break before they make: for a set time the mobile node is attached nowhere.
+
+use samp_tests::lab::run;
+use samp_tests::{Events, Lab, topology};
+use serde_json::Value;
+use std::fs;
+use std::thread;
+
+const GAP_MS: f64 = 80.0;
+
+/// How long a segment of a critical path took.
+#[track_caller]
+fn segment(path: &Value, name: &str) -> f64 {
+    let segments = path["segments"].as_array().unwrap_or_else(|| panic!("no segments: {path:#}"));
+    let segment = segments.iter().find(|segment| segment["segment"] == name);
+    segment.unwrap_or_else(|| panic!("no {name}: {path:#}"))["duration_ms"].as_f64().expect("a duration")
+}
+
+#[test]
+fn a_gap_is_a_segment_of_the_handoff_and_a_silence() {
+    for attach in ["switch", "move"] {
+        let lab = Lab::up(topology("topologies/grid-small.yaml"), &["--attach", attach]);
+        lab.json(&["call", "mn1", "mn2"]);
+        let place = lab.json(&["inspect", "mn1"])["attached_to"].clone();
+        let target = if place == "ar-1-1" { "ar-2-1" } else { "ar-1-1" };
+        let handoff = lab.json(&["handoff", "mn1", target, "--gap", "80ms"]);
+        assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+        assert!(segment(&handoff["registration"], "l2") >= GAP_MS, "{attach}: {handoff:#}");
+        for direction in ["downlink", "uplink"] {
+            let seen = &handoff["calls"][0][direction];
+            assert!(segment(&seen["path"], "l2") >= GAP_MS, "{attach}: {handoff:#}");
+            assert!(seen["media_gap_ms"].as_f64().expect("a silence") >= GAP_MS, "{attach}: {handoff:#}");
+            // At 50 packets/s, these fall into the gap.
+            assert!(seen["packets_lost"].as_u64().expect("a count") >= 3, "{attach}: {handoff:#}");
+        }
+        // Without one, the same handoff is as before.
+        lab.json(&["handoff", "mn1", place.as_str().expect("a router")]);
+        lab.down();
+    }
+}
+
+#[test]
+fn in_the_gap_a_node_is_nowhere_and_cannot_be_moved() {
+    let lab = Lab::up(topology("topologies/grid-small.yaml"), &["--gap", "3s"]);
+    let mut events = Events::of(&lab);
+    thread::scope(|scope| {
+        let handoff = scope.spawn(|| lab.json(&["handoff", "mn1", "ar-3-3"]));
+        events.wait("the gap", |record| record["event"] == "detached" && record["node"] == "mn1");
+        assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], Value::Null);
+        let refused = lab.run(&["handoff", "mn1", "ar-0-0"]);
+        assert_eq!(refused.status.code(), Some(5));
+        let error = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert!(error.contains("in the gap of a handoff"), "{error}");
+        assert!(segment(&handoff.join().expect("no panic")["registration"], "l2") >= 3000.0);
+    });
+    assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], "ar-3-3");
+    lab.down();
+}
+
+#[test]
+fn an_experiment_has_a_gap_of_its_own() {
+    let dir = std::env::temp_dir().join(format!("samp-gap-{}", std::process::id()));
+    fs::create_dir(&dir).expect("a directory");
+    let line = topology("topologies/line.yaml");
+    let line = line.canonicalize().expect("it is shipped");
+    let text = format!(
+        "topology: {}\ntimeline:\n- handoff: {{ moves: [[mn1, ar2]], interval: 1ms, gap: 40ms }}\n\
+         - handoff: {{ moves: [[mn1, ar1]], interval: 1ms }}\n",
+        line.display()
+    );
+    let file = dir.join("gap.yaml");
+    fs::write(&file, text).expect("a file");
+    let out = dir.join("run");
+    let output = run([
+        "--quiet".as_ref(),
+        "run".as_ref(),
+        file.as_os_str(),
+        "--gap".as_ref(),
+        "90ms".as_ref(),
+        "--out".as_ref(),
+        out.as_os_str(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(out.join(name)).expect("a file")).expect("JSON")
+    };
+    let handoffs = read("summary.json")["each"]["handoffs"].clone();
+    let l2 = [0, 1].map(|index| segment(&handoffs[index]["registration"], "l2"));
+    assert!(l2[0] >= 40.0 && l2[1] >= 90.0, "{l2:?}");
+    assert_eq!(read("provenance.json")["emulation"]["gap"]["nanos"], 90_000_000);
+    fs::remove_dir_all(&dir).expect("it can be removed");
+}
