@@ -31,6 +31,9 @@ pub enum Event {
         handoff: HandoffNumber,
         /// The old access router.
         access_router: String,
+        /// For how long the mobile node is to be attached nowhere.
+        #[serde(with = "nanos")]
+        gap: Duration,
     },
     /// The network end of the mobile node's radio link is at this access router. Written by the emulator.
     Attached {

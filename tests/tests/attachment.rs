@@ -8,12 +8,14 @@ use std::thread;
 
 const GAP_MS: f64 = 80.0;
 
-/// How long a segment of a critical path took.
+/// How long a segment of a critical path took, of which its floor must be `floor`; in milliseconds.
 #[track_caller]
-fn segment(path: &Value, name: &str) -> f64 {
+fn segment(path: &Value, name: &str, floor: f64) -> f64 {
     let segments = path["segments"].as_array().unwrap_or_else(|| panic!("no segments: {path:#}"));
     let segment = segments.iter().find(|segment| segment["segment"] == name);
-    segment.unwrap_or_else(|| panic!("no {name}: {path:#}"))["duration_ms"].as_f64().expect("a duration")
+    let segment = segment.unwrap_or_else(|| panic!("no {name}: {path:#}"));
+    assert_eq!(segment["floor_ms"], floor, "{path:#}");
+    segment["duration_ms"].as_f64().expect("a duration")
 }
 
 #[test]
@@ -25,10 +27,10 @@ fn a_gap_is_a_segment_of_the_handoff_and_a_silence() {
         let target = if place == "ar-1-1" { "ar-2-1" } else { "ar-1-1" };
         let handoff = lab.json(&["handoff", "mn1", target, "--gap", "80ms"]);
         assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
-        assert!(segment(&handoff["registration"], "l2") >= GAP_MS, "{attach}: {handoff:#}");
+        assert!(segment(&handoff["registration"], "l2", GAP_MS) >= GAP_MS, "{attach}: {handoff:#}");
         for direction in ["downlink", "uplink"] {
             let seen = &handoff["calls"][0][direction];
-            assert!(segment(&seen["path"], "l2") >= GAP_MS, "{attach}: {handoff:#}");
+            assert!(segment(&seen["path"], "l2", GAP_MS) >= GAP_MS, "{attach}: {handoff:#}");
             assert!(seen["media_gap_ms"].as_f64().expect("a silence") >= GAP_MS, "{attach}: {handoff:#}");
             // At 50 packets/s, these fall into the gap.
             assert!(seen["packets_lost"].as_u64().expect("a count") >= 3, "{attach}: {handoff:#}");
@@ -51,7 +53,7 @@ fn in_the_gap_a_node_is_nowhere_and_cannot_be_moved() {
         assert_eq!(refused.status.code(), Some(5));
         let error = String::from_utf8_lossy(&refused.stdout).into_owned();
         assert!(error.contains("in the gap of a handoff"), "{error}");
-        assert!(segment(&handoff.join().expect("no panic")["registration"], "l2") >= 3000.0);
+        assert!(segment(&handoff.join().expect("no panic")["registration"], "l2", 3000.0) >= 3000.0);
     });
     assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], "ar-3-3");
     lab.down();
@@ -85,8 +87,9 @@ fn an_experiment_has_a_gap_of_its_own() {
         serde_json::from_str(&fs::read_to_string(out.join(name)).expect("a file")).expect("JSON")
     };
     let handoffs = read("summary.json")["each"]["handoffs"].clone();
-    let l2 = [0, 1].map(|index| segment(&handoffs[index]["registration"], "l2"));
-    assert!(l2[0] >= 40.0 && l2[1] >= 90.0, "{l2:?}");
+    for (index, gap) in [40.0, 90.0].into_iter().enumerate() {
+        assert!(segment(&handoffs[index]["registration"], "l2", gap) >= gap, "{handoffs:#}");
+    }
     assert_eq!(read("provenance.json")["emulation"]["gap"]["nanos"], 90_000_000);
     fs::remove_dir_all(&dir).expect("it can be removed");
 }

@@ -128,7 +128,7 @@ impl Lab {
         let (air, mut ground) = self.air();
         let (handoff, at, old) = air.detach(&mut ground, mobile_node, access_router, gap)?;
         let access_router = self.name_of(old).into();
-        self.record(at, mobile_node, Event::Detached { handoff, access_router });
+        self.record(at, mobile_node, Event::Detached { handoff, access_router, gap });
         Ok(handoff)
     }
 
@@ -163,7 +163,8 @@ impl Lab {
         self.air().1.clean_up(&handoff);
         let number = handoff.link.handoff;
         if let Some((at, old)) = handoff.detached {
-            let event = Event::Detached { handoff: number, access_router: self.name_of(old).into() };
+            let access_router = self.name_of(old).into();
+            let event = Event::Detached { handoff: number, access_router, gap: Duration::ZERO };
             self.record(at, mobile_node, event);
         }
         let event = Event::Attached {

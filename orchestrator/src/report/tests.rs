@@ -100,7 +100,7 @@ fn move_of_mn1(us: u64) -> Vec<Record> {
     let address = care_of(1, 2);
     let scope = RegistrationScope::Anchor;
     vec![
-        at(us, "mn1", Event::Detached { handoff, access_router: "ar1".into() }),
+        at(us, "mn1", Event::Detached { handoff, access_router: "ar1".into(), gap: Duration::ZERO }),
         at(
             us + 50,
             "mn1",

@@ -189,6 +189,7 @@ struct Span(Time, Time, &'static str, Option<String>);
 struct Facts<'a> {
     records: Vec<&'a Record>,
     detached: Time,
+    gap: Duration,
     from: String,
     attached: Option<Time>,
     to: Option<String>,
@@ -205,6 +206,7 @@ impl<'a> Facts<'a> {
         let mut facts = Facts {
             records: records.iter().filter(|record| record.event.handoff() == Some(number)).collect(),
             detached: Time::ZERO,
+            gap: Duration::ZERO,
             from: String::new(),
             attached: None,
             to: None,
@@ -216,8 +218,9 @@ impl<'a> Facts<'a> {
         };
         for record in &facts.records {
             match &record.event {
-                Event::Detached { access_router, .. } => {
+                Event::Detached { access_router, gap, .. } => {
                     facts.detached = record.at;
+                    facts.gap = *gap;
                     facts.from = access_router.clone();
                 }
                 Event::Attached { access_router, attach_cost, frames_dropped, .. } => {
@@ -246,7 +249,7 @@ impl<'a> Facts<'a> {
             self.detached + (attached - self.detached - cost)
         });
         vec![
-            Milestone::local("l2", l2),
+            Milestone::over("l2", l2, Some(self.gap)),
             Milestone::local("attach_cost", self.attached),
             Milestone::local("movement_detection", self.triggered),
             Milestone::local("address", self.configured),
