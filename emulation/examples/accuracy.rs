@@ -8,7 +8,7 @@
 
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec};
+use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec, THREAD};
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
 use samp_sys::process::spawn_pid1;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -188,8 +188,7 @@ fn processor_time() -> Duration {
     let read =
         |task: &std::fs::DirEntry, file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
     let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();
-    let line =
-        tasks.into_iter().find(|task| read(task, "comm").trim() == "delay-line").expect("the line runs");
+    let line = tasks.into_iter().find(|task| read(task, "comm").trim() == THREAD).expect("the line runs");
     let nanos = read(&line, "schedstat").split(' ').next().and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }

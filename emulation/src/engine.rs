@@ -2,8 +2,8 @@
 
 use crate::counters::Counters;
 use crate::flight::{Departing, Flight, Frame};
+use crate::histogram::Histogram;
 use crate::kernel::{ETHERNET_HEADER, Sockets, VNET_HEADER};
-use crate::lateness::Lateness;
 use crate::link::{Link, Passage, QueueFull};
 use crate::spec::LineSpec;
 use crate::table::{Direction, Table, Way};
@@ -11,10 +11,9 @@ use crate::trail::Trail;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
 use samp_model::Time;
 use samp_model::topology::LinkQuality;
-use samp_sys::clock::monotonic_nanos;
+use samp_sys::clock::{monotonic_nanos, realtime_nanos};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -76,7 +75,7 @@ struct Air {
     flight: Flight,
     spare: Vec<Frame>,
     counters: Counters,
-    lateness: Lateness,
+    lateness: Histogram,
     trail: Trail,
 }
 
@@ -100,7 +99,7 @@ impl Engine {
             links,
             spare: (0..SPARE_BUFFERS / 8).map(|_| Vec::with_capacity(BUFFER)).collect(),
             counters: Counters::default(),
-            lateness: Lateness::new(),
+            lateness: Histogram::new(),
             trail: Trail::new(),
         };
         Engine { sockets, table, air, commands, wake, duty: Duty::new(monotonic_nanos()) }
@@ -362,11 +361,6 @@ impl Duty {
     fn slept(&mut self, nanos: u64) {
         self.slept += nanos;
     }
-}
-
-fn realtime_nanos() -> u64 {
-    // The clock exists, so reading it cannot fail.
-    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
 #[cfg(test)]

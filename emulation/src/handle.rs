@@ -16,6 +16,9 @@ use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// The name of a delay line's thread.
+pub const THREAD: &str = "delay-line";
+
 /// A running delay line. Dropping it stops its thread; frames on their way are gone.
 ///
 /// Every method waits for the thread's answer, some tens of microseconds, and panics if the thread has panicked.
@@ -101,7 +104,7 @@ impl DelayLine {
         let mut engine = Engine::new(sockets, table, &spec, receiver, Arc::clone(&wake));
         let (ready, is_realtime) = sync_channel(1);
         let thread = std::thread::Builder::new()
-            .name("delay-line".into())
+            .name(THREAD.into())
             .spawn(move || {
                 let realtime = kernel::become_realtime();
                 // The receiver waits for exactly this; it cannot be gone.

@@ -27,13 +27,14 @@ mod counters;
 mod engine;
 mod flight;
 mod handle;
+mod histogram;
 mod kernel;
-mod lateness;
 mod link;
 mod spec;
 mod table;
 mod trail;
 
 pub use counters::Counters;
-pub use handle::{Attachment, DelayLine, StartError};
+pub use handle::{Attachment, DelayLine, StartError, THREAD};
+pub use histogram::Histogram;
 pub use spec::{AccessSpec, LineSpec, PipeSpec, RadioSpec};

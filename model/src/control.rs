@@ -103,9 +103,24 @@ pub enum Request {
         /// Only the interface towards this neighbour.
         towards: Option<String>,
     },
+    /// Send probes over links, both ways, and tell how long each took. It takes seconds.
+    Probe {
+        /// The first link, by its place in [`LabStatus::links`].
+        first: usize,
+        /// How many from there on, up to [`PROBED_AT_ONCE`].
+        count: usize,
+    },
+    /// How long the lab's processes have waited for a processor.
+    Waits,
     /// End the lab.
     Down,
 }
+
+/// Bytes of a probe, with its Ethernet header.
+pub const PROBE_BYTES: u32 = 60;
+
+/// How many links one [`Request::Probe`] may name.
+pub const PROBED_AT_ONCE: usize = 500;
 
 /// What the supervisor answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +145,10 @@ pub enum Response {
         /// Each with its name and link-layer address.
         interfaces: Vec<(String, [u8; 6])>,
     },
+    /// To [`Request::Probe`]: the links in order.
+    Probed(Vec<LinkProbes>),
+    /// To [`Request::Waits`]; empty where the kernel does not say.
+    Waits(Vec<ProcessWait>),
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.
@@ -185,6 +204,46 @@ pub struct LinkStatus {
     pub up: bool,
     /// From the first end to the second, and back; of a radio link, up and down.
     pub quality: [LinkQuality; 2],
+}
+
+/// A link, and what became of its probes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkProbes {
+    /// Which one.
+    pub link: LinkId,
+    /// What its backend was told to do when the probes began, from the first end to the second, and back.
+    pub quality: [LinkQuality; 2],
+    /// None where nothing can pass: it is down, or a radio link that is attached to nothing.
+    pub probed: Option<Probed>,
+}
+
+/// The probes of a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Between these nodes; of a radio link, the mobile node and its access router.
+    pub ends: [NodeId; 2],
+    /// From the first end to the second, and back.
+    pub directions: [Probes; 2],
+}
+
+/// The probes of one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// How many were sent.
+    pub sent: u32,
+    /// Nanoseconds that each of those that arrived took, in the order in which they were sent.
+    pub one_way: Vec<u64>,
+}
+
+/// How long a process has waited for a processor since it began (proc(5), `schedstat`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessWait {
+    /// The first of the nodes that it is the agent of, or the delay line.
+    pub name: String,
+    /// Nanoseconds on a run queue.
+    pub waited: u64,
+    /// How often it was given a processor.
+    pub slices: u64,
 }
 
 impl LinkId {

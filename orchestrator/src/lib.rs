@@ -1,5 +1,6 @@
 //! The lab itself: plan, supervisor, control, command line, experiments, reports.
 
+pub mod calibration;
 pub mod capture;
 mod cause;
 pub mod cli;

@@ -158,6 +158,7 @@ fn a_lab_that_does_not_run_is_an_error_with_its_name() {
         &["ring"],
         &["trace", "mn1"],
         &["link"],
+        &["calibrate"],
         &["graph"],
         &["down"],
     ] {

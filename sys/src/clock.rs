@@ -26,6 +26,12 @@ pub fn realtime_offset() -> i64 {
     readings.min_by_key(|(took, _)| *took).map_or(0, |(_, offset)| offset)
 }
 
+/// `CLOCK_REALTIME`, in nanoseconds: the clock with which the kernel stamps frames.
+pub fn realtime_nanos() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on every Linux");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

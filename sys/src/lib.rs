@@ -3,12 +3,13 @@
 //!
 //! Everything is synchronous. Verbs act on the calling thread's network namespace unless a
 //! [`Namespace`](namespace::Namespace) is given. The rest of the project is free of `unsafe` because of
-//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`], [`tap`] and [`ancillary`].
+//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`], [`tap`], [`frames`] and [`ancillary`].
 
 #![deny(unsafe_code)]
 
 pub mod ancillary;
 pub mod clock;
+pub mod frames;
 pub mod keeper;
 pub mod multicast;
 pub mod namespace;

@@ -133,6 +133,14 @@ impl LinkQuality {
         }
     }
 
+    /// How long a frame of so many bytes, Ethernet header included, takes to be put on the line.
+    pub fn time_on_line(&self, bytes: u32) -> Duration {
+        const NANOS: u128 = 1_000_000_000;
+        let nanos = |rate: u64| 8 * u128::from(bytes) * NANOS / u128::from(rate.max(1));
+        let nanos = self.rate.map_or(0, nanos);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Whether the parts fit together.
     ///
     /// # Errors
@@ -194,7 +202,7 @@ impl QualityChange {
 
 impl Jitter {
     /// The largest deviation.
-    fn most(self) -> Duration {
+    pub fn most(self) -> Duration {
         match self.distribution {
             Distribution::Uniform => self.deviation,
             Distribution::Normal => self.deviation.saturating_mul(Distribution::SIGMAS),

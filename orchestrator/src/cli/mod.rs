@@ -10,10 +10,11 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Capture, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links,
+    Attach, Capture, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
+use crate::calibration::Tolerance;
 use crate::report::Style;
 use clap::Parser;
 use samp_model::settings::EmulationSettings;
@@ -199,6 +200,8 @@ pub enum LabCommand {
     },
     /// Bring up what partitions have taken down.
     Heal,
+    /// Probe all links.
+    Calibrate(Tolerance),
 }
 
 /// Which lab is meant.
@@ -278,6 +281,7 @@ impl Invocation {
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
             TypedCommand::Heal => lab(LabCommand::Heal),
+            TypedCommand::Calibrate { tolerated } => lab(LabCommand::Calibrate(tolerated.into())),
             TypedCommand::Run { experiment, out, keep, emulation, allow_programs } => {
                 Command::Run { file: experiment, out, keep, emulation, allow_programs }
             }
@@ -414,6 +418,18 @@ mod tests {
                 LabCommand::Handoff { mobile_node: "mn1".into(), access_router: "ar2".into(), gap: None }
             )
         );
+    }
+
+    #[test]
+    fn tolerances_have_defaults() {
+        let calibrate = |tolerance| Command::Lab(Which::Only, LabCommand::Calibrate(tolerance));
+        assert_eq!(command("calibrate"), calibrate(Tolerance::default()));
+        let [delay, cpu_wait] = [1, 20].map(std::time::Duration::from_millis);
+        assert_eq!(
+            command("calibrate --tolerance 1ms --cpu-wait 20ms"),
+            calibrate(Tolerance { delay, cpu_wait })
+        );
+        assert!(Typed::try_parse_from(["samp-lab", "calibrate", "--tolerance", "1"]).is_err());
     }
 
     #[test]

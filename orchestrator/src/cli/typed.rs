@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use crate::calibration::Tolerance;
 use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -258,6 +259,14 @@ pub(super) enum TypedCommand {
     },
     /// Bring up the links that partitions have taken down
     Heal,
+    /// Probe every link both ways, and compare with what is configured
+    ///
+    /// Ends with exit code 7 when a link does not do what it was told, or processes of the lab waited too long for a
+    /// processor. Links that have jitter or loss are compared by their distributions.
+    Calibrate {
+        #[command(flatten)]
+        tolerated: Tolerated,
+    },
     /// Run an experiment in a lab of its own and report
     Run {
         /// The experiment file
@@ -323,6 +332,28 @@ pub struct Capture {
 
 /// The options of `link`, which make no sense for a link that goes down or comes up.
 const QUALITY: [&str; 8] = ["delay", "jitter", "loss", "duplicate", "reorder", "rate", "queue", "one_way"];
+
+/// What may be off before a measurement is invalid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct Tolerated {
+    /// How far the median of a link's delay may be from what is configured [default: 500us]; the 99th percentile may be four
+    /// times as far
+    #[arg(long, value_name = "DELAY", env = "SAMP_LAB_TOLERANCE")]
+    pub tolerance: Option<Delay>,
+    /// How long processes may wait for a processor, at the 99th percentile [default: 500us]
+    #[arg(long, value_name = "DELAY", env = "SAMP_LAB_CPU_WAIT")]
+    pub cpu_wait: Option<Delay>,
+}
+
+impl From<Tolerated> for Tolerance {
+    fn from(Tolerated { tolerance, cpu_wait }: Tolerated) -> Self {
+        let default = Self::default();
+        Self {
+            delay: tolerance.map_or(default.delay, Delay::get),
+            cpu_wait: cpu_wait.map_or(default.cpu_wait, Delay::get),
+        }
+    }
+}
 
 /// What is to become of a link.
 #[derive(Clone, Debug, Default, PartialEq, Args)]

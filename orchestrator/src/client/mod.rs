@@ -6,7 +6,7 @@ pub use self::watch::{Interrupter, Watch, WatchError};
 
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Record;
-use samp_model::control::{Cause, LabStatus, Request, Response};
+use samp_model::control::{Cause, LabStatus, LinkProbes, PROBED_AT_ONCE, ProcessWait, Request, Response};
 use samp_sys::tap::Tap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,6 +18,9 @@ const LONGEST_ANSWER: u64 = 256 << 20;
 
 /// How long a supervisor may take to answer; while it builds its lab it answers nobody.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long probes may be on their way, whatever the links' delays.
+const PROBE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why a lab did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +101,35 @@ impl Client {
     /// # Errors
     /// Any of [`ClientError`].
     pub fn ask(&self, request: &Request) -> Result<Response, ClientError> {
-        let mut stream = BufReader::new(self.send(request)?);
-        self.answer(&mut stream)
+        self.ask_patiently(request, PATIENCE)
+    }
+
+    /// Probes [`PROBED_AT_ONCE`] links from the `first` on, or as many as there are.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub fn probe(&self, first: usize) -> Result<Vec<LinkProbes>, ClientError> {
+        match self.ask_patiently(&Request::Probe { first, count: PROBED_AT_ONCE }, PROBE_PATIENCE)? {
+            Response::Probed(probes) => Ok(probes),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// How long the lab's processes have waited for a processor.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub fn waits(&self) -> Result<Vec<ProcessWait>, ClientError> {
+        match self.ask(&Request::Waits)? {
+            Response::Waits(waits) => Ok(waits),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn ask_patiently(&self, request: &Request, patience: Duration) -> Result<Response, ClientError> {
+        let stream = self.send(request)?;
+        stream.set_read_timeout(Some(patience)).map_err(|source| self.broken(source))?;
+        self.answer(&mut BufReader::new(stream))
     }
 
     /// All records from the beginning, then each as it comes, until the lab ends.

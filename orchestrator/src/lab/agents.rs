@@ -160,6 +160,12 @@ impl Agents {
         self.agents.get(&node).map(|agent| (agent.process.state, agent.process.isolated.pid))
     }
 
+    /// The processes that live, each with the first node in it.
+    pub(super) fn pids(&self) -> BTreeMap<i32, NodeId> {
+        let alive = self.agents.iter().filter(|(_, agent)| !agent.process.state.has_ended());
+        alive.rev().map(|(&node, agent)| (agent.process.isolated.pid, node)).collect()
+    }
+
     /// Whether a node has an agent that lives.
     pub(super) fn is_alive(&self, node: NodeId) -> bool {
         self.agents.get(&node).is_some_and(|agent| !agent.process.state.has_ended())

@@ -23,11 +23,13 @@ mod mounts;
 mod multicast;
 mod namespaces;
 mod netem;
+mod probes;
 mod process;
 pub(crate) mod programs;
 mod records;
 mod startup;
 mod state;
+mod survey;
 
 #[cfg(test)]
 mod tests;

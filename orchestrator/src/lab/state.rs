@@ -23,7 +23,9 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// A lab and all that belongs to it.
 pub(super) struct Lab {
@@ -41,6 +43,8 @@ pub(super) struct Lab {
     /// Caller and callee of every call there has been, by Call-ID.
     pub(super) calls: HashMap<String, [NodeId; 2]>,
     pub(super) links: Links,
+    /// Whoever probes links has it.
+    pub(super) probing: Arc<Semaphore>,
     /// The supervisor's process id, as the host sees it.
     pub(super) supervisor_pid: i32,
     pub(super) namespaces: LabNamespaces,
@@ -60,6 +64,12 @@ pub(super) struct Refusal {
     pub(super) cause: Cause,
 }
 
+impl From<Refusal> for Answer {
+    fn from(Refusal { message, hint, cause }: Refusal) -> Self {
+        Response::Error { message, hint, cause }.into()
+    }
+}
+
 fn no_such_call(call: &str) -> Refusal {
     let hint = Some("the Call-ID is what `samp-lab call` printed".into());
     Refusal { message: format!("there is no call `{call}`"), hint, cause: Cause::Other }
@@ -74,8 +84,8 @@ impl LabNamespaces {
 }
 
 impl Lab {
-    /// Does what a client asks, but for [`Request::Subscribe`], which the control server does, and [`Request::Down`],
-    /// which ends the loop around this.
+    /// Does what a client asks, but for [`Request::Subscribe`], which the control server does, [`Request::Down`], which
+    /// ends the loop around this, and what [`Lab::survey`] finds out.
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
         let answer = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status())).into()),
@@ -87,6 +97,7 @@ impl Lab {
                 hint: Some("wait for `samp-lab up` to return".into()),
                 cause: Cause::Conflict,
             }),
+            Request::Probe { .. } | Request::Waits => Ok(Response::Done.into()),
             Request::Handoff { mobile_node, access_router, gap } => self
                 .handoff(mobile_node, access_router, *gap)
                 .map(|handoff| Response::Handoff { handoff }.into()),
@@ -113,9 +124,7 @@ impl Lab {
             }
             Request::Heal => self.heal().map(|links| Response::Links(links).into()),
         };
-        answer.unwrap_or_else(|Refusal { message, hint, cause }| {
-            Response::Error { message, hint, cause }.into()
-        })
+        answer.unwrap_or_else(Answer::from)
     }
 
     /// Detaches a mobile node, to attach it when the gap is over; the records say when.

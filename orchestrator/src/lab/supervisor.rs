@@ -12,6 +12,7 @@ use super::programs::Programs;
 use super::records::RecordLog;
 use super::startup::{Failure, Startup};
 use super::state::{Lab, LabNamespaces, chain};
+use super::survey;
 use crate::plan::{Machine, Plan, Route};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use samp_model::agent::FromAgent;
@@ -28,11 +29,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing_subscriber::EnvFilter;
 
 /// The hidden sub-command that a supervisor's process runs; its one argument is the runtime directory.
@@ -397,6 +399,7 @@ async fn run(
         records: RecordLog::new(),
         calls: HashMap::new(),
         links,
+        probing: Arc::new(Semaphore::new(1)),
         supervisor_pid: built.supervisor_pid,
         namespaces: built.namespaces,
         is_up: false,
@@ -425,6 +428,10 @@ async fn run(
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
             Some(Command { request, reply }) = commands.recv() => {
+                if let Some(survey) = lab.survey(&request) {
+                    survey::begin(survey, reply);
+                    continue;
+                }
                 let is_down = request == Request::Down;
                 if is_down {
                     // Before the answer, so that the name is free for whoever has it.

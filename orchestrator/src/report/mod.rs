@@ -25,7 +25,7 @@ pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Rung, Traced, What};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
-pub use self::statistics::{Delta, Ranks};
+pub use self::statistics::{Delta, Ranks, rank};
 pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,
     SegmentSummary, Summary, TransferSummary,

@@ -41,14 +41,18 @@ pub struct Ranks<T> {
     pub max: T,
 }
 
+/// A percentile of a sorted sample by the nearest-rank method; none when it is empty.
+pub fn rank<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    sorted.get((percent * sorted.len()).div_ceil(100).max(1) - 1).copied()
+}
+
 impl<T: Copy + Ord> Ranks<T> {
     /// Of this sample; none when it is empty.
     pub fn of(sample: impl IntoIterator<Item = T>) -> Option<Self> {
         let mut sorted: Vec<T> = sample.into_iter().collect();
         sorted.sort_unstable();
-        let rank = |percent: usize| sorted[(percent * sorted.len()).div_ceil(100).max(1) - 1];
         let max = *sorted.last()?;
-        Some(Self { n: sorted.len(), p50: rank(50), p95: rank(95), max })
+        Some(Self { n: sorted.len(), p50: rank(&sorted, 50)?, p95: rank(&sorted, 95)?, max })
     }
 }
 

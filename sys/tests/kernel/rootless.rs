@@ -32,8 +32,16 @@ fn all_verbs_work_without_root() {
 #[ignore = "all_verbs_work_without_root runs it as an ordinary user"]
 fn as_an_ordinary_user() {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
-    let tests =
-        ["links::", "multicast::", "namespaces::", "netem::", "rootless::inside", "routes::", "taps::"];
+    let tests = [
+        "frames::",
+        "links::",
+        "multicast::",
+        "namespaces::",
+        "netem::",
+        "rootless::inside",
+        "routes::",
+        "taps::",
+    ];
     let mut arguments: Vec<std::ffi::OsString> = tests.map(Into::into).to_vec();
     arguments.push("--include-ignored".into());
     arguments.push("--skip=rootless::as_".into());

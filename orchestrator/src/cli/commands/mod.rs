@@ -1,5 +1,6 @@
 //! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
 
+mod calibrate;
 mod capture;
 mod difference;
 mod doctor;
@@ -97,6 +98,7 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Partition { nodes, from } => {
             link::change(terminal, client, &Request::Partition { nodes, from })?
         }
+        LabCommand::Calibrate(tolerance) => calibrate::calibrate(terminal, client, tolerance)?,
         LabCommand::Heal => link::change(terminal, client, &Request::Heal)?,
     };
     Ok(exit.into())

@@ -1,4 +1,4 @@
-//! How late frames were sent: a histogram in constant space.
+//! How durations are distributed, in constant space.
 
 use std::time::Duration;
 
@@ -7,32 +7,38 @@ const PARTS: u32 = 16;
 
 /// A histogram of nanoseconds, log-linear.
 #[derive(Debug)]
-pub(crate) struct Lateness {
+pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,
     max: u64,
 }
 
-impl Lateness {
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Histogram {
     /// An empty histogram.
-    pub(crate) fn new() -> Self {
-        Lateness { buckets: vec![0; bucket_of(u64::MAX) + 1], count: 0, max: 0 }
+    pub fn new() -> Self {
+        Histogram { buckets: vec![0; bucket_of(u64::MAX) + 1], count: 0, max: 0 }
     }
 
     /// Adds a value.
-    pub(crate) fn add(&mut self, nanos: u64) {
+    pub fn add(&mut self, nanos: u64) {
         self.buckets[bucket_of(nanos)] += 1;
         self.count += 1;
         self.max = self.max.max(nanos);
     }
 
     /// The greatest value.
-    pub(crate) fn max(&self) -> Duration {
+    pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max)
     }
 
     /// The value that this share of all values does not exceed, rounded up to its bucket's end; zero when empty.
-    pub(crate) fn quantile(&self, share: f64) -> Duration {
+    pub fn quantile(&self, share: f64) -> Duration {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
         for (bucket, &count) in self.buckets.iter().enumerate() {
@@ -84,12 +90,12 @@ mod tests {
 
     #[test]
     fn quantiles_are_close() {
-        let mut lateness = Lateness::new();
-        assert_eq!(lateness.quantile(0.5), Duration::ZERO);
-        (1..=1000).for_each(|n| lateness.add(n * 1000));
-        assert!((500_000..532_000).contains(&(lateness.quantile(0.5).as_nanos() as u64)));
-        assert!((990_000..=1_000_000).contains(&(lateness.quantile(0.99).as_nanos() as u64)));
-        assert_eq!(lateness.max(), Duration::from_millis(1));
-        assert_eq!(lateness.quantile(1.0), Duration::from_millis(1));
+        let mut histogram = Histogram::new();
+        assert_eq!(histogram.quantile(0.5), Duration::ZERO);
+        (1..=1000).for_each(|n| histogram.add(n * 1000));
+        assert!((500_000..532_000).contains(&(histogram.quantile(0.5).as_nanos() as u64)));
+        assert!((990_000..=1_000_000).contains(&(histogram.quantile(0.99).as_nanos() as u64)));
+        assert_eq!(histogram.max(), Duration::from_millis(1));
+        assert_eq!(histogram.quantile(1.0), Duration::from_millis(1));
     }
 }

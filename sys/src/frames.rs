@@ -1,0 +1,129 @@
+//! Frames of one protocol on the interfaces of a namespace: what probes of links are made of.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind, recvmsg,
+    sendto, setsockopt, socket, sockopt,
+};
+use std::io::{self, IoSliceMut};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Bytes that may wait for who reads, as far as the kernel allows.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// A packet socket (packet(7)) that sends frames of one protocol and hears those that arrive, on every interface of the
+/// namespace in which it was opened. Nobody else hears frames of a protocol that only it has.
+#[derive(Debug)]
+pub struct FrameSocket {
+    socket: OwnedFd,
+    protocol: u16,
+}
+
+/// A frame that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Index of the interface where it came in.
+    pub interface: u32,
+    /// When the kernel took it in, as [`realtime_nanos`](crate::clock::realtime_nanos) tells the time.
+    pub at: u64,
+    /// Bytes of its payload.
+    pub length: usize,
+}
+
+impl FrameSocket {
+    /// In the calling thread's namespace, for this EtherType.
+    ///
+    /// # Errors
+    /// The caller lacks `CAP_NET_RAW`, or descriptors are short.
+    pub fn open(protocol: u16) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        // The kernel writes and removes Ethernet headers. Nothing is heard before the protocol is bound.
+        let socket = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
+        let size = RECEIVE_BUFFER;
+        if setsockopt(&socket, sockopt::RcvBufForce, &size).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &size)?;
+        }
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+        bind(socket.as_raw_fd(), &address(protocol, 0, [0; 6]))?;
+        Ok(Self { socket, protocol })
+    }
+
+    /// Sends a frame out of the interface with this index, to this link-layer address. It does not wait.
+    ///
+    /// # Errors
+    /// The interface does not take it: it is down, gone, or its queue is full.
+    pub fn send(&self, interface: u32, to: [u8; 6], payload: &[u8]) -> io::Result<()> {
+        let to = address(self.protocol, interface, to);
+        sendto(self.socket.as_raw_fd(), payload, &to, MsgFlags::MSG_DONTWAIT)?;
+        Ok(())
+    }
+
+    /// The next frame that has arrived, with as much of its payload as the buffer takes; none when none waits.
+    ///
+    /// # Errors
+    /// Those of `recvmsg(2)`.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
+        let mut control = nix::cmsg_space!(libc::timespec);
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.socket.as_raw_fd();
+        let message = match recvmsg::<LinkAddr>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => return Ok(None),
+            result => result?,
+        };
+        let interface = message.address.map_or(0, |address| address.ifindex() as u32);
+        let at = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time).as_nanos() as u64),
+            _ => None,
+        });
+        let at = at.ok_or_else(|| io::Error::other("the kernel says no time of arrival"))?;
+        Ok(Some(Arrival { interface, at, length: message.bytes }))
+    }
+
+    /// How many frames have arrived and found no place to wait, since this was asked last.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn missed(&self) -> io::Result<u32> {
+        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+        // SAFETY: pointer and length describe `statistics`, which any bytes are valid for.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut statistics).cast(),
+                &raw mut length,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(statistics.tp_drops) }
+    }
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn address(protocol: u16, interface: u32, mac: [u8; 6]) -> LinkAddr {
+    let mut sll_addr = [0; 8];
+    sll_addr[..6].copy_from_slice(&mac);
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: interface.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: mac.len() as u8,
+        sll_addr,
+    };
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `address`, which is copied.
+    let copied = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
+    copied.expect("family and length are those of a link-layer address")
+}
