@@ -41,6 +41,9 @@ pub struct Experiment {
     pub topology: PathBuf,
     /// Seed of the experiment's random choices, and of the topology's.
     pub seed: u64,
+    /// Whether the links are probed before the first step.
+    #[serde(default)]
+    pub calibrate: bool,
     /// What is captured meanwhile; nothing where it is empty.
     pub capture: BTreeSet<CapturePlace>,
     /// The steps, one after the other.
@@ -200,6 +203,8 @@ fn resolve(
     let mut errors = Errors::new(source.clone());
     let name = errors.title(file.name.as_ref());
     let seed = file.seed.as_ref().and_then(|seed| errors.value(seed)).map(|seed| seed.0);
+    let calibrate =
+        file.calibrate.as_ref().and_then(|wanted| errors.value(wanted)).is_some_and(|wanted| wanted.0);
 
     let named = Path::new(&file.topology.value);
     if !TOPOLOGY_EXTENSIONS.iter().any(|extension| named.extension().is_some_and(|own| own == *extension)) {
@@ -244,7 +249,7 @@ fn resolve(
         return Err(resolver.errors.into_list());
     }
     let seed = seed.unwrap_or(topology.seed);
-    Ok((Experiment { name, topology: path, seed, capture, timeline }, topology))
+    Ok((Experiment { name, topology: path, seed, calibrate, capture, timeline }, topology))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Where a lab has to be found healthy, the limits are so wide that no busy machine exceeds them.
 
+use samp_tests::lab::run;
 use samp_tests::{Lab, topology};
 use serde_json::Value;
 
@@ -123,4 +124,37 @@ fn two_do_not_probe_at_once() {
     codes.sort();
     assert_eq!(codes, [Some(0), Some(5)], "{}", String::from_utf8_lossy(&other.stdout));
     lab.down();
+}
+
+#[test]
+fn a_run_is_calibrated_first_and_is_invalid_when_it_fails() {
+    let base = std::env::temp_dir().join(format!("samp-calibrate-{}", std::process::id()));
+    std::fs::create_dir_all(&base).expect("a directory");
+    let file = base.join("wait.yaml");
+    let line = topology("topologies/line.yaml");
+    let text = format!("topology: {}\ncalibrate: true\ntimeline: [wait: 300ms]\n", line.display());
+    std::fs::write(&file, text).expect("the experiment");
+    let run_into = |name: &str, tolerance: &str| {
+        let out = base.join(name);
+        let (file, out) = (file.to_str().expect("UTF-8"), out.to_str().expect("UTF-8"));
+        let words = ["--format", "json", "--quiet", "run", file, "--out", out, "--cpu-wait", "60s"];
+        let output = run(words.into_iter().chain(["--tolerance", tolerance]));
+        let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let written = std::fs::read(base.join(name).join("calibration.json")).expect("it is written");
+        (output.status.code(), summary, serde_json::from_slice::<Value>(&written).expect("JSON"))
+    };
+    let (code, summary, calibration) = run_into("good", "20s");
+    assert_eq!((code, reasons(&summary).as_str()), (Some(0), "[]"));
+    assert_eq!(
+        (&calibration["before"]["valid"], &calibration["unknown"]),
+        (&Value::Bool(true), &Value::Null)
+    );
+    assert_eq!(summary["calibration"]["directions"], 8);
+    assert_eq!(summary["calibration"]["out_of_tolerance"], 0);
+
+    let (code, summary, calibration) = run_into("bad", "0");
+    assert_eq!((code, &summary["valid"]), (Some(7), &Value::Bool(false)));
+    assert!(reasons(&summary).contains("calibration: link from ar1 to ar2: p50"), "{}", reasons(&summary));
+    assert_eq!(calibration["before"]["valid"], false);
+    std::fs::remove_dir_all(&base).expect("the results can be removed");
 }

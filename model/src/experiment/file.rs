@@ -13,6 +13,7 @@ pub(super) struct ExperimentFile {
     pub(super) name: Option<Value<Title>>,
     pub(super) topology: Spanned<String>,
     pub(super) seed: Option<Value<Whole<0, { u64::MAX }>>>,
+    pub(super) calibrate: Option<Value<Word<bool>>>,
     pub(super) capture: Option<Vec<Spanned<String>>>,
     pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
 }

@@ -35,6 +35,12 @@ pub(crate) fn schema() -> Value {
                     ),
                 ),
                 (
+                    "calibrate",
+                    scalar::<Word<bool>>(
+                        "Probe every link before the first step; a link out of tolerance makes the run invalid.",
+                    ),
+                ),
+                (
                     "capture",
                     list(
                         "What is captured into capture.pcapng, in the run's directory.",

@@ -83,7 +83,9 @@ fn experiments() -> Vec<Value> {
         { "pause": "s1" },
         { "resume": "s1" },
     ]);
-    vec![json!({ "name": "test", "topology": "test.yaml", "seed": 1, "capture": ["all"], "timeline": steps })]
+    vec![json!({
+        "name": "test", "topology": "test.yaml", "seed": 1, "calibrate": true, "capture": ["all"], "timeline": steps,
+    })]
 }
 
 const GRAPHML: &str = "<graphml><graph><node id='a'/></graph></graphml>";

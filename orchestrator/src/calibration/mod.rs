@@ -6,10 +6,12 @@
 mod chance;
 mod direction;
 mod expected;
+mod run;
 mod text;
 mod waits;
 
 pub use self::direction::{Direction, Figures};
+pub use self::run::{CalibrationSummary, RunCalibration};
 pub use self::text::describe;
 pub use self::waits::{WaitWatch, Waiting};
 
@@ -140,8 +142,8 @@ impl Calibration {
     }
 }
 
-/// What a run is told: that processes waited for too long.
-pub fn starved(waits: &[Waiting], tolerance: Tolerance) -> impl Iterator<Item = String> {
+/// That processes waited for too long.
+fn starved(waits: &[Waiting], tolerance: Tolerance) -> impl Iterator<Item = String> {
     let limit = Delta::from(tolerance.cpu_wait).as_millis();
     waits.iter().filter(|waiting| waiting.starved).map(move |Waiting { process, p99_ms, .. }| {
         format!("{process} waited for a processor: p99 {p99_ms:.3} ms, more than {limit} ms")

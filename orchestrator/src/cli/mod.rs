@@ -88,6 +88,8 @@ pub enum Command {
         out: Option<PathBuf>,
         /// Whether the lab stays.
         keep: bool,
+        /// Whether its links are probed.
+        calibration: Calibrating,
         /// Backends.
         emulation: Emulation,
         /// Whether the topology's own programs may run.
@@ -109,6 +111,15 @@ pub enum Command {
     Probe,
     /// Take the terminal and become a program, for `shell`.
     Foreground(OsString),
+}
+
+/// How a run is calibrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calibrating {
+    /// Also when the experiment does not ask for it.
+    pub always: bool,
+    /// What may be off.
+    pub tolerance: Tolerance,
 }
 
 /// What `graph` draws.
@@ -282,8 +293,9 @@ impl Invocation {
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
             TypedCommand::Heal => lab(LabCommand::Heal),
             TypedCommand::Calibrate { tolerated } => lab(LabCommand::Calibrate(tolerated.into())),
-            TypedCommand::Run { experiment, out, keep, emulation, allow_programs } => {
-                Command::Run { file: experiment, out, keep, emulation, allow_programs }
+            TypedCommand::Run { experiment, out, keep, calibrate, tolerated, emulation, allow_programs } => {
+                let calibration = Calibrating { always: calibrate, tolerance: tolerated.into() };
+                Command::Run { file: experiment, out, keep, calibration, emulation, allow_programs }
             }
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),

@@ -277,6 +277,12 @@ pub(super) enum TypedCommand {
         /// Leave the lab running
         #[arg(long, env = "SAMP_LAB_KEEP", value_parser = FalseyValueParser::new())]
         keep: bool,
+        /// Probe every link before the first step, also where the experiment does not say so; the run is invalid when one does
+        /// not do what it was told, or processes of the lab wait too long for a processor
+        #[arg(long, env = "SAMP_LAB_CALIBRATE", value_parser = FalseyValueParser::new())]
+        calibrate: bool,
+        #[command(flatten)]
+        tolerated: Tolerated,
         #[command(flatten)]
         emulation: Emulation,
         /// Run the programs that the topology names, with the rights of whoever runs this

@@ -10,6 +10,7 @@ pub use self::provenance::{Input, Load, Provenance, Timestamp};
 pub use self::run_dir::{RunDir, RunDirError};
 pub use self::runner::{CALL_DEADLINE, HANDOFF_DEADLINE, RunError, Runner, StepObserver, await_handoff};
 
+use crate::calibration::CalibrationSummary;
 use crate::report::{Report, Summary};
 use serde::Serialize;
 
@@ -22,6 +23,8 @@ pub struct RunSummary {
     pub valid: bool,
     /// Why not.
     pub invalid_because: Vec<String>,
+    /// What probes of the links said before the first step, if they were sent.
+    pub calibration: Option<CalibrationSummary>,
     /// The figures.
     #[serde(flatten)]
     pub summary: Summary,

@@ -55,8 +55,8 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
             up::up(terminal, &file, name, emulation, recreate, allow_programs)?
         }
         Command::Ps => labs::ps(terminal)?,
-        Command::Run { file, out, keep, emulation, allow_programs } => {
-            run::run(terminal, &file, out.as_deref(), keep, emulation, allow_programs)?
+        Command::Run { file, out, keep, calibration, emulation, allow_programs } => {
+            run::run(terminal, &file, out.as_deref(), keep, calibration, emulation, allow_programs)?
         }
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,

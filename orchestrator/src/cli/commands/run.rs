@@ -1,8 +1,10 @@
 //! `run`: an experiment from its file to its report, in a lab of its own.
 
-use super::super::{Emulation, Exit, Failure, Progress, Terminal};
+use super::super::{Calibrating, Emulation, Exit, Failure, Progress, Terminal};
+use super::calibrate::with_progress;
 use super::labs::end;
 use super::{check_programs, resolve, up};
+use crate::calibration::{RunCalibration, WaitWatch};
 use crate::capture::{Background, Taps};
 use crate::client::{Client, Watch};
 use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
@@ -36,6 +38,7 @@ pub(super) fn run(
     file: &Path,
     out: Option<&Path>,
     keep: bool,
+    calibration: Calibrating,
     emulation: Emulation,
     allow_programs: bool,
 ) -> Result<Exit, Failure> {
@@ -57,11 +60,15 @@ pub(super) fn run(
     let name = lab_name(&experiment);
     let (client, _) = up::bring_up(terminal, (&topology, &machine, &plan), &name, &interrupt)?;
     let actions = experiment.schedule(&topology);
-    let capture = start_capture(&client, &topology, &experiment, &dir);
-    let measured = capture.and_then(|capture| {
+    let wanted = (calibration.always || experiment.calibrate).then_some(calibration.tolerance);
+    let calibrated = wanted.map(|tolerance| with_progress(terminal, &client, tolerance)).transpose();
+    let measured = calibrated.and_then(|calibration| {
+        let capture = start_capture(&client, &topology, &experiment, &dir)?;
+        let watch = calibration.as_ref().map(|begun| WaitWatch::start(&client, begun.tolerance.cpu_wait));
         let measured = measure(terminal, &client, &topology, &actions, &records, &interrupt);
+        let waits = watch.map(WaitWatch::stop);
         provenance.capture = capture.map(Background::end).transpose().map_err(capture_failed)?;
-        measured
+        Ok((measured?, calibration.zip(waits).map(|(before, waits)| RunCalibration::new(before, waits))))
     });
     provenance.after = Some(Load::now());
     if keep && measured.is_ok() {
@@ -72,15 +79,20 @@ pub(super) fn run(
         // What went wrong first is more interesting.
         terminal.note(format!("lab {name} did not end in order: {}", failure.message));
     }
-    let (history, invalid_because) = measured.inspect_err(|_| {
+    let ((history, mut invalid_because), calibration) = measured.inspect_err(|_| {
         terminal.note(format!("what there is of the run is in {}", dir.partial().display()));
     })?;
 
+    if let Some(calibration) = &calibration {
+        dir.write_json("calibration.json", calibration)?;
+        invalid_because.extend(calibration.invalid_because());
+    }
     let report = Report::from_history(&topology, &history);
     let summary = RunSummary {
         experiment: experiment.name,
         valid: invalid_because.is_empty(),
         invalid_because,
+        calibration: calibration.as_ref().map(RunCalibration::summary),
         summary: report.summary(),
         each: report,
     };
@@ -159,6 +171,9 @@ fn describe(finished: &Finished, provenance: &Provenance) -> String {
     );
     // Writing to a String cannot fail.
     let _ = write_summary(&mut text, &finished.summary.summary);
+    if let Some(calibration) = &finished.summary.calibration {
+        text += &format!("\n{calibration}\n");
+    }
     text += &format!("\nresults: {}\n", finished.directory.display());
     if let Some(capture) = provenance.capture.filter(|capture| capture.dropped > 0) {
         text += &format!("the capture lacks {} frames\n", capture.dropped);
