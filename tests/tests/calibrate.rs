@@ -2,7 +2,7 @@
 //!
 //! Where a lab has to be found healthy, the limits are so wide that no busy machine exceeds them.
 
-use samp_tests::lab::run;
+use samp_tests::lab::{run, unique_name};
 use samp_tests::{Lab, topology};
 use serde_json::Value;
 
@@ -157,4 +157,18 @@ fn a_run_is_calibrated_first_and_is_invalid_when_it_fails() {
     assert!(reasons(&summary).contains("calibration: link from ar1 to ar2: p50"), "{}", reasons(&summary));
     assert_eq!(calibration["before"]["valid"], false);
     std::fs::remove_dir_all(&base).expect("the results can be removed");
+}
+
+#[test]
+fn up_says_the_same_of_a_busy_machine_in_json_and_on_standard_error() {
+    let (line, name) = (topology("topologies/line.yaml"), unique_name());
+    let output = run(["--format", "json", "up", line.to_str().expect("UTF-8"), "--name", &name]);
+    run(["down", &name]);
+    assert!(output.status.success(), "that the machine is busy is no error");
+    let up: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told = String::from_utf8_lossy(&output.stderr);
+    match &up["busy"] {
+        Value::String(busy) => assert!(told.contains(&format!("trusted: {busy};")), "{told}"),
+        busy => assert!(busy.is_null() && !told.contains("warning"), "{told}"),
+    }
 }

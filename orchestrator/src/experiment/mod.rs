@@ -1,12 +1,14 @@
 //! Running an experiment: a lab of its own, the schedule, the records, the report.
 
 mod interrupt;
+mod load;
 mod provenance;
 mod run_dir;
 mod runner;
 
 pub use self::interrupt::Interrupt;
-pub use self::provenance::{Input, Load, Provenance, Timestamp};
+pub use self::load::Load;
+pub use self::provenance::{Input, Provenance, Timestamp};
 pub use self::run_dir::{RunDir, RunDirError};
 pub use self::runner::{CALL_DEADLINE, HANDOFF_DEADLINE, RunError, Runner, StepObserver, await_handoff};
 

@@ -1,10 +1,10 @@
 //! Where a run's figures come from: program, machine, inputs, and how busy the machine was.
 
+use super::load::Load;
 use crate::capture::Captured;
 use samp_model::settings::{EmulationSettings, Family};
 use serde::{Serialize, Serializer};
 use sha1::{Digest, Sha1};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -54,15 +54,6 @@ pub struct Input {
     pub sha1: String,
 }
 
-/// How busy the machine is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Load {
-    /// Processes that run or want to: averages of 1, 5 and 15 minutes.
-    pub load_average: Option<[f64; 3]>,
-    /// Pressure-stall information of `cpu`, `io` and `memory`, as the kernel writes it; kernels may lack it.
-    pub pressure: BTreeMap<&'static str, Vec<String>>,
-}
-
 /// An instant of civil time, in whole seconds, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timestamp {
@@ -106,21 +97,6 @@ impl Input {
     pub fn read(path: &Path) -> io::Result<Self> {
         let digest = Sha1::digest(fs::read(path)?);
         Ok(Self { path: path.into(), sha1: digest.iter().map(|byte| format!("{byte:02x}")).collect() })
-    }
-}
-
-impl Load {
-    /// As it is now.
-    pub fn now() -> Self {
-        let average = fs::read_to_string("/proc/loadavg").ok().and_then(|text| {
-            let mut numbers = text.split_whitespace().map(str::parse);
-            Some([numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?])
-        });
-        let pressure = ["cpu", "io", "memory"].into_iter().filter_map(|resource| {
-            let text = fs::read_to_string(format!("/proc/pressure/{resource}")).ok()?;
-            Some((resource, text.lines().map(str::to_owned).collect()))
-        });
-        Self { load_average: average, pressure: pressure.collect() }
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn run(
     let (experiment, mut topology) = experiment::load(file).map_err(Failure::invalid)?;
     let (plan, machine) = resolve(&mut topology, emulation)?;
     check_programs(&plan, allow_programs)?;
+    up::warn_if_busy(terminal);
     let dir = match out {
         Some(out) => RunDir::create(out)?,
         None => RunDir::fresh(Path::new(RUNS), &experiment.name, Timestamp::now())?,

@@ -5,7 +5,7 @@ use super::difference::difference;
 use super::labs::{end, running};
 use super::{check_programs, resolve};
 use crate::client::Client;
-use crate::experiment::Interrupt;
+use crate::experiment::{Interrupt, Load};
 use crate::lab::supervisor::launch;
 use crate::plan::{Machine, Plan};
 use crate::runtime_dir::RuntimeDir;
@@ -28,6 +28,8 @@ struct Up<'a> {
     total_seconds: f64,
     /// Whether anything has been done.
     changed: bool,
+    /// Why measurements cannot be trusted now.
+    busy: Option<String>,
 }
 
 /// How long each stage took.
@@ -45,6 +47,8 @@ pub(super) fn up(
     let mut topology = topology::load(file).map_err(Failure::invalid)?;
     let (plan, machine) = resolve(&mut topology, emulation)?;
     check_programs(&plan, allow_programs)?;
+    // Before the building itself keeps the machine busy.
+    let busy = warn_if_busy(terminal);
     let name = name.unwrap_or_else(|| topology.name.clone());
     let interrupt =
         Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
@@ -53,7 +57,7 @@ pub(super) fn up(
     if let Some(status) = running(&client)? {
         let difference = difference((&status.topology, status.emulation), (&topology, plan.emulation));
         if difference.is_empty() && status.is_up {
-            return unchanged(terminal, &status);
+            return unchanged(terminal, &status, busy);
         }
         if !recreate {
             return Err(conflict(&status, difference));
@@ -71,6 +75,7 @@ pub(super) fn up(
         total_seconds: seconds.0.iter().map(|(_, seconds)| seconds).sum(),
         seconds,
         changed: true,
+        busy,
     };
     terminal.show(&up, |up| {
         format!("lab {} is up after {:.2} s: {} nodes\n", up.lab, up.total_seconds, up.nodes)
@@ -78,7 +83,17 @@ pub(super) fn up(
     Ok(Exit::Success)
 }
 
-fn unchanged(terminal: &Terminal, status: &LabStatus) -> Result<Exit, Failure> {
+/// Warns when the machine is too busy to be trusted, and tells why.
+pub(super) fn warn_if_busy(terminal: &Terminal) -> Option<String> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let busy = Load::now().busy(cpus)?;
+    terminal.note(format!(
+        "warning: the machine is too busy for measurements to be trusted: {busy}; `samp-lab calibrate` tells how far off they are"
+    ));
+    Some(busy)
+}
+
+fn unchanged(terminal: &Terminal, status: &LabStatus, busy: Option<String>) -> Result<Exit, Failure> {
     let up = Up {
         lab: &status.name,
         topology: &status.topology.name,
@@ -87,6 +102,7 @@ fn unchanged(terminal: &Terminal, status: &LabStatus) -> Result<Exit, Failure> {
         seconds: Seconds(Vec::new()),
         total_seconds: 0.0,
         changed: false,
+        busy,
     };
     terminal.show(&up, |up| format!("lab {} is up already, and built from the same\n", up.lab))?;
     Ok(Exit::Success)
