@@ -54,10 +54,11 @@ impl fmt::Display for Violation {
 }
 
 /// The longest that a call may be undecided: straight to the callee, to the anchor by timer B, and from the anchor by its
-/// cache and by timer B over the ring. Where callees ring, one that is gone then holds the call until timer C.
+/// cache and by timer B over the ring; then a CANCEL that nobody answers. Where callees ring, one that is gone holds the
+/// call until timer C.
 pub(crate) fn call_limit(samp: &SampSettings) -> Duration {
     let rings = if samp.ring.is_zero() { Duration::ZERO } else { samp.ring + TIMER_C };
-    2 * samp.stale_deadline + 2 * 64 * samp.t1 + rings + Duration::from_secs(1)
+    2 * samp.stale_deadline + 3 * 64 * samp.t1 + rings + Duration::from_secs(1)
 }
 
 /// The longest that the servers need to form an ideal ring in fair weather: k rounds, each a stabilisation and a wait

@@ -3,7 +3,7 @@
 //! ```text
 //! caller   Calling ──200──▶ Established ──BYE──▶ over        callee   INVITE ──▶ Ringing ──200──▶ Established ──▶ over
 //!             │ └──300–699, silence──▶ over                               (ring)    └──CANCEL──487──▶ over
-//!         hang up
+//!         hang up, or no word of the callee
 //!             ▼
 //!         Cancelling ──487──▶ over; ──200──▶ ACK, BYE, over
 //! ```
@@ -14,7 +14,7 @@ use super::{MobileNode, Timer, contact_header};
 use crate::RTP_PORT;
 use crate::node::{MediaCommand, Output, Transmit};
 use crate::overlay::identifier_of;
-use crate::sip::{Headers, MediaDescription, Method, Origin, Request, Response, Uri, Via};
+use crate::sip::{Headers, MediaDescription, Method, Origin, Request, Response, Uri, Via, status};
 use crate::transaction::{ClientKey, ServerKey};
 use samp_model::record::HandoffNumber;
 use samp_model::{Event, Time};
@@ -52,8 +52,9 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum State {
     Calling,
-    /// Hung up while calling: each INVITE is cancelled once it has a provisional response (RFC 3261 §9.1).
-    Cancelling,
+    /// Hung up or given up while calling, to fail with this status: each INVITE is cancelled once it has a provisional
+    /// response (RFC 3261 §9.1).
+    Cancelling(u16),
     /// Called, and not answered yet.
     Ringing(Box<Ringing>),
     Established,
@@ -145,7 +146,7 @@ impl Call {
 
     /// Whether this node still waits for the answer, and a message with these tags comes from who may give it.
     pub(super) fn is_being_answered(&self, headers: &Headers) -> bool {
-        let is_calling = matches!(self.state, State::Calling | State::Cancelling);
+        let is_calling = matches!(self.state, State::Calling | State::Cancelling(_));
         is_calling && headers.to.tag() == Some(&self.local_tag)
     }
 
@@ -226,7 +227,7 @@ impl MobileNode {
     pub(super) fn hang_up(&mut self, now: Time, id: &str) {
         let Some(call) = self.calls.get_mut(id) else { return };
         match call.state {
-            State::Calling | State::Cancelling => self.cancel_call(now, id),
+            State::Calling | State::Cancelling(_) => self.cancel_call(now, id, status::REQUEST_TERMINATED),
             State::Ringing(_) => self.decline(now, id),
             State::Established if call.unacknowledged.is_some() => call.is_hung_up = true,
             State::Established => self.bye(now, id),

@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Targets that redirections may lead to, one call (RFC 3261 §8.1.3.4 wants an end).
 const MAX_TARGETS: usize = 8;
+/// While there is no word of the callee, an INVITE has to reach the anchor by timer B, and the anchor has to try where its
+/// cache points and to hear of the callee by its own: so many times these two. A server that dies on the way says nothing.
+const TRIES: u32 = 2;
 /// A callee that rings for so long does not answer any more: as a proxy's timer C (RFC 3261 §16.6).
 const SET_UP_LIMIT: Duration = Duration::from_secs(180);
 /// From here on a provisional response is the callee's own: 100 is the next hop's (RFC 3261 §8.2.6.1).
@@ -99,15 +102,16 @@ impl MobileNode {
 
     pub(super) fn begin_call(&mut self, now: Time, id: String, call: Call) {
         self.calls.insert(id.clone(), call);
-        self.timers.set(Timer::SetUp(id.clone()), now + SET_UP_LIMIT);
+        let tries = (self.settings.stale_deadline + 64 * self.settings.t1) * TRIES;
+        self.timers.set(Timer::SetUp(id.clone()), now + tries);
         self.set_up(now, &id);
     }
 
     /// A call that is still set up after so long is given up, and what was cancelled without an answer is forgotten.
     pub(super) fn end_set_up(&mut self, now: Time, id: &str) {
         match self.calls.get(id).map(|call| &call.state) {
-            Some(State::Calling) => self.cancel_call(now, id),
-            Some(State::Cancelling) => self.fail_call(now, id, status::REQUEST_TERMINATED),
+            Some(State::Calling) => self.cancel_call(now, id, status::REQUEST_TIMEOUT),
+            Some(&State::Cancelling(code)) => self.fail_call(now, id, code),
             _ => {
                 for key in self.requests_of(id) {
                     let kind = self.call_requests.get(&key).map(|pending| &pending.kind);
@@ -177,11 +181,14 @@ impl MobileNode {
         let Some(call) = self.calls.get_mut(&id) else { return };
         match call.state {
             State::Calling if code >= FIRST_OF_CALLEE => {
-                call.setup.alerted.get_or_insert(now);
+                if call.setup.alerted.is_none() {
+                    call.setup.alerted = Some(now);
+                    self.timers.set(Timer::SetUp(id), now + SET_UP_LIMIT);
+                }
             }
             State::Calling | State::Ringing(_) => {}
             // Hung up, or answered by another way meanwhile.
-            State::Cancelling | State::Established => self.cancel(now, key),
+            State::Cancelling(_) | State::Established => self.cancel(now, key),
         }
     }
 
@@ -193,13 +200,16 @@ impl MobileNode {
             (State::Calling, 300..=399) => self.handle_redirection(now, id, way, response),
             (State::Calling, code) => self.handle_refusal(now, id, way, code),
             (_, 200..=299) => {
-                let is_cancelled = matches!(call.state, State::Cancelling);
+                let cancelled = match call.state {
+                    State::Cancelling(code) => Some(code),
+                    _ => None,
+                };
                 self.turn_away(now, response);
-                if is_cancelled {
-                    self.fail_call(now, id, status::REQUEST_TERMINATED);
+                if let Some(code) = cancelled {
+                    self.fail_call(now, id, code);
                 }
             }
-            (State::Cancelling, _) if is_last => self.fail_call(now, id, status::REQUEST_TERMINATED),
+            (&State::Cancelling(code), _) if is_last => self.fail_call(now, id, code),
             _ => {}
         }
     }
@@ -207,9 +217,7 @@ impl MobileNode {
     pub(super) fn handle_invite_failure(&mut self, now: Time, id: &str, way: Way, code: u16) {
         match self.calls.get(id).map(|call| &call.state) {
             Some(State::Calling) => self.handle_refusal(now, id, way, code),
-            Some(State::Cancelling) if !self.is_inviting(id) => {
-                self.fail_call(now, id, status::REQUEST_TERMINATED)
-            }
+            Some(&State::Cancelling(code)) if !self.is_inviting(id) => self.fail_call(now, id, code),
             _ => {}
         }
     }
@@ -318,13 +326,13 @@ impl MobileNode {
         requests.any(|pending| matches!(pending.kind, Kind::Invite { .. }))
     }
 
-    /// Hangs up before there is an answer.
-    pub(super) fn cancel_call(&mut self, now: Time, id: &str) {
+    /// Ends a call before there is an answer; it has then failed with this status.
+    pub(super) fn cancel_call(&mut self, now: Time, id: &str, code: u16) {
         if !self.is_inviting(id) {
-            return self.fail_call(now, id, status::REQUEST_TERMINATED);
+            return self.fail_call(now, id, code);
         }
         if let Some(call) = self.calls.get_mut(id) {
-            call.state = State::Cancelling;
+            call.state = State::Cancelling(code);
         }
         self.timers.set(Timer::SetUp(id.to_owned()), now + 64 * self.settings.t1);
         self.cancel_all(now, id);

@@ -358,6 +358,31 @@ fn a_cancel_waits_for_a_provisional_response() {
 }
 
 #[test]
+fn a_call_of_which_nothing_more_is_heard_is_given_up() {
+    let mut bench = Bench::new(|_| {});
+    let (t1, stale) = (bench.node.settings.t1, bench.node.settings.stale_deadline);
+    let tries = 2 * (stale + 64 * t1);
+    // The anchor takes the call on, and dies.
+    let sent = call(&mut bench);
+    bench.reply(&sent, &Method::Invite, 100, "", "");
+    let moment = Duration::from_millis(1);
+    assert!(!requests(&bench.after(tries - moment)).contains(&"CANCEL sip:mn2@samp.test".to_owned()));
+    assert_eq!(bench.node.calls.len(), 1);
+    assert!(requests(&bench.after(moment)).contains(&"CANCEL sip:mn2@samp.test".to_owned()));
+    bench.after(64 * t1);
+    let failed = bench.events.iter().any(|event| matches!(event, Event::CallFailed { status: 408, .. }));
+    assert!(failed && bench.node.calls.is_empty(), "{:?}", bench.events);
+
+    // One that rings has more time.
+    let sent = call(&mut bench);
+    bench.reply(&sent, &Method::Invite, 180, "", "");
+    bench.after(2 * tries);
+    assert_eq!(bench.node.calls.len(), 1);
+    bench.after(Duration::from_secs(180));
+    assert!(bench.node.calls.is_empty());
+}
+
+#[test]
 fn a_stale_entry_is_used_one_after_the_other_or_both_at_once() {
     let known = |bench: &mut Bench| {
         let uri = format!("sip:mn2@{PEER}").parse().unwrap();

@@ -38,7 +38,7 @@ impl MobileNode {
                 }
                 Some(State::Calling) => self.invite_through_anchor(now, &id),
                 // Its CANCEL, or the INVITE to cancel, is lost with the address.
-                Some(State::Cancelling) => self.fail_call(now, &id, status::REQUEST_TERMINATED),
+                Some(&State::Cancelling(code)) => self.fail_call(now, &id, code),
                 Some(State::Ringing(_)) | None => {}
             }
         }

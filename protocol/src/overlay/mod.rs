@@ -113,6 +113,8 @@ pub(crate) struct Chord {
     /// Servers to join through and to find other parts of the ring by; the next one to ask comes first.
     contacts: VecDeque<SocketAddr>,
     next_to_meet: usize,
+    /// A contact has not answered yet, and may be dead.
+    is_meeting: bool,
     /// Whom it has left the ring to: who has not heard of that yet is passed on there.
     heir: Option<Peer>,
     /// Silent servers, and until when others' words about them do not count.
@@ -148,6 +150,7 @@ impl Chord {
             fingers: Fingers::default(),
             contacts: join.into_iter().collect(),
             next_to_meet: 0,
+            is_meeting: false,
             heir: None,
             suspects: BTreeMap::new(),
             buried: VecDeque::new(),
@@ -290,6 +293,7 @@ impl Chord {
     /// A server answered.
     pub(crate) fn handle_answer(&mut self, now: Time, to: SocketAddr, purpose: Purpose, answer: Answer) {
         self.pinged.remove(&to);
+        self.is_meeting &= !matches!(purpose, Purpose::Meet(_));
         match (purpose, answer) {
             (Purpose::Member(index, step), answer) => {
                 match answer {
@@ -331,6 +335,7 @@ impl Chord {
     /// A server did not answer in time.
     pub(crate) fn handle_silence(&mut self, now: Time, to: SocketAddr, purpose: Purpose) {
         self.pinged.remove(&to);
+        self.is_meeting &= !matches!(purpose, Purpose::Meet(_));
         match purpose {
             // The answer comes from somebody else: the silence may be anybody's on the way.
             Purpose::Member(index, Step::Find) => {
@@ -440,7 +445,9 @@ impl Chord {
         self.next_to_meet = index + 1;
         if let Some(&to) = self.contacts.front()
             && self.members[index].is_in()
+            && !self.is_meeting
         {
+            self.is_meeting = true;
             self.contacts.rotate_left(1);
             let request = OverlayRequest::Find { key: self.members[index].me().id };
             self.asks.push_back(Ask { to, purpose: Purpose::Meet(index), request });
@@ -457,6 +464,11 @@ impl Chord {
 
     /// Takes a member's questions and changes up. What the server's own members ask of each other is answered here.
     fn carry(&mut self, now: Time, index: usize) {
+        if self.members[index].is_alone()
+            && let Some(sibling) = self.next_sibling(index)
+        {
+            self.members[index].meet(sibling);
+        }
         while let Some((to, step, request)) = self.members[index].poll_question() {
             if to != self.address {
                 self.asks.push_back(Ask { to, purpose: Purpose::Member(index, step), request });
@@ -483,6 +495,12 @@ impl Chord {
             self.paces[index] = self.settings.stabilize_period / HASTE;
             self.timers.set(Timer::Stabilize(index), now + self.paces[index]);
         }
+    }
+
+    /// The server's own member in the ring that comes next clockwise: who has lost everybody else still has that one.
+    fn next_sibling(&self, index: usize) -> Option<Peer> {
+        let mut clockwise = self.members[index + 1..].iter().chain(&self.members[..index]);
+        clockwise.find(|member| member.is_in()).map(Member::me)
     }
 
     fn report(&mut self, index: usize) {

@@ -7,10 +7,9 @@
 //! A server that is gone may be ended. Until then it still forwards: to the nodes that it anchors, until they have found another anchor, and for
 //! servers that have not heard yet.
 
-use super::SampServer;
+use super::{Asked, SampServer};
 use crate::node::Output;
-use samp_model::{OverlayId, Time};
-use std::collections::BTreeMap;
+use samp_model::Time;
 
 /// Handing over takes so many times the peer timeout at most.
 const PATIENCE: u32 = 3;
@@ -35,16 +34,7 @@ impl SampServer {
             return;
         }
         self.leaving = Leaving::HandingOver(now + self.settings.chord.peer_timeout * PATIENCE);
-        let mut work: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (member, arc) in self.chord.arcs() {
-            let others = member.successors().servers(self.me.address);
-            others
-                .take(self.settings.chord.replicas)
-                .for_each(|server| work.entry(server).or_default().push(arc));
-        }
-        for (server, arcs) in work {
-            self.compare(now, server, &arcs, Vec::<OverlayId>::new());
-        }
+        self.hand_everything_over(now);
         self.leave_when_ready(now);
     }
 
@@ -64,7 +54,8 @@ impl SampServer {
     /// Leaves once everything is handed over and answered.
     pub(super) fn leave_when_ready(&mut self, now: Time) {
         let Leaving::HandingOver(deadline) = self.leaving else { return };
-        if now >= deadline || self.repairs.len() == 0 && self.writes.len() == 0 {
+        let is_finding = self.asked.values().any(|(_, asked, _)| matches!(asked, Asked::Owner(_)));
+        if now >= deadline || self.repairs.len() == 0 && self.writes.len() == 0 && !is_finding {
             self.leaving = Leaving::TakingLeave;
             self.chord.leave();
         }

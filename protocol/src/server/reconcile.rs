@@ -33,6 +33,8 @@ pub(super) struct Reconciliation {
     asked: Option<Task>,
     /// Members that have what is theirs once this is done.
     pub(super) settles: Vec<OverlayId>,
+    /// Arcs of the other server's that are handed over to it.
+    pub(super) handed: Vec<Arc>,
 }
 
 impl Reconciliation {

@@ -2,7 +2,8 @@
 //!
 //! After every change of the ring, and every ten periods in any case, an owner compares its arcs with its replicas'.
 //! A server that has lost keys to others compares those with their owners, and a member that has joined compares its
-//! arc with its successor's, and passes lookups on to that one until it has what is its own.
+//! arc with its successor's, and passes lookups on to that one until it has what is its own. A comparison that silence
+//! ends is begun again a period later.
 
 use super::reconcile::Reconciliation;
 use super::{Asked, SampServer};
@@ -116,10 +117,39 @@ impl SampServer {
         self.advance(now, server);
     }
 
-    /// Looks up who owns the first keys of the next arc that others own now.
+    /// Hands over whatever is held, as this server leaves: its own arcs to those that hold copies of them, all other keys
+    /// to their owners.
+    pub(super) fn hand_everything_over(&mut self, now: Time) {
+        let mut work: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (member, arc) in self.chord.arcs() {
+            let others = member.successors().servers(self.me.address);
+            others
+                .take(self.settings.chord.replicas)
+                .for_each(|server| work.entry(server).or_default().push(arc));
+        }
+        self.repairs.handovers = self.foreign_arcs().into();
+        for (server, arcs) in work {
+            self.compare(now, server, &arcs, Vec::new());
+        }
+        self.hand_over(now);
+    }
+
+    /// The ring without its own arcs.
+    fn foreign_arcs(&self) -> Vec<Arc> {
+        let mut own: Vec<_> = self.chord.arcs().map(|(_, arc)| arc).collect();
+        own.sort_by_key(|arc| arc.to);
+        let next = own.iter().cycle().skip(1);
+        let between = own.iter().zip(next).map(|(arc, next)| Arc { from: arc.to, to: next.from });
+        between.filter(|arc| arc.from != arc.to).collect()
+    }
+
+    /// Looks up who owns the first keys that are held here of the next arc that others own now.
     fn hand_over(&mut self, now: Time) {
         while let Some(&arc) = self.repairs.handovers.front() {
-            let key = arc.from.plus_power_of_two(0);
+            let Some((key, _)) = self.home.versions(arc).next() else {
+                self.repairs.handovers.pop_front();
+                continue;
+            };
             match self.chord.next_hop(key) {
                 NextHop::Owner(peer) | NextHop::Nearer(peer) => {
                     self.repairs.handovers.pop_front();
@@ -137,6 +167,9 @@ impl SampServer {
         let Some(owner) = owner else {
             // Tried again with the next comparison.
             self.repairs.handovers.push_back(arc);
+            if self.is_leaving() {
+                self.hand_over(now);
+            }
             return;
         };
         let its = if arc.contains(owner.id) { Arc { from: arc.from, to: owner.id } } else { arc };
@@ -145,6 +178,8 @@ impl SampServer {
         }
         if owner.address != self.me.address {
             self.compare(now, owner.address, &[its], Vec::new());
+            let running = self.repairs.running.get_mut(&owner.address);
+            running.into_iter().for_each(|running| running.handed.push(its));
         }
         self.hand_over(now);
     }
@@ -167,8 +202,14 @@ impl SampServer {
                 running.handle(&mut self.home, told);
                 self.advance(now, server);
             }
+            // What has not been compared may be missing there.
             _ => {
-                self.repairs.running.remove(&server);
+                let ended = self.repairs.running.remove(&server);
+                if self.is_leaving() {
+                    return self.hand_everything_over(now);
+                }
+                self.repairs.handovers.extend(ended.into_iter().flat_map(|ended| ended.handed));
+                self.repairs.next = self.repairs.next.min(now + self.settings.chord.stabilize_period);
             }
         }
     }

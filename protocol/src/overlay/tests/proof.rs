@@ -122,6 +122,24 @@ fn adjacent_crashes_heal_in_three_periods() {
     }
 }
 
+/// Members that know nobody but a server which then is silent: they are no rings of their own.
+#[test]
+fn who_has_lost_everybody_else_has_its_siblings() {
+    for alone in [0..1, 1..3, 0..3] {
+        let mut ring = Ring::ideal(0..3, settings(3));
+        let known = members_of([address(1)], 1)[0];
+        let chord = ring.servers.get_mut(&address(0)).expect("it is there");
+        for member in &mut chord.members[alone.clone()] {
+            member.place(Some(known), SuccessorList::new(member.me(), LENGTH, known, &[]));
+        }
+        chord.bury(ring.now, known.address);
+        assert!(!chord.members.iter().any(Member::is_alone), "{alone:?}");
+        ring.collect(address(0));
+        ring.run(2 * MEET_PERIODS);
+        assert_eq!(ring.check_ideal(), Ok(()), "{alone:?}");
+    }
+}
+
 /// Two halves that lost sight of each other long ago become one ring again by their look for others.
 #[test]
 fn parted_rings_become_one() {
