@@ -252,19 +252,7 @@ impl Ring {
     }
 
     fn missed(&self) -> u64 {
-        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
-        // SAFETY: pointer and length describe `statistics`.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut statistics).cast(),
-                &raw mut len,
-            )
-        };
-        if result == 0 { u64::from(statistics.tp_drops) } else { 0 }
+        samp_sys::packet::dropped(&self.socket).unwrap_or(0)
     }
 }
 

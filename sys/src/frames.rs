@@ -1,14 +1,13 @@
 //! Frames of one protocol on the interfaces of a namespace: what probes of links are made of.
-#![allow(unsafe_code)]
 
+use crate::packet;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind, recvmsg,
-    sendto, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, bind, recvmsg, sendto,
+    setsockopt, socket, sockopt,
 };
 use std::io::{self, IoSliceMut};
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -43,12 +42,9 @@ impl FrameSocket {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         // The kernel writes and removes Ethernet headers. Nothing is heard before the protocol is bound.
         let socket = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
-        let size = RECEIVE_BUFFER;
-        if setsockopt(&socket, sockopt::RcvBufForce, &size).is_err() {
-            setsockopt(&socket, sockopt::RcvBuf, &size)?;
-        }
+        packet::set_receive_buffer(&socket, RECEIVE_BUFFER)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        bind(socket.as_raw_fd(), &address(protocol, 0, [0; 6]))?;
+        bind(socket.as_raw_fd(), &packet::address(protocol, 0, [0; 6]))?;
         Ok(Self { socket, protocol })
     }
 
@@ -57,7 +53,7 @@ impl FrameSocket {
     /// # Errors
     /// The interface does not take it: it is down, gone, or its queue is full.
     pub fn send(&self, interface: u32, to: [u8; 6], payload: &[u8]) -> io::Result<()> {
-        let to = address(self.protocol, interface, to);
+        let to = packet::address(self.protocol, interface, to);
         sendto(self.socket.as_raw_fd(), payload, &to, MsgFlags::MSG_DONTWAIT)?;
         Ok(())
     }
@@ -87,20 +83,8 @@ impl FrameSocket {
     ///
     /// # Errors
     /// Those of `getsockopt(2)`.
-    pub fn missed(&self) -> io::Result<u32> {
-        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
-        // SAFETY: pointer and length describe `statistics`, which any bytes are valid for.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut statistics).cast(),
-                &raw mut length,
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(statistics.tp_drops) }
+    pub fn missed(&self) -> io::Result<u64> {
+        packet::dropped(&self.socket)
     }
 }
 
@@ -108,22 +92,4 @@ impl AsFd for FrameSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-fn address(protocol: u16, interface: u32, mac: [u8; 6]) -> LinkAddr {
-    let mut sll_addr = [0; 8];
-    sll_addr[..6].copy_from_slice(&mac);
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: protocol.to_be(),
-        sll_ifindex: interface.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: mac.len() as u8,
-        sll_addr,
-    };
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: pointer and length describe `address`, which is copied.
-    let copied = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
-    copied.expect("family and length are those of a link-layer address")
 }

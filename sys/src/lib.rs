@@ -15,6 +15,7 @@ pub mod multicast;
 pub mod namespace;
 pub mod netem;
 pub mod netlink;
+pub mod packet;
 pub mod process;
 pub mod sysctl;
 pub mod tap;

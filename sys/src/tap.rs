@@ -1,11 +1,11 @@
 //! Taps: packet sockets that get a copy of all that an interface sends and receives (packet(7)).
-#![allow(unsafe_code)]
 
+use crate::packet;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, recvmsg, setsockopt, socket,
-    sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, bind, recvmsg, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSliceMut};
@@ -45,7 +45,7 @@ impl Tap {
         // With no protocol it hears nothing until it is bound.
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        bind(&socket, index)?;
+        bind(socket.as_raw_fd(), &packet::address(libc::ETH_P_ALL as u16, index, [0; 6]))?;
         Ok(Self::from(socket))
     }
 
@@ -54,10 +54,7 @@ impl Tap {
     /// # Errors
     /// None on the kernels that samp-lab runs on.
     pub fn set_buffer(&self, bytes: usize) -> io::Result<()> {
-        match setsockopt(&self.socket, sockopt::RcvBufForce, &bytes) {
-            Err(Errno::EPERM) => Ok(setsockopt(&self.socket, sockopt::RcvBuf, &bytes)?),
-            result => Ok(result?),
-        }
+        packet::set_receive_buffer(&self.socket, bytes)
     }
 
     /// The next frame, as much of it as fits into `buffer`; none when none waits.
@@ -96,20 +93,7 @@ impl Tap {
     /// # Errors
     /// None on the kernels that samp-lab runs on.
     pub fn dropped(&self) -> io::Result<u64> {
-        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
-        // SAFETY: pointer and length describe `statistics`, which outlives the call.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut statistics).cast(),
-                &raw mut length,
-            )
-        };
-        Errno::result(result)?;
-        Ok(u64::from(statistics.tp_drops))
+        packet::dropped(&self.socket)
     }
 }
 
@@ -130,18 +114,4 @@ impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// From now on the socket hears the interface with this index.
-fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
-    // SAFETY: all-zero bytes are a valid sockaddr_ll.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as libc::c_ushort;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    address.sll_ifindex = index.cast_signed();
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: pointer and length describe `address`, which outlives the call.
-    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    Errno::result(result)?;
-    Ok(())
 }

@@ -76,7 +76,7 @@ pub(super) enum ProbeError {
     #[error("cannot receive probes")]
     Receive(#[source] io::Error),
     #[error("{0} probes overflowed their own sockets: the machine is too busy to read them")]
-    Missed(u32),
+    Missed(u64),
 }
 
 impl Probing {
