@@ -3,9 +3,10 @@
 
 use crate::Record;
 use crate::record::HandoffNumber;
-use crate::settings::{Family, MediaSettings, SampSettings};
+use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings};
+use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The first packet that an agent receives: what it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,23 @@ pub enum Role {
         family: Family,
         /// Its media.
         media: MediaSettings,
+        /// Link-layer address of its radio interface.
+        mac: [u8; 6],
+        /// How its addresses end that it makes itself: its interface identifier (RFC 4862 §5.5.3).
+        identifier: u64,
+        /// How it gets its addresses.
+        addressing: AddressSettings,
+    },
+    /// An access router that gives out addresses.
+    AccessRouter {
+        /// Name of its interface towards the air.
+        interface: String,
+        /// Link-layer address of that.
+        mac: [u8; 6],
+        /// The subnet there.
+        subnet: Subnet,
+        /// How it gives them out.
+        addressing: AddressSettings,
     },
 }
 
@@ -83,6 +101,13 @@ pub enum ToAgent {
     },
     /// Leave: end all calls and have the servers forget this node.
     Deregister,
+    /// An access router: this mobile node is about to come, and has this address here (manual allocation, RFC 2131 §1).
+    Expect {
+        /// The mobile node's link-layer address.
+        mac: [u8; 6],
+        /// Its care-of address.
+        address: Ipv4Addr,
+    },
     /// Neither hear nor say anything until [`ToAgent::Resume`]: to a node that shares its process, which cannot be
     /// stopped for it.
     Pause,
@@ -90,12 +115,12 @@ pub enum ToAgent {
     Resume,
 }
 
-/// What a link trigger tells the mobile node about its new link (static addressing).
+/// What a link trigger tells the mobile node about its new link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkUp {
     /// Which handoff; 0 is the first attachment.
     pub handoff: HandoffNumber,
-    /// The addresses to use there: one a family, the primary first.
+    /// With `address: static`, the addresses to use there: one a family, the primary first.
     pub addresses: Vec<LinkAddress>,
     /// The access router's link-layer address there.
     pub gateway_mac: [u8; 6],

@@ -44,6 +44,10 @@ const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const PARTITION: File = file!("experiments/partition.yaml");
+const DHCP: File = file!("experiments/dhcp.yaml");
+const BY_DHCP: File = file!("topologies/dhcp.yaml");
+const SLAAC: File = file!("experiments/slaac.yaml");
+const BY_SLAAC: File = file!("topologies/slaac.yaml");
 const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
 const CONFIRM_PAPER: File = file!("experiments/confirm-paper.yaml");
 const DISCOVER_AHEAD: File = file!("experiments/discover-ahead.yaml");
@@ -75,6 +79,10 @@ pub const FILES: &[File] = &[
     ANCHOR_FASTEST,
     STALE_SEQUENTIAL,
     STALE_PARALLEL,
+    DHCP,
+    BY_DHCP,
+    SLAAC,
+    BY_SLAAC,
     TOPOLOGY_SCHEMA,
     EXPERIMENT_SCHEMA,
 ];
@@ -155,6 +163,16 @@ pub const EXAMPLES: &[Example] = &[
         name: "stale-parallel",
         about: "the same, both at once",
         files: &[STALE_PARALLEL, GRID_PARALLEL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "dhcp",
+        about: "an experiment: handoffs with addresses by DHCP",
+        files: &[DHCP, BY_DHCP, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "slaac",
+        about: "the same, with addresses of router advertisements",
+        files: &[SLAAC, BY_SLAAC, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
 ];
 

@@ -3,7 +3,7 @@
 use crate::topology::LinkQuality;
 use crate::{OverlayId, Time};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// One thing that happened at one node.
@@ -51,6 +51,43 @@ pub enum Event {
     LinkTriggered {
         /// Which handoff.
         handoff: HandoffNumber,
+    },
+    /// The mobile node sent a DHCP message (RFC 2131).
+    DhcpSent {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// Which one.
+        message: DhcpMessage,
+    },
+    /// The mobile node received the DHCP message that it waited for.
+    DhcpReceived {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// Which one.
+        message: DhcpMessage,
+    },
+    /// The mobile node sent a router solicitation (RFC 4861 §4.1).
+    RouterSolicited {
+        /// Which handoff.
+        handoff: HandoffNumber,
+    },
+    /// The mobile node received a router advertisement, of whose prefix it makes its address.
+    RouterAdvertised {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The router's link-local address.
+        router: Ipv6Addr,
+        /// Whether it was an answer to this node, or to all on the link.
+        solicited: bool,
+    },
+    /// Duplicate address detection is over (RFC 4862 §5.4).
+    AddressChecked {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The care-of address.
+        address: IpAddr,
+        /// Whether nobody else has it.
+        unique: bool,
     },
     /// The new care-of address is usable.
     AddressConfigured {
@@ -357,6 +394,11 @@ impl Event {
             Event::Detached { handoff, .. }
             | Event::Attached { handoff, .. }
             | Event::LinkTriggered { handoff }
+            | Event::DhcpSent { handoff, .. }
+            | Event::DhcpReceived { handoff, .. }
+            | Event::RouterSolicited { handoff }
+            | Event::RouterAdvertised { handoff, .. }
+            | Event::AddressChecked { handoff, .. }
             | Event::AddressConfigured { handoff, .. }
             | Event::DiscoveryStarted { handoff }
             | Event::AnchorSelected { handoff, .. }
@@ -370,6 +412,22 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// The DHCP messages that a mobile node and an access router exchange (RFC 2131 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DhcpMessage {
+    /// The client looks for servers.
+    Discover,
+    /// A server offers an address.
+    Offer,
+    /// The client asks for the offered address, or for more time.
+    Request,
+    /// The address is the client's.
+    Ack,
+    /// It is not.
+    Nak,
 }
 
 /// Which of its two servers a mobile node registers with.

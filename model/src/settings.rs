@@ -1,5 +1,9 @@
 //! The knobs of the protocols, resolved: what a topology file may set under `samp:`, with every default filled in.
 
+mod address;
+
+pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

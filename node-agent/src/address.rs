@@ -5,6 +5,7 @@
 
 use anyhow::Context;
 use samp_model::agent::{LinkAddress, LinkUp};
+use samp_model::settings::Dad;
 use samp_sys::netlink::{Batch, Netlink, Route};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,34 +15,83 @@ pub struct RadioAddress {
     netlink: Netlink,
     interface: u32,
     configured: Option<LinkUp>,
+    /// Whether there are routes by way of its gateways.
+    is_routed: bool,
 }
 
 impl RadioAddress {
     /// Nothing is configured yet on the interface with index `interface`.
     pub fn new(netlink: Netlink, interface: u32) -> Self {
-        Self { netlink, interface, configured: None }
+        Self { netlink, interface, configured: None, is_routed: false }
     }
 
-    /// Replaces what is configured, in one batch: the old addresses first, so that there are never both.
+    /// Replaces what is configured, in one batch: the old addresses first, so that there are never both. With
+    /// [`Dad::On`] nothing leaves the node before the new ones are [unique](Self::use_checked).
     ///
     /// # Errors
     /// The kernel refuses a part of it; the interface is then between addresses.
-    pub fn configure(&mut self, link: &LinkUp) -> anyhow::Result<()> {
-        let mut batch = Batch::default();
-        for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
-            batch.delete_route(&self.default_route(old));
-            batch.delete_neighbour(self.interface, old.gateway);
-            batch.delete_address(self.interface, old.address, host_len(old.address));
-        }
+    pub fn configure(&mut self, link: &LinkUp, dad: Dad) -> anyhow::Result<()> {
+        let mut batch = self.removal();
         for new in &link.addresses {
-            batch.add_address(self.interface, new.address, host_len(new.address));
-            batch.add_neighbour(self.interface, new.gateway, link.gateway_mac);
-            batch.add_route(&self.default_route(new));
+            match (new.address, dad) {
+                (IpAddr::V6(address), Dad::On | Dad::Optimistic) => {
+                    let is_optimistic = dad == Dad::Optimistic;
+                    batch.add_checked_address(self.interface, address, host_len(new.address), is_optimistic);
+                }
+                (address, _) => batch.add_address(self.interface, address, host_len(address)),
+            }
+        }
+        if dad != Dad::On {
+            self.add_routes(&mut batch, link);
         }
         let applied = self.netlink.apply(batch);
         applied.with_context(|| format!("cannot configure the addresses of handoff {}", link.handoff))?;
+        self.is_routed = dad != Dad::On;
         self.configured = Some(link.clone());
         Ok(())
+    }
+
+    /// The addresses that were configured with [`Dad::On`] can be used. With a route before, the kernel would send from
+    /// its link-local address meanwhile.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn use_checked(&mut self) -> anyhow::Result<()> {
+        let Some(link) = &self.configured else { return Ok(()) };
+        let mut batch = Batch::default();
+        self.add_routes(&mut batch, link);
+        self.netlink.apply(batch).context("cannot configure routes")?;
+        self.is_routed = true;
+        Ok(())
+    }
+
+    fn add_routes(&self, batch: &mut Batch, link: &LinkUp) {
+        for new in &link.addresses {
+            batch.add_neighbour(self.interface, new.gateway, link.gateway_mac);
+            batch.add_route(&self.default_route(new));
+        }
+    }
+
+    /// Removes what is configured.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn clear(&mut self) -> anyhow::Result<()> {
+        let batch = self.removal();
+        self.netlink.apply(batch).context("cannot remove the addresses")
+    }
+
+    /// What takes the present addresses away; they are forgotten.
+    fn removal(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
+            if self.is_routed {
+                batch.delete_route(&self.default_route(old));
+                batch.delete_neighbour(self.interface, old.gateway);
+            }
+            batch.delete_address(self.interface, old.address, host_len(old.address));
+        }
+        batch
     }
 
     fn default_route(&self, link: &LinkAddress) -> Route {

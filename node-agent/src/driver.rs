@@ -1,14 +1,17 @@
 //! The driver loop: wait for one event, feed it to the node, flush what comes out, arm the timer, repeat.
 
 use crate::address::RadioAddress;
+use crate::address_client::{AddressClient, Step};
 use crate::control::{Control, Received};
+use crate::dhcp_client::DhcpClient;
 use crate::media::Media;
 use crate::sip_socket::{self, SipSocket};
+use crate::slaac_client::SlaacClient;
 use crate::timer::Timer;
 use crate::udp::{Departure, UdpSocket};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
-use samp_model::settings::Records;
+use samp_model::settings::{AddressMethod, Dad, Records};
 use samp_model::{Event, Record, Time};
 use samp_protocol::sip::{Message, Method};
 use samp_protocol::{Input, Node, Output, RTP_PORT};
@@ -50,6 +53,8 @@ struct Paused {
 /// What only a mobile node has.
 struct Mobile {
     radio: RadioAddress,
+    /// Whence its addresses come, but for static ones.
+    addresses: Option<AddressClient>,
     media: Media,
     rtp: UdpSocket,
 }
@@ -63,6 +68,7 @@ enum Wake {
     Deadline,
     Sip,
     Rtp,
+    Address,
 }
 
 impl Driver {
@@ -77,7 +83,10 @@ impl Driver {
     ) -> anyhow::Result<Self> {
         let timer = Timer::new().context("cannot open a timer")?;
         let (Role::SipServer { interface: name, .. } | Role::MobileNode { interface: name, .. }) =
-            &config.role;
+            &config.role
+        else {
+            bail!("it has no protocol node");
+        };
         let mut netlink = Netlink::open().context("cannot open a netlink socket")?;
         // The kernel answers when the interface can send: it first catches up with changes of the carrier, which
         // it otherwise handles in the background while it drops packets.
@@ -88,14 +97,29 @@ impl Driver {
         let sip =
             SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
         let (mobile, termination) = match &config.role {
-            Role::SipServer { .. } => {
+            Role::SipServer { .. } | Role::AccessRouter { .. } => {
                 (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
             }
-            Role::MobileNode { media, family, .. } => {
+            Role::MobileNode { media, family, mac, identifier, addressing, .. } => {
                 let radio = RadioAddress::new(netlink, interface);
+                let (settings, seed) = (addressing.clone(), config.seed);
+                let addresses = match addressing.address {
+                    AddressMethod::Static => None,
+                    AddressMethod::Dhcp => {
+                        Some(AddressClient::Dhcp(DhcpClient::open(interface, *mac, settings, seed)?))
+                    }
+                    AddressMethod::Slaac => Some(AddressClient::Slaac(SlaacClient::open(
+                        name,
+                        interface,
+                        *mac,
+                        *identifier,
+                        settings,
+                        seed,
+                    )?)),
+                };
                 let media = Media::new(media.clone(), config.seed);
                 let rtp = UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?;
-                (Some(Mobile { radio, media, rtp }), None)
+                (Some(Mobile { radio, addresses, media, rtp }), None)
             }
         };
         let node = build(&config, now()).context("cannot make the node")?;
@@ -143,6 +167,7 @@ impl Driver {
                     }
                 }
                 Wake::Rtp => self.handle_rtp().await?,
+                Wake::Address => self.handle_addresses()?,
             }
         }
         self.control.flush_all().await.context("cannot send to the supervisor")
@@ -164,6 +189,12 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let address_readable = async {
+            match self.mobile.as_ref().and_then(|mobile| mobile.addresses.as_ref()) {
+                Some(addresses) => addresses.readable().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ready = self.control.readable() => ready.map(|()| Wake::Control),
             ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
@@ -171,13 +202,15 @@ impl Driver {
             ready = self.timer.expired() => ready.map(|()| Wake::Deadline),
             ready = self.sip.readable() => ready.map(|()| Wake::Sip),
             ready = rtp_readable => ready.map(|()| Wake::Rtp),
+            ready = address_readable => ready.map(|()| Wake::Address),
         }
     }
 
-    /// When the node or its media want to be called again.
+    /// When the node, its media or its address want to be looked after again.
     fn deadline(&self) -> Option<Time> {
         let media = self.mobile.as_ref().and_then(|mobile| mobile.media.next_due());
-        self.node.poll_timeout().into_iter().chain(media).min()
+        let addresses = self.mobile.as_ref().and_then(|mobile| mobile.addresses.as_ref()?.poll_timeout());
+        self.node.poll_timeout().into_iter().chain(media).chain(addresses).min()
     }
 
     /// Takes all that the supervisor has said.
@@ -206,7 +239,7 @@ impl Driver {
     fn obey(&mut self, packet: ToAgent) -> anyhow::Result<()> {
         let now = now();
         match packet {
-            ToAgent::LinkUp(link) => self.handle_link_up(now, &link)?,
+            ToAgent::LinkUp(link) => self.handle_link_up(now, link)?,
             ToAgent::Call { callee, call } => self.feed(now, Input::Call { callee, call })?,
             ToAgent::Leave => self.feed(now, Input::Leave)?,
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
@@ -214,28 +247,85 @@ impl Driver {
             ToAgent::Deregister => self.feed(now, Input::Deregister)?,
             ToAgent::Pause => self.paused = Some(Paused::default()),
             ToAgent::Resume => {}
+            ToAgent::Expect { .. } => tracing::warn!("this node gives out no addresses"),
         }
         Ok(())
     }
 
-    fn handle_link_up(&mut self, triggered: Time, link: &LinkUp) -> anyhow::Result<()> {
+    fn handle_link_up(&mut self, triggered: Time, link: LinkUp) -> anyhow::Result<()> {
         if self.mobile.is_none() {
             tracing::warn!(handoff = link.handoff, "link trigger at a node that does not move");
             return Ok(());
         }
-        let handoff = link.handoff;
-        // The protocol uses the primary address.
-        let Some(address) = link.addresses.first().map(|link| link.address) else {
-            anyhow::bail!("the link trigger of handoff {handoff} brings no address");
-        };
-        self.feed(triggered, Input::LinkTrigger { handoff })?;
+        self.feed(triggered, Input::LinkTrigger { handoff: link.handoff })?;
+        match self.address_client() {
+            Some(client) => {
+                client.handle_link_up(triggered, link);
+                self.flush_addresses()
+            }
+            None => {
+                self.configure(&link, Dad::Off)?;
+                self.use_addresses(&link)
+            }
+        }
+    }
+
+    fn address_client(&mut self) -> Option<&mut AddressClient> {
+        self.mobile.as_mut()?.addresses.as_mut()
+    }
+
+    fn handle_addresses(&mut self) -> anyhow::Result<()> {
+        if let Some(client) = self.address_client() {
+            client.handle_readable().context("cannot receive what is said of addresses")?;
+        }
+        self.flush_addresses()
+    }
+
+    /// Does what the addresses take.
+    fn flush_addresses(&mut self) -> anyhow::Result<()> {
+        while let Some(step) = self.address_client().and_then(AddressClient::poll_step) {
+            match step {
+                Step::Record(at, event) => self.record(at, event)?,
+                Step::Configure(link, dad) => {
+                    self.configure(&link, dad)?;
+                    if dad != Dad::On {
+                        self.use_addresses(&link)?;
+                    }
+                }
+                Step::Use(link) => {
+                    if let Some(mobile) = &mut self.mobile {
+                        mobile.radio.use_checked()?;
+                    }
+                    self.use_addresses(&link)?;
+                }
+                Step::Lose => {
+                    if let Some(mobile) = &mut self.mobile {
+                        mobile.radio.clear()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The old addresses go, the new ones come.
+    fn configure(&mut self, link: &LinkUp, dad: Dad) -> anyhow::Result<()> {
         // What came over the old link is counted before the new one begins.
         self.drain_rtp()?;
         if let Some(mobile) = &mut self.mobile {
             self.sip.handle_address_change();
-            mobile.radio.configure(link)?;
+            mobile.radio.configure(link, dad)?;
             mobile.media.handle_address_change();
         }
+        Ok(())
+    }
+
+    fn use_addresses(&mut self, link: &LinkUp) -> anyhow::Result<()> {
+        let handoff = link.handoff;
+        // The protocol uses the primary address.
+        let Some(address) = link.addresses.first().map(|link| link.address) else {
+            bail!("handoff {handoff} brings no address");
+        };
         self.feed(now(), Input::AddressConfigured { handoff, address })
     }
 
@@ -248,7 +338,11 @@ impl Driver {
         if self.node.poll_timeout().is_some_and(|timeout| timeout <= now) {
             self.node.handle_timeout(now);
         }
-        self.flush(now)
+        self.flush(now)?;
+        if let Some(client) = self.address_client() {
+            client.handle_timeout(now);
+        }
+        self.flush_addresses()
     }
 
     async fn handle_sip(&mut self) -> anyhow::Result<ControlFlow<()>> {

@@ -3,14 +3,21 @@
 //! One loop drives each node: it waits for one event, feeds it to the node and flushes what comes out. The supervisor is
 //! at the other end of a control socket; when it hangs up, the node ends, and the process with its last one.
 
+mod access_router;
 mod address;
+mod address_client;
 mod admission;
+mod advertiser;
 mod control;
+mod dhcp_client;
+mod dhcp_server;
 mod driver;
+mod icmp6;
 mod media;
 mod privileges;
 mod runtime;
 mod sip_socket;
+mod slaac_client;
 mod tcp;
 mod timer;
 mod udp;
@@ -22,11 +29,12 @@ pub use runtime::start_runtime;
 pub use samp_protocol::RingKey;
 pub use timer::Timer;
 
+use access_router::AccessRouter;
 use anyhow::Context;
 use control::Control;
 use driver::Driver;
 use samp_model::Time;
-use samp_model::agent::AgentConfig;
+use samp_model::agent::{AgentConfig, Role};
 use samp_protocol::Node;
 use samp_sys::ancillary::recv_fds;
 use samp_sys::namespace::Namespace;
@@ -71,23 +79,23 @@ pub fn run_nodes(
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let mut needed = Vec::new();
-        let mut drivers = Vec::new();
+        let mut agents = Vec::new();
         for (control, namespace) in nodes {
             let mut control = Control::new(control).context("cannot use the control socket")?;
             let Some(config) = control.configuration().await? else { continue };
             let name = config.name.clone();
             needed.extend(privileges::needed_by(&config.role));
             namespace.enter().with_context(|| format!("cannot enter the namespace of {name}"))?;
-            let driver =
-                Driver::open(config, control, &build).with_context(|| format!("cannot start {name}"))?;
-            drivers.push((name, driver));
+            let agent =
+                Agent::open(config, control, &build).with_context(|| format!("cannot start {name}"))?;
+            agents.push((name, agent));
         }
         privileges::drop_all_but(&needed).context("cannot drop privileges")?;
         let mut running = JoinSet::new();
-        for (name, driver) in drivers {
+        for (name, agent) in agents {
             tracing::info!(node = name, "sockets are open");
             let span = tracing::info_span!("node", name);
-            let run = async move { driver.run().await.with_context(|| format!("{name} failed")) };
+            let run = async move { agent.run().await.with_context(|| format!("{name} failed")) };
             running.spawn_local(run.instrument(span));
         }
         while let Some(ended) = running.join_next().await {
@@ -95,6 +103,36 @@ pub fn run_nodes(
         }
         Ok(())
     })
+}
+
+/// What runs for a node.
+enum Agent {
+    /// Around a protocol node.
+    Node(Box<Driver>),
+    /// Beside the kernel's forwarding.
+    AccessRouter(Box<AccessRouter>),
+}
+
+impl Agent {
+    fn open(
+        config: AgentConfig,
+        control: Control,
+        build: impl FnOnce(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
+    ) -> anyhow::Result<Self> {
+        Ok(match config.role {
+            Role::AccessRouter { .. } => Self::AccessRouter(AccessRouter::open(&config, control)?.into()),
+            Role::SipServer { .. } | Role::MobileNode { .. } => {
+                Self::Node(Driver::open(config, control, build)?.into())
+            }
+        })
+    }
+
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Node(driver) => driver.run().await,
+            Self::AccessRouter(router) => router.run().await,
+        }
+    }
 }
 
 /// The control socket and the namespace of each node.

@@ -102,6 +102,22 @@ impl UdpSocket {
         }
     }
 
+    /// Lets datagrams go to all on a link (IPv4).
+    ///
+    /// # Errors
+    /// None on the kernels that samp-lab runs on.
+    pub(crate) fn allow_broadcast(&self) -> io::Result<()> {
+        self.socket.get_ref().set_broadcast(true)
+    }
+
+    /// Hears only what comes in on this interface, and sends out of it.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub(crate) fn bind_to_interface(&self, name: &str) -> io::Result<()> {
+        self.socket.get_ref().bind_device(Some(name.as_bytes()))
+    }
+
     /// Waits for a datagram.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await.map(drop)

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+pub mod dhcp;
 mod digest;
 mod keys;
 pub mod mobile_node;
@@ -10,6 +11,7 @@ pub mod overlay;
 mod random;
 pub mod server;
 pub mod sip;
+pub mod slaac;
 mod timers;
 mod transaction;
 
@@ -24,11 +26,22 @@ use samp_model::agent::{AgentConfig, Role};
 /// The UDP port at which every mobile node receives RTP.
 pub const RTP_PORT: u16 = 40_000;
 
+/// Why a configuration makes no node.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A mobile node's address-of-record is no SIP URI.
+    #[error(transparent)]
+    AddressOfRecord(#[from] sip::ParseError),
+    /// An access router is none.
+    #[error("an access router speaks no SIP")]
+    NoNode,
+}
+
 /// The node that a configuration describes.
 ///
 /// # Errors
-/// When a mobile node's address-of-record is no SIP URI.
-pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, sip::ParseError> {
+/// See [`BuildError`].
+pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, BuildError> {
     let samp = config.samp.clone();
     Ok(match &config.role {
         Role::SipServer { address, join, .. } => {
@@ -41,5 +54,6 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, sip::Pars
             let instance = (user.user.as_ref() != Some(&config.name)).then(|| config.name.clone());
             Box::new(MobileNode::new(user, instance, samp, password, config.seed))
         }
+        Role::AccessRouter { .. } => return Err(BuildError::NoNode),
     })
 }

@@ -397,6 +397,9 @@ impl World {
                 interface: String::new(),
                 family: self.topology.family,
                 media: self.topology.media.clone(),
+                mac: [0; 6],
+                identifier: 0,
+                addressing: self.topology.addressing.clone(),
             },
             _ => Role::SipServer {
                 address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),
@@ -409,10 +412,10 @@ impl World {
         *start += 1;
         let samp = self.topology.samp.clone();
         let secret = samp.auth.is_on().then(|| match &role {
-            Role::SipServer { .. } => RING_KEY.to_owned(),
             Role::MobileNode { address_of_record, .. } => {
                 RingKey::new(RING_KEY).password(&samp, address_of_record)
             }
+            _ => RING_KEY.to_owned(),
         });
         let seed = self.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };

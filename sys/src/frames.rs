@@ -48,6 +48,16 @@ impl FrameSocket {
         Ok(Self { socket, protocol })
     }
 
+    /// In the calling thread's namespace, to send frames of this EtherType; it hears nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_send(protocol: u16) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Packet, SockType::Datagram, flags, None)?;
+        Ok(Self { socket, protocol })
+    }
+
     /// Sends a frame out of the interface with this index, to this link-layer address. It does not wait.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
-//! A lab under test, driven by the real command line.
+//! A lab under test, driven by the real command line, and a file for it.
 
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, id};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,31 @@ pub fn stdout(output: Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A topology file of this test process's own, removed when it is dropped.
+#[derive(Debug)]
+pub struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    /// A file with this text; its own name is one that a lab can have.
+    pub fn new(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{}.yaml", unique_name()));
+        fs::write(&path, text).expect("a temporary file");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // It may stay where it is; what is checked are labs.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl Lab {

@@ -9,4 +9,4 @@ pub mod measured;
 
 pub use events::Events;
 pub use host::Host;
-pub use lab::{Lab, samp_lab, topology};
+pub use lab::{Lab, TemporaryFile, samp_lab, topology};

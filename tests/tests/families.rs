@@ -2,31 +2,12 @@
 
 use samp_model::settings::Family;
 use samp_model::topology::{self, NodeKind};
-use samp_tests::{Lab, topology};
+use samp_tests::{Lab, TemporaryFile, topology};
 use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 const FAMILIES: [&str; 3] = ["ipv4", "ipv6", "dual"];
-
-/// A topology file of this test process's own, removed when it is dropped.
-struct TemporaryFile(PathBuf);
-
-impl TemporaryFile {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("samp-{name}-{}.yaml", std::process::id()));
-        fs::write(&path, text).expect("a temporary file");
-        Self(path)
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        // It may stay where it is; what is checked are labs.
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 fn ping(lab: &Lab, from: &str, to: IpAddr) {
     lab.exec(from, &["ping", "-n", "-c", "2", "-i", "0.02", "-W", "5", &to.to_string()]);
@@ -54,9 +35,9 @@ fn assert_complete(handoff: &Value) {
 /// Everything that a lab does.
 fn exercise(family: &str, attach: &str) {
     let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
-    let file = TemporaryFile::new(&format!("line-{family}-{attach}"), &format!("family: {family}\n{text}"));
-    let parsed = topology::load(&file.0).expect("a valid topology");
-    let lab = Lab::up(&file.0, &["--attach", attach]);
+    let file = TemporaryFile::new(&format!("family: {family}\n{text}"));
+    let parsed = topology::load(file.path()).expect("a valid topology");
+    let lab = Lab::up(file.path(), &["--attach", attach]);
     let nodes = ["ar1", "ar2", "s1", "mn1", "mn2"];
     for from in nodes {
         for to in nodes.iter().filter(|to| **to != from) {
@@ -149,9 +130,9 @@ links:
   - { between: [r3, s1], one_way_delay: 1ms }
 ";
     for family in FAMILIES {
-        let file = TemporaryFile::new(&format!("ring-{family}"), &format!("family: {family}\n{text}"));
-        let parsed = topology::load(&file.0).expect("a valid topology");
-        let lab = Lab::up(&file.0, &[]);
+        let file = TemporaryFile::new(&format!("family: {family}\n{text}"));
+        let parsed = topology::load(file.path()).expect("a valid topology");
+        let lab = Lab::up(file.path(), &[]);
         for (_, from) in parsed.nodes() {
             for (_, to) in parsed.nodes().filter(|(_, to)| to.name != from.name) {
                 to.addresses().iter().for_each(|&address| ping(&lab, &from.name, address));
@@ -186,9 +167,9 @@ grid:
 mobile_nodes: { count: 2 }
 ";
     for family in ["ipv4", "ipv6"] {
-        let file = TemporaryFile::new(&format!("big-{family}"), &format!("family: {family}\n{text}"));
-        let parsed = topology::load(&file.0).expect("a valid topology");
-        let lab = Lab::up(&file.0, &[]);
+        let file = TemporaryFile::new(&format!("family: {family}\n{text}"));
+        let parsed = topology::load(file.path()).expect("a valid topology");
+        let lab = Lab::up(file.path(), &[]);
         let ends: Vec<_> = parsed.access_routers().map(|id| parsed.node(id)).collect();
         let [first, last] = [ends[0], ends[399]];
         ping(&lab, &first.name, last.address().expect("a router has one"));

@@ -3,8 +3,8 @@
 use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
-    AnchorSelect, AttachMode, Auth, Confirm, Discover, Durability, Family, LinkBackend, Profile, Records,
-    ServerMode, Stale, UpdateOrder,
+    AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, Discover, Durability,
+    Family, LinkBackend, Profile, Records, ServerMode, Stale, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -32,6 +32,7 @@ pub(super) struct TopologyFile {
     pub(super) links: Option<Vec<WiredLink>>,
     pub(super) samp: Option<Samp>,
     pub(super) media: Option<Media>,
+    pub(super) addressing: Option<Addressing>,
     pub(super) emulation: Option<Emulation>,
 }
 
@@ -237,6 +238,22 @@ pub(super) struct Media {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Addressing {
+    pub(super) address: Option<Value<Word<AddressMethod>>>,
+    pub(super) profile: Option<Value<Word<AddressProfile>>>,
+    pub(super) dhcp_delay: Option<Spanned<Vec<Value<Delay>>>>,
+    pub(super) dhcp_retransmit: Option<Value<Interval>>,
+    pub(super) rapid_commit: Option<Value<Word<bool>>>,
+    pub(super) lease: Option<Value<Interval>>,
+    pub(super) rs_delay: Option<Spanned<Vec<Value<Delay>>>>,
+    pub(super) rs_interval: Option<Value<Interval>>,
+    pub(super) ra_interval: Option<Spanned<Vec<Value<Interval>>>>,
+    pub(super) ra_delay: Option<Spanned<Vec<Value<Delay>>>>,
+    pub(super) dad: Option<Value<Word<Dad>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Emulation {
     pub(super) links: Option<Value<Word<LinkBackend>>>,
     pub(super) attach: Option<Value<Word<AttachMode>>>,
@@ -324,6 +341,23 @@ impl Keyword for Auth {
 impl Keyword for Durability {
     const WHAT: &'static str = "an answer to writes without all copies";
     const WORDS: &'static [(&'static str, Self)] = &[("strict", Self::Strict), ("degraded", Self::Degraded)];
+}
+
+impl Keyword for AddressMethod {
+    const WHAT: &'static str = "a way to get an address";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("static", Self::Static), ("dhcp", Self::Dhcp), ("slaac", Self::Slaac)];
+}
+
+impl Keyword for Dad {
+    const WHAT: &'static str = "a way of duplicate address detection";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("on", Self::On), ("off", Self::Off), ("optimistic", Self::Optimistic)];
+}
+
+impl Keyword for AddressProfile {
+    const WHAT: &'static str = "a profile of addressing";
+    const WORDS: &'static [(&'static str, Self)] = &[("rfc", Self::Rfc), ("fast", Self::Fast)];
 }
 
 impl Keyword for LinkBackend {

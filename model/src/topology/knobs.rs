@@ -1,11 +1,18 @@
 //! The topology file's knobs, `samp:`, `media:` and `emulation:`, with their defaults filled in.
 
-use super::file::{Cache, CacheLifetime, Emulation, Media, Password, PerProcess, Samp};
+use super::file::{Addressing, Cache, CacheLifetime, Emulation, Media, Password, PerProcess, Samp};
 use super::resolve::SIP_DOMAIN;
-use crate::settings::{CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile, SampSettings};
-use crate::units::Interval;
-use crate::yaml::{Errors, Keyword, Value, Whole, Word, span};
+use crate::settings::{
+    AddressProfile, AddressSettings, CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile,
+    SampSettings,
+};
+use crate::units::{Delay, Interval};
+use crate::yaml::{Errors, Keyword, Value, Whole, Word, span, span_of_all};
+use serde_yaml::Spanned;
 use std::time::Duration;
+
+/// The shortest time between router advertisements (RFC 6275 §7.5, MinRtrAdvInterval).
+const SHORTEST_RA_INTERVAL: Duration = Duration::from_millis(30);
 
 /// Users with passwords of their own, at most.
 pub(super) const MAX_USERS: usize = 256;
@@ -128,6 +135,31 @@ pub(super) fn media(errors: &mut Errors, file: Option<&Media>) -> MediaSettings 
     settings
 }
 
+/// How mobile nodes get their addresses.
+pub(super) fn addressing(errors: &mut Errors, file: Option<&Addressing>) -> AddressSettings {
+    let Some(file) = file else { return AddressSettings::default() };
+    let mut settings =
+        AddressSettings::of_profile(errors.value_or(file.profile.as_ref(), Word(AddressProfile::Rfc)).0);
+    word(errors, &mut settings.address, file.address.as_ref());
+    span_of_time(errors, &mut settings.dhcp_delay, file.dhcp_delay.as_ref(), Delay::get);
+    interval(errors, &mut settings.dhcp_retransmit, file.dhcp_retransmit.as_ref(), Duration::from_millis(10));
+    word(errors, &mut settings.rapid_commit, file.rapid_commit.as_ref());
+    seconds(errors, &mut settings.lease, file.lease.as_ref());
+    span_of_time(errors, &mut settings.rs_delay, file.rs_delay.as_ref(), Delay::get);
+    interval(errors, &mut settings.rs_interval, file.rs_interval.as_ref(), Duration::from_millis(10));
+    span_of_time(errors, &mut settings.ra_interval, file.ra_interval.as_ref(), Interval::get);
+    if let Some(file) = &file.ra_interval
+        && settings.ra_interval[0] < SHORTEST_RA_INTERVAL
+    {
+        errors.report(span_of_all(file), "advertisements come too often", |error| {
+            error.hint("every 30ms at most, by RFC 6275: [30ms, 70ms]")
+        });
+    }
+    span_of_time(errors, &mut settings.ra_delay, file.ra_delay.as_ref(), Delay::get);
+    word(errors, &mut settings.dad, file.dad.as_ref());
+    settings
+}
+
 /// What is asked of the emulation.
 pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> EmulationSettings {
     let mut settings = EmulationSettings::default();
@@ -147,8 +179,30 @@ fn seconds(errors: &mut Errors, setting: &mut Duration, file: Option<&Value<Inte
     if setting.subsec_nanos() != 0
         && let Some(lifetime) = file
     {
-        errors.report(span(lifetime), "SIP counts lifetimes in whole seconds", |error| {
+        errors.report(span(lifetime), "lifetimes count in whole seconds", |error| {
             error.hint("write it without a fraction of a second")
+        });
+    }
+}
+
+/// Sets the shortest and the longest of some times, which the file may give as a list.
+fn span_of_time<T: Copy>(
+    errors: &mut Errors,
+    setting: &mut [Duration; 2],
+    file: Option<&Spanned<Vec<Value<T>>>>,
+    get: fn(T) -> Duration,
+) {
+    let Some(file) = file else { return };
+    let [shortest, longest] = &file.value[..] else {
+        return errors.report(span_of_all(file), "these are not two times", |error| {
+            error.hint("write the shortest and the longest, as [1s, 3s]")
+        });
+    };
+    let (Some(shortest), Some(longest)) = (errors.value(shortest), errors.value(longest)) else { return };
+    *setting = [get(shortest), get(longest)];
+    if setting[0] > setting[1] {
+        errors.report(span_of_all(file), "the shortest time is longer than the longest", |error| {
+            error.hint("write the shorter one first")
         });
     }
 }

@@ -18,7 +18,9 @@ pub use program::Program;
 pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart, RateChange};
 
 use crate::diagnostic::Diagnostic;
-use crate::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
+use crate::settings::{
+    AddressMethod, AddressSettings, AttachMode, EmulationSettings, Family, MediaSettings, SampSettings,
+};
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -95,6 +97,8 @@ pub struct Topology {
     pub samp: SampSettings,
     /// The calls' media.
     pub media: MediaSettings,
+    /// How mobile nodes get their care-of addresses.
+    pub addressing: AddressSettings,
     /// What is asked of the emulation.
     pub emulation: EmulationSettings,
 }
@@ -249,6 +253,26 @@ impl Topology {
         addressing::assign(&mut self.nodes, family)?;
         self.family = family;
         Ok(())
+    }
+
+    /// Why mobile nodes cannot get their addresses as the topology says, if they cannot.
+    pub fn addressing_hindrance(&self) -> Option<&'static str> {
+        let (family, other) = match self.addressing.address {
+            AddressMethod::Static => return None,
+            AddressMethod::Dhcp => (Family::Ipv4, "DHCP needs `family: ipv4`"),
+            AddressMethod::Slaac => (Family::Ipv6, "SLAAC needs `family: ipv6`"),
+        };
+        let takes_part =
+            |node: &Node| node.access().is_some() || matches!(node.kind, NodeKind::MobileNode { .. });
+        if self.family != family {
+            Some(other)
+        } else if self.emulation.attach == AttachMode::Move {
+            Some("access routers give out addresses with `attach: switch` only")
+        } else if self.nodes.iter().any(|node| takes_part(node) && node.program.is_some()) {
+            Some("mobile nodes and access routers with a `program` have static addresses only")
+        } else {
+            None
+        }
     }
 
     /// The node that has this address, and for a care-of address also the access router that it belongs to.

@@ -1,17 +1,14 @@
 //! JSON Schema of topology files.
 
+mod knobs;
+
 use super::file::{CacheLifetime, Factor, Group6, Kind, MAX_NODES, Metres, Packets, Password, PerProcess};
 use super::graph::{DEFAULT_DELAY, DEFAULT_MINIMUM_DELAY};
-use super::knobs::MAX_USERS;
 use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
 use super::{Jitter, LinkQuality, Loss};
-use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
-use crate::settings::{
-    AnchorSelect, AttachMode, Auth, CacheSettings, Confirm, Discover, Durability, EmulationSettings, Family,
-    LinkBackend, MediaSettings, Profile, Records, SampSettings, ServerMode, Stale, UpdateOrder,
-};
+use crate::settings::Family;
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Value, json};
@@ -73,9 +70,10 @@ pub(crate) fn schema() -> Value {
             ("radio", radio("The radio link of every mobile node that does not say otherwise.")),
             ("nodes", nodes()),
             ("links", list("Wired links.", wired_link())),
-            ("samp", samp()),
-            ("media", media()),
-            ("emulation", emulation()),
+            ("samp", knobs::samp()),
+            ("media", knobs::media()),
+            ("addressing", knobs::addressing()),
+            ("emulation", knobs::emulation()),
         ],
     );
     schema["not"] = json!({ "required": ["grid", "graph"] });
@@ -270,291 +268,6 @@ fn quality() -> Vec<(&'static str, Value)> {
         ("rate", scalar::<Rate>("Bits per second; without it, as fast as the machine.")),
         ("queue", scalar_or::<Packets>("Packets that may wait for a line with a rate.", LinkQuality::QUEUE)),
     ]
-}
-
-fn samp() -> Value {
-    let SampSettings {
-        profile,
-        delta,
-        discovery_deadline: _,
-        anchor_select,
-        confirm,
-        discover,
-        anchor_probe,
-        update_order,
-        hierarchical_registration,
-        tier1,
-        tier2,
-        stale,
-        stale_deadline,
-        ring: _,
-        anchor_timeout,
-        registration_lifetime,
-        min_expires,
-        multicast_ttl,
-        discovery_group6,
-        auth,
-        passwords: _,
-        records,
-        mode,
-        overload_lag,
-        max_transactions,
-        source_rate,
-        t1,
-        t2,
-        t4,
-        chord,
-    } = SampSettings::default();
-    object(
-        "SAMP's knobs.",
-        &[],
-        vec![
-            (
-                "profile",
-                scalar_or::<Word<Profile>>(
-                    "Where the knobs come from that are not set here: the paper, or samp-lab's advice.",
-                    word(profile),
-                ),
-            ),
-            (
-                "delta",
-                scalar_or::<Interval>("Servers that answer within it may become the anchor.", time(delta)),
-            ),
-            (
-                "discovery_deadline",
-                scalar::<Interval>(
-                    "How long a discovery waits when nobody answered within `delta`; without it, 4 × `delta`.",
-                ),
-            ),
-            (
-                "anchor_select",
-                scalar_or::<Word<AnchorSelect>>("How an anchor is picked among them.", word(anchor_select)),
-            ),
-            (
-                "confirm",
-                scalar_or::<Word<Confirm>>(
-                    "How the chosen server is told: by a REGISTER of its own, or by the paper's ACK.",
-                    word(confirm),
-                ),
-            ),
-            (
-                "discover",
-                scalar_or::<Word<Discover>>(
-                    "Whether candidates for anchor are looked for when one is needed, or before.",
-                    word(discover),
-                ),
-            ),
-            (
-                "anchor_probe",
-                scalar_or::<Interval>(
-                    "How often a node renews its registration with its anchor; so soon a crash is noticed.",
-                    time(anchor_probe),
-                ),
-            ),
-            (
-                "records",
-                scalar_or::<Word<Records>>(
-                    "Whether every SIP message is recorded, or what the report needs only.",
-                    word(records),
-                ),
-            ),
-            (
-                "update_order",
-                scalar_or::<Word<UpdateOrder>>(
-                    "Whether correspondent nodes are told while a node registers, or after.",
-                    word(update_order),
-                ),
-            ),
-            (
-                "hierarchical_registration",
-                scalar_or::<Word<bool>>(
-                    "Whether a move within the anchor's reach updates the anchor only.",
-                    hierarchical_registration,
-                ),
-            ),
-            ("tier1", cache("The caller's cache of addresses.", &tier1)),
-            ("tier2", cache("The anchor's cache of callees' anchors.", &tier2)),
-            (
-                "stale",
-                scalar_or::<Word<Stale>>(
-                    "Whether a call on a tier-1 hit goes through the anchor once it has failed, or at once too.",
-                    word(stale),
-                ),
-            ),
-            (
-                "ring",
-                scalar::<Interval>("How long a mobile node rings before it answers; without it, not at all."),
-            ),
-            (
-                "stale_deadline",
-                scalar_or::<Interval>(
-                    "How long an INVITE sent on a tier-1 hit may stay unanswered.",
-                    time(stale_deadline),
-                ),
-            ),
-            (
-                "anchor_timeout",
-                scalar_or::<Interval>(
-                    "An anchor or correspondent node silent for so long is looked for elsewhere.",
-                    time(anchor_timeout),
-                ),
-            ),
-            (
-                "registration_lifetime",
-                scalar_or::<Interval>("Lifetime of bindings, in whole seconds.", time(registration_lifetime)),
-            ),
-            (
-                "min_expires",
-                scalar_or::<Interval>(
-                    "Registrars refuse shorter lifetimes, but for `registration_lifetime`; in whole seconds.",
-                    time(min_expires),
-                ),
-            ),
-            (
-                "multicast_ttl",
-                scalar_or::<Whole<1, 255>>("Scope of the multicast REGISTER, in routers.", multicast_ttl),
-            ),
-            (
-                "discovery_group6",
-                scalar_or::<Group6>(
-                    "The multicast group of all SIP servers in IPv6.",
-                    discovery_group6.to_string(),
-                ),
-            ),
-            (
-                "auth",
-                scalar_or::<Word<Auth>>(
-                    "Whether registrars want to know who a REGISTER is from.",
-                    word(auth),
-                ),
-            ),
-            ("passwords", passwords()),
-            (
-                "mode",
-                scalar_or::<Word<ServerMode>>("What the SIP servers are beside registrars.", word(mode)),
-            ),
-            (
-                "overload_lag",
-                scalar_or::<Interval>(
-                    "A SIP server to which messages have come late for longer answers 503 to what is new.",
-                    time(overload_lag),
-                ),
-            ),
-            (
-                "max_transactions",
-                scalar_or::<Whole<1, 10_000_000>>("So does one with so many transactions.", max_transactions),
-            ),
-            (
-                "source_rate",
-                scalar_or::<Whole<1, 100_000>>(
-                    "Datagrams per second that a SIP server takes from one source even under pressure.",
-                    source_rate,
-                ),
-            ),
-            ("t1", scalar_or::<Interval>("SIP's T1 (RFC 3261 §17.1.1.1).", time(t1))),
-            ("t2", scalar_or::<Interval>("SIP's T2 (RFC 3261 §17.1.2.2).", time(t2))),
-            ("t4", scalar_or::<Interval>("SIP's T4 (RFC 3261 §17.1.2.2).", time(t4))),
-            (
-                "successors",
-                scalar_or::<Whole<1, 32>>("Length of the Chord ring's successor lists.", chord.successors),
-            ),
-            (
-                "stabilize_period",
-                scalar_or::<Interval>(
-                    "Time between two stabilisations of the ring.",
-                    time(chord.stabilize_period),
-                ),
-            ),
-            (
-                "peer_timeout",
-                scalar_or::<Interval>(
-                    "A server that has not answered another for so long is taken for dead.",
-                    time(chord.peer_timeout),
-                ),
-            ),
-            (
-                "replicas",
-                scalar_or::<Whole<1, 33>>(
-                    "Servers that hold a binding; at most `successors` + 1.",
-                    chord.replicas,
-                ),
-            ),
-            (
-                "durability",
-                scalar_or::<Word<Durability>>(
-                    "What becomes of a registration that cannot have all its copies in time: refused, or accepted.",
-                    word(chord.durability),
-                ),
-            ),
-            (
-                "virtual_nodes",
-                scalar_or::<Whole<1, { MAX_VIRTUAL_NODES as u64 }>>(
-                    "Places that each server has on the ring: more of them spread bindings more evenly.",
-                    chord.virtual_nodes,
-                ),
-            ),
-        ],
-    )
-}
-
-fn passwords() -> Value {
-    json!({
-        "type": ["object", "null"],
-        "description": "With `auth: digest`, users of one's own and their passwords; mobile nodes have theirs anyway.",
-        "maxProperties": MAX_USERS,
-        "patternProperties": { "^[0-9A-Za-z-]{1,32}$": Password::schema() },
-        "additionalProperties": false,
-    })
-}
-
-fn cache(description: &str, CacheSettings { enabled, lifetime, size, .. }: &CacheSettings) -> Value {
-    object(
-        description,
-        &[],
-        vec![
-            ("enabled", scalar_or::<Word<bool>>("Whether it is used.", *enabled)),
-            (
-                "lifetime",
-                scalar_or::<CacheLifetime>(
-                    "How long an entry is believed: a time, or as long as the callee's movement allows.",
-                    time(*lifetime),
-                ),
-            ),
-            ("size", scalar_or::<Whole<1, 1_000_000>>("Entries at most; the oldest goes first.", *size)),
-        ],
-    )
-}
-
-fn media() -> Value {
-    let MediaSettings { packet_interval, payload_bytes } = MediaSettings::default();
-    object(
-        "The RTP streams of a call.",
-        &[],
-        vec![
-            ("packet_interval", scalar_or::<Interval>("Time between two packets.", time(packet_interval))),
-            ("payload_bytes", scalar_or::<Whole<1, 1400>>("Payload bytes in a packet.", payload_bytes)),
-        ],
-    )
-}
-
-fn emulation() -> Value {
-    let EmulationSettings { links, attach, gap, nodes_per_process: _ } = EmulationSettings::default();
-    object(
-        "How the lab is made.",
-        &[],
-        vec![
-            ("links", scalar_or::<Word<LinkBackend>>("Who makes the delay of wired links.", word(links))),
-            ("attach", scalar_or::<Word<AttachMode>>("How handoffs are done.", word(attach))),
-            (
-                "gap",
-                scalar_or::<Delay>("For how long a mobile node is attached nowhere in a handoff.", time(gap)),
-            ),
-            (
-                "nodes_per_process",
-                scalar_or::<PerProcess>("How many nodes' agents share a process at most.", PerProcess::AUTO),
-            ),
-        ],
-    )
 }
 
 /// As the files write it.

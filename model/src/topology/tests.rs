@@ -463,3 +463,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn addressing_follows_its_profile_but_where_the_file_says_otherwise() {
+    use crate::settings::{AddressMethod, AddressProfile, AddressSettings};
+    let with = |addressing: &str| good(&format!("addressing: {{ {addressing} }}\n{GOOD}")).addressing;
+    let s = Duration::from_secs;
+    assert_eq!(good(GOOD).addressing, AddressSettings::of_profile(AddressProfile::Rfc));
+    assert_eq!(with("profile: fast"), AddressSettings::of_profile(AddressProfile::Fast));
+    let mine = with("address: dhcp, profile: fast, dhcp_delay: [1s, 3s], rapid_commit: false");
+    let expected = AddressSettings {
+        address: AddressMethod::Dhcp,
+        dhcp_delay: [s(1), s(3)],
+        rapid_commit: false,
+        ..AddressSettings::of_profile(AddressProfile::Fast)
+    };
+    assert_eq!(mine, expected);
+    assert_eq!((mine.longest_wait(), with("").longest_wait()), (s(6), s(0)));
+    for (bad, expected) in [
+        ("address: bootp", "`bootp` is not a way to get an address |  | write `static`, `dhcp` or `slaac`"),
+        ("address: slaac", "SLAAC needs `family: ipv6` |  | write `address: static`, or change the other"),
+        (
+            "ra_interval: [29ms, 1s]",
+            "advertisements come too often |  | every 30ms at most, by RFC 6275: [30ms, 70ms]",
+        ),
+        (
+            "address: dhcp }\nfamily: dual #",
+            "DHCP needs `family: ipv4` |  | write `address: static`, or change the other",
+        ),
+        (
+            "address: dhcp }\nemulation: { attach: move } #",
+            "access routers give out addresses with `attach: switch` only |  | write `address: static`, or change the other",
+        ),
+        ("dhcp_delay: [1s]", "these are not two times |  | write the shortest and the longest, as [1s, 3s]"),
+        (
+            "dhcp_delay: [3s, 1s]",
+            "the shortest time is longer than the longest |  | write the shorter one first",
+        ),
+        ("dhcp_retransmit: 1ms", "this time is too short |  | at least 10ms"),
+        ("lease: 1500ms", "lifetimes count in whole seconds |  | write it without a fraction of a second"),
+    ] {
+        let told = told(&format!("addressing: {{ {bad} }}\n{GOOD}"));
+        assert!(
+            matches!(&told[..], [only] if only.starts_with("1:") && only.ends_with(expected)),
+            "{told:?}"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Role, ToAgent};
-use samp_model::settings::{Family, MediaSettings, SampSettings};
+use samp_model::settings::{AddressSettings, Family, MediaSettings, SampSettings};
 use samp_model::{Event, Record};
 use samp_sys::ancillary::send_fds;
 use samp_sys::multicast::{MulticastRouter, Version};
@@ -143,6 +143,9 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
             interface: "radio0".into(),
             family: Family::Ipv4,
             media: MediaSettings::default(),
+            mac: [2, 0, 0, 0, 0, 1],
+            identifier: 2,
+            addressing: AddressSettings::default(),
         },
     }
 }

@@ -10,7 +10,7 @@ pub use self::interrupt::Interrupt;
 pub use self::load::Load;
 pub use self::provenance::{Input, Provenance, Timestamp};
 pub use self::run_dir::{RunDir, RunDirError};
-pub use self::runner::{CALL_DEADLINE, HANDOFF_DEADLINE, RunError, Runner, StepObserver, await_handoff};
+pub use self::runner::{CALL_DEADLINE, RunError, Runner, StepObserver, await_handoff, handoff_deadline};
 
 use crate::calibration::CalibrationSummary;
 use crate::report::{Report, Summary};

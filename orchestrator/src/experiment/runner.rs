@@ -9,8 +9,8 @@ use samp_model::{Topology, record::HandoffNumber};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How long a handoff may take until it counts as failed.
-pub const HANDOFF_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a handoff may take until it counts as failed, besides what the knobs let it wait for an address.
+const HANDOFF_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a call may take until both ends hear each other; SIP itself gives up after 32 s (RFC 3261 Timer B).
 pub const CALL_DEADLINE: Duration = Duration::from_secs(35);
 /// How long the record of something that was done may take.
@@ -191,7 +191,7 @@ impl<'a> Runner<'a> {
             }
             Err(error) => return Err(error.into()),
         };
-        let within = HANDOFF_DEADLINE + gap.unwrap_or(self.topology.emulation.gap);
+        let within = handoff_deadline(self.topology, gap.unwrap_or(self.topology.emulation.gap));
         if let Err(missing) = await_handoff(self.watch, &self.floors, &mobile_node, number, within)? {
             self.invalid_because
                 .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
@@ -302,6 +302,11 @@ impl<'a> Runner<'a> {
             Action::Resume(node) => format!("resuming {}", self.name(*node)),
         }
     }
+}
+
+/// How long a handoff of this lab may take, with such a gap, until it counts as failed.
+pub fn handoff_deadline(topology: &Topology, gap: Duration) -> Duration {
+    HANDOFF_DEADLINE + gap + topology.addressing.longest_wait()
 }
 
 /// Waits until a handoff is complete, for `within` at most; otherwise tells what it lacks.

@@ -16,6 +16,7 @@ use samp_emulation::{Attachment, DelayLine};
 use samp_model::Time;
 use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
+use samp_model::settings::AddressMethod;
 use samp_model::topology::{NodeId, Topology};
 use samp_sys::netlink::{self, Batch, Route};
 use std::collections::BTreeMap;
@@ -213,6 +214,7 @@ impl Air {
         let link = LinkUp {
             handoff: state.next,
             addresses: addresses
+                .filter(|_| topology.addressing.address == AddressMethod::Static)
                 .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
                 .collect(),
             gateway_mac: made.gateway_mac,

@@ -10,6 +10,7 @@ use crate::plan::{Plan, ProgramPlan, RADIO};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::LinkUp;
 use samp_model::control::{AgentState, Cause};
+use samp_model::settings::Dad;
 use samp_model::topology::NodeId;
 use samp_node::RadioAddress;
 use samp_sys::process::spawn_in;
@@ -84,7 +85,7 @@ impl Programs {
         link: &LinkUp,
     ) -> Option<Result<(), ProgramError>> {
         let program = self.programs.get_mut(&node)?;
-        let configured = program.radio.as_mut()?.configure(link).map_err(ProgramError::Address);
+        let configured = program.radio.as_mut()?.configure(link, Dad::Off).map_err(ProgramError::Address);
         Some(configured.and_then(|()| match program.process {
             Some(_) => Ok(()),
             None => program.start(network, node),

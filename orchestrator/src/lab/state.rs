@@ -15,13 +15,14 @@ use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
 use samp_model::control::{Cause, LabStatus, NodeStatus, Request, Response};
 use samp_model::record::HandoffNumber;
+use samp_model::settings::AddressMethod;
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,6 +162,7 @@ impl Lab {
         mobile_node: NodeId,
         access_router: NodeId,
     ) -> Result<HandoffNumber, AttachError> {
+        self.announce(mobile_node, access_router);
         let (air, mut ground) = self.air();
         let handoff = air.attach(&mut ground, mobile_node, access_router)?;
         // First of all the node is told: everything else can wait.
@@ -206,6 +208,23 @@ impl Lab {
             multicast: &mut self.multicast,
         };
         (&mut self.air, ground)
+    }
+
+    /// Tells an access router with a DHCP server who comes, before it comes.
+    fn announce(&self, mobile_node: NodeId, access_router: NodeId) {
+        if self.topology.addressing.address != AddressMethod::Dhcp {
+            return;
+        }
+        let mac = self.plan.mobile_node(mobile_node).map(|radio| self.plan.mobile_nodes[radio].mac.0);
+        let has_access = self.plan.access_router(access_router).is_some();
+        // What is neither is refused by who attaches.
+        let Some(mac) = mac.filter(|_| has_access) else { return };
+        let IpAddr::V4(address) = self.topology.care_of_address(mobile_node, access_router) else { return };
+        if let Err(error) = self.agents.tell(access_router, &ToAgent::Expect { mac, address }) {
+            // A server that does not run any more gives no address, which the handoff shows.
+            let access_router = self.name_of(access_router);
+            tracing::warn!(%error, access_router, "cannot tell the DHCP server who comes");
+        }
     }
 
     /// A child has ended: whose deaths that is, if of anybody.
@@ -372,7 +391,8 @@ impl Lab {
     /// What runs at a node: its agent, or a program of the user's.
     fn process(&mut self, name: &str) -> Result<(NodeId, &mut Process), Refusal> {
         let runs = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
-        let node = match self.topology.find(name).filter(|&node| self.programs.has(node)) {
+        let has_process = |node: NodeId| self.programs.has(node) || self.agents.status(node).is_some();
+        let node = match self.topology.find(name).filter(|&node| has_process(node)) {
             Some(node) => node,
             None => self.find(name, "a node where something runs", runs)?,
         };

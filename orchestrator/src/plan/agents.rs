@@ -1,8 +1,9 @@
 //! The agents and what they are told, and the user's programs in the place of some.
 
 use super::wiring::Wiring;
-use super::{AgentPlan, ProgramPlan, RADIO, seed_for};
+use super::{ACCESS, AgentPlan, ProgramPlan, RADIO, seed_for};
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::settings::AddressMethod;
 use samp_model::topology::{NodeKind, Topology};
 use samp_node::RingKey;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,7 @@ pub(crate) fn password(topology: &Topology, address_of_record: &str) -> String {
     RingKey::new(&ring_key(topology)).password(&topology.samp, address_of_record)
 }
 
-/// Servers first: the first of them starts the ring, the others join through it.
+/// In node order; the first of the servers starts the ring, the others join through it.
 pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let at_sip_port = |address: IpAddr| SocketAddr::new(address, SIP_PORT);
     let first = topology.ring_servers().next();
@@ -28,32 +29,50 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let without_program = topology.nodes().filter(|(_, node)| node.program.is_none());
     let agents = without_program.filter_map(|(id, node)| {
         let role = match &node.kind {
+            NodeKind::Router { access: Some(access), .. } if gives_addresses(topology) => {
+                Role::AccessRouter {
+                    interface: ACCESS.into(),
+                    mac: wiring.access_routers.iter().find(|router| router.node == id)?.access?.mac.0,
+                    subnet: *access.subnets.first()?,
+                    addressing: topology.addressing.clone(),
+                }
+            }
             NodeKind::Router { .. } => return None,
             NodeKind::SipServer { .. } => Role::SipServer {
                 address: at_sip_port(node.address()?),
                 join: join.filter(|_| Some(id) != first),
                 interface: wiring.namespaces[id.0].interfaces.first()?.name.clone(),
             },
-            NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
+            NodeKind::MobileNode { address_of_record, host, .. } => Role::MobileNode {
                 address_of_record: address_of_record.clone(),
                 interface: RADIO.into(),
                 family: topology.family,
                 media: topology.media.clone(),
+                mac: wiring.mobile_nodes.iter().find(|mobile_node| mobile_node.node == id)?.mac.0,
+                identifier: (*host).into(),
+                addressing: topology.addressing.clone(),
             },
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));
         let mut samp = topology.samp.clone();
-        let secret = samp.auth.is_on().then(|| match &role {
-            Role::SipServer { .. } => ring_key(topology),
-            Role::MobileNode { address_of_record, .. } => password(topology, address_of_record),
-        });
-        if matches!(role, Role::MobileNode { .. }) {
+        let secret = match &role {
+            _ if !samp.auth.is_on() => None,
+            Role::SipServer { .. } => Some(ring_key(topology)),
+            Role::MobileNode { address_of_record, .. } => Some(password(topology, address_of_record)),
+            Role::AccessRouter { .. } => None,
+        };
+        if !matches!(role, Role::SipServer { .. }) {
             samp.passwords.clear();
         }
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         Some(AgentPlan { node: id, config })
     });
     agents.collect()
+}
+
+/// Whether access routers have agents, which give out addresses.
+pub(super) fn gives_addresses(topology: &Topology) -> bool {
+    topology.addressing.address != AddressMethod::Static
 }
 
 /// The user's own programs, in node order.

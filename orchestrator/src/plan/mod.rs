@@ -333,6 +333,9 @@ pub enum PlanError {
     /// IPv6 was asked for, and the kernel has none.
     #[error("the topology asks for IPv6, but this kernel has none")]
     NoIpv6,
+    /// Mobile nodes cannot get their addresses as the topology says, with what the command line says besides.
+    #[error("{0}")]
+    Addressing(&'static str),
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -390,6 +393,7 @@ impl PlanError {
             PlanError::NoIpv6 => Some(
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
+            PlanError::Addressing(_) => Some("write `address: static`, or change the other".into()),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
             }
@@ -443,6 +447,9 @@ impl Plan {
             return Err(PlanError::NoIpv6);
         }
         let emulation = resolve(topology, machine)?;
+        if let Some(hindrance) = topology.addressing_hindrance() {
+            return Err(PlanError::Addressing(hindrance));
+        }
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;
         let mut wiring = Wiring::new(topology, emulation);
@@ -503,7 +510,11 @@ fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, 
         AttachMode::Auto => AttachMode::Switch,
         attach => attach,
     };
-    let agents = topology.nodes.iter().filter(|node| !matches!(node.kind, NodeKind::Router { .. })).count();
+    let has_agent = |kind: &NodeKind| match kind {
+        NodeKind::Router { access, .. } => access.is_some() && agents::gives_addresses(topology),
+        NodeKind::SipServer { .. } | NodeKind::MobileNode { .. } => true,
+    };
+    let agents = topology.nodes.iter().filter(|node| has_agent(&node.kind)).count();
     let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
     let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
     Ok(EmulationSettings { links, attach, gap: asked.gap, nodes_per_process })

@@ -1,7 +1,7 @@
 //! What a plan must hold, on a line of two access routers and on a triangle of routers.
 
 use super::*;
-use samp_model::settings::{Family, MediaSettings, SampSettings};
+use samp_model::settings::{AddressMethod, AddressSettings, Family, MediaSettings, SampSettings};
 use samp_model::topology::{AccessNetwork, Link, Node, Radio};
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU16;
@@ -55,6 +55,7 @@ fn topology(nodes: Vec<Node>, links: Vec<Link>, attach: AttachMode, backend: Lin
         links,
         samp: SampSettings::default(),
         media: MediaSettings::default(),
+        addressing: AddressSettings::default(),
         emulation: EmulationSettings { links: backend, attach, ..EmulationSettings::default() },
     };
     topology.set_family(Family::Ipv4).unwrap();
@@ -246,6 +247,7 @@ fn each_family_has_its_addresses_kernel_parameters_and_group() {
                         assert_eq!(Some(address.ip()), topology.node(agent.node).address());
                     }
                     samp_model::agent::Role::MobileNode { family: told, .. } => assert_eq!(*told, family),
+                    samp_model::agent::Role::AccessRouter { .. } => panic!("addresses are static"),
                 }
             }
         }
@@ -417,3 +419,18 @@ radio: { one_way_delay: 1ms }
 ";
 
 mod routing;
+
+#[test]
+fn access_routers_have_agents_where_they_give_out_addresses() {
+    let mut topology = line(AttachMode::Auto, LinkBackend::Auto);
+    let access_routers = |plan: &Plan| {
+        let roles = plan.agents.iter().map(|agent| &agent.config.role);
+        roles.filter(|role| matches!(role, samp_model::agent::Role::AccessRouter { .. })).count()
+    };
+    assert_eq!(access_routers(&plan(&topology, NO_NETEM)), 0);
+    topology.addressing.address = AddressMethod::Dhcp;
+    assert_eq!(access_routers(&plan(&topology, NO_NETEM)), 2);
+    topology.emulation.attach = AttachMode::Move;
+    let refused = Plan::new(&topology, &machine(NO_NETEM)).expect_err("the command line may say so");
+    assert!(matches!(refused, PlanError::Addressing(_)), "{refused}");
+}

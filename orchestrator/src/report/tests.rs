@@ -3,7 +3,7 @@
 use super::*;
 use samp_model::Event;
 use samp_model::record::{CacheOutcome, RegistrationScope};
-use samp_model::settings::{EmulationSettings, Family, MediaSettings, SampSettings};
+use samp_model::settings::{AddressSettings, EmulationSettings, Family, MediaSettings, SampSettings};
 use samp_model::topology::{AccessNetwork, Link, LinkQuality, Node, NodeKind, Radio, Subnet};
 use samp_model::{NodeId, Time};
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,6 +54,7 @@ fn line() -> Topology {
         links: vec![link(0, 1), link(1, 2)],
         samp: SampSettings::default(),
         media: MediaSettings::default(),
+        addressing: AddressSettings::default(),
         emulation: EmulationSettings::default(),
     }
 }

@@ -126,6 +126,24 @@ impl Batch {
         self.push(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, what);
     }
 
+    /// Adds an IPv6 address that the kernel first looks for on the link (RFC 4862 §5.4); an optimistic one can be used
+    /// meanwhile (RFC 4429). The interface's parameters must allow for it: `accept_dad`, `optimistic_dad`.
+    pub fn add_checked_address(
+        &mut self,
+        index: u32,
+        address: Ipv6Addr,
+        prefix_len: u8,
+        is_optimistic: bool,
+    ) {
+        let mut message = address_message(index, address.into(), prefix_len);
+        if is_optimistic {
+            message.header.flags |= AddressHeaderFlags::Optimistic;
+        }
+        let what =
+            move || format!("add address {address}/{prefix_len} to interface {index}, and look for it");
+        self.push(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, what);
+    }
+
     /// Deletes an address; routes with it as their source go as well.
     pub fn delete_address(&mut self, index: u32, address: IpAddr, prefix_len: u8) {
         let message = address_message(index, address, prefix_len);

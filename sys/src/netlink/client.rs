@@ -236,7 +236,7 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const TCA_KIND: u16 = 1;
 
-fn word(payload: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(payload: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -256,11 +256,11 @@ fn text_attribute(attributes: &[u8], kind: u16) -> Option<String> {
     Some(String::from_utf8_lossy(&value).trim_end_matches('\0').to_owned())
 }
 
-fn attribute(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+pub(super) fn attribute(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
     let attribute = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
     Some(attribute.value().to_vec())
 }
 
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+pub(super) fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

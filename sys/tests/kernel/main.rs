@@ -1,6 +1,7 @@
 //! The verbs against the running kernel, in namespaces of their own. Needs root, or a user namespace
 //! (`rootless::all_verbs_work_without_root` runs everything that way, too).
 
+mod addresses;
 mod frames;
 mod links;
 mod multicast;

@@ -33,6 +33,7 @@ fn all_verbs_work_without_root() {
 fn as_an_ordinary_user() {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let tests = [
+        "addresses::",
         "frames::",
         "links::",
         "multicast::",

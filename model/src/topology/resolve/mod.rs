@@ -134,6 +134,7 @@ impl<'f> Resolver<'f> {
         let family = self.errors.value_or(file.family.as_ref(), Word(Family::default())).0;
         let samp = knobs::samp(&mut self.errors, file.samp.as_ref());
         let media = knobs::media(&mut self.errors, file.media.as_ref());
+        let addressing = knobs::addressing(&mut self.errors, file.addressing.as_ref());
         let emulation = knobs::emulation(&mut self.errors, file.emulation.as_ref());
         let [up, down] = self.radio([DEFAULT_RADIO; 2], file.radio.as_ref());
         let radio = Radio { up, down };
@@ -170,7 +171,16 @@ impl<'f> Resolver<'f> {
         self.check_population()?;
         self.check_connected(&links)?;
         let nodes = self.address(&starts?, programs, family)?;
-        Some(Topology { name, seed, family, nodes, links, samp, media, emulation })
+        let topology = Topology { name, seed, family, nodes, links, samp, media, addressing, emulation };
+        if let Some(hindrance) = topology.addressing_hindrance()
+            && let Some(address) = file.addressing.as_ref().and_then(|addressing| addressing.address.as_ref())
+        {
+            self.errors.report(span(address), hindrance, |error| {
+                error.hint("write `address: static`, or change the other")
+            });
+            return None;
+        }
+        Some(topology)
     }
 
     /// That there are nodes, and not too many to begin with them.

@@ -18,7 +18,7 @@ fn bad_structure() {
                 "nodes:",
                 "colour: red\nnodes:",
                 &[
-                    "1:1 unknown field `colour`, expected `name`, `seed`, `family`, `grid`, `graph`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media` or `emulation` | unknown field | ",
+                    "1:1 unknown field `colour`, expected `name`, `seed`, `family`, `grid`, `graph`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media`, `addressing` or `emulation` | unknown field | ",
                 ],
             ),
             (
@@ -167,7 +167,7 @@ fn bad_values() {
         (
             "nodes:",
             "samp: { registration_lifetime: 1500ms }\nnodes:",
-            "1:32 SIP counts lifetimes in whole seconds |  | write it without a fraction of a second".to_owned(),
+            "1:32 lifetimes count in whole seconds |  | write it without a fraction of a second".to_owned(),
         ),
         (
             "nodes:",

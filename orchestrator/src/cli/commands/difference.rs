@@ -52,6 +52,7 @@ fn flat(topology: &Topology, emulation: EmulationSettings) -> BTreeMap<String, S
     }
     settings(&mut flat, "samp", &topology.samp);
     settings(&mut flat, "media", &topology.media);
+    settings(&mut flat, "addressing", &topology.addressing);
     settings(&mut flat, "emulation", &emulation);
     flat
 }

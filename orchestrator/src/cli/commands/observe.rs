@@ -2,7 +2,7 @@
 
 use super::super::{Exit, Failure, Terminal};
 use crate::client::{Client, Watch};
-use crate::experiment::{CALL_DEADLINE, HANDOFF_DEADLINE, await_handoff};
+use crate::experiment::{CALL_DEADLINE, await_handoff, handoff_deadline};
 use crate::report::{CallOutcome, CallReport, Delta, Floors, Handoff, waterfall, word};
 use samp_model::control::{Request, Response};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) fn handoff(
     gap: Option<Duration>,
 ) -> Result<Exit, Failure> {
     let status = client.status()?;
-    let within = HANDOFF_DEADLINE + gap.unwrap_or(status.emulation.gap);
+    let within = handoff_deadline(&status.topology, gap.unwrap_or(status.emulation.gap));
     let topology = status.topology_now();
     let floors = Floors::new(&topology);
     let mut watch = Watch::start(client, |_| Ok(()))?;

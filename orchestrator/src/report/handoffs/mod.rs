@@ -9,7 +9,8 @@ use super::floor::Floors;
 use super::history::History;
 use super::path::{CriticalPath, Milestone};
 use super::statistics::{maybe_milliseconds, milliseconds};
-use samp_model::record::HandoffNumber;
+use samp_model::record::{DhcpMessage, HandoffNumber};
+use samp_model::topology::NodeKind;
 use samp_model::{Event, Record, Time, Topology};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -126,7 +127,7 @@ impl Handoff {
         number: HandoffNumber,
     ) -> Option<Self> {
         let (detached, until) = history.handoff_window(node, number)?;
-        let facts = Facts::gather(history.of(node), number);
+        let facts = Facts::gather(history.of(node), number, radio_round_trip(floors.topology(), node));
         let registration = Registration::follow(floors, &facts);
         let mut calls = Vec::new();
         let mut missing = facts.missing();
@@ -181,6 +182,25 @@ fn runs_own_program(topology: &Topology, node: &str) -> bool {
     topology.find(node).is_some_and(|node| topology.node(node).program.is_some())
 }
 
+/// The configured delay of a mobile node's radio link, there and back.
+fn radio_round_trip(topology: &Topology, node: &str) -> Option<Duration> {
+    match &topology.node(topology.find(node)?).kind {
+        NodeKind::MobileNode { radio, .. } => Some(radio.up.least_delay() + radio.down.least_delay()),
+        _ => None,
+    }
+}
+
+/// The segment that a DHCP message ends.
+fn dhcp_step(message: DhcpMessage) -> &'static str {
+    match message {
+        DhcpMessage::Discover => "dhcp_delay",
+        DhcpMessage::Offer => "dhcp_offer",
+        DhcpMessage::Request => "dhcp_request",
+        DhcpMessage::Ack => "dhcp_ack",
+        DhcpMessage::Nak => "dhcp_nak",
+    }
+}
+
 /// A phase in absolute time: from, until, name, peer.
 #[derive(Clone, Debug)]
 struct Span(Time, Time, &'static str, Option<String>);
@@ -196,13 +216,17 @@ struct Facts<'a> {
     attach_cost: Duration,
     frames_dropped: u64,
     triggered: Option<Time>,
+    /// The steps by which the address was had, each with the segment that it ends.
+    steps: Vec<(&'static str, Time)>,
+    /// What the node's radio link takes there and back.
+    radio_round_trip: Option<Duration>,
     configured: Option<Time>,
     address: Option<IpAddr>,
 }
 
 impl<'a> Facts<'a> {
     /// The records must hold the detachment.
-    fn gather(records: &'a [Record], number: HandoffNumber) -> Self {
+    fn gather(records: &'a [Record], number: HandoffNumber, radio_round_trip: Option<Duration>) -> Self {
         let mut facts = Facts {
             records: records.iter().filter(|record| record.event.handoff() == Some(number)).collect(),
             detached: Time::ZERO,
@@ -213,9 +237,12 @@ impl<'a> Facts<'a> {
             attach_cost: Duration::ZERO,
             frames_dropped: 0,
             triggered: None,
+            steps: Vec::new(),
+            radio_round_trip,
             configured: None,
             address: None,
         };
+        let mut sent = None;
         for record in &facts.records {
             match &record.event {
                 Event::Detached { access_router, gap, .. } => {
@@ -230,7 +257,26 @@ impl<'a> Facts<'a> {
                     facts.frames_dropped = *frames_dropped;
                 }
                 Event::LinkTriggered { .. } => facts.triggered = Some(record.at),
-                Event::AddressConfigured { address, .. } => {
+                // Of a lease that was lost and had again nothing is part of the handoff.
+                Event::DhcpSent { message, .. } if facts.configured.is_none() => {
+                    let is_again = sent.replace(*message) == Some(*message);
+                    let segment = if is_again { "dhcp_retransmit" } else { dhcp_step(*message) };
+                    facts.steps.push((segment, record.at));
+                }
+                Event::DhcpReceived { message, .. } if facts.configured.is_none() => {
+                    facts.steps.push((dhcp_step(*message), record.at));
+                }
+                Event::RouterSolicited { .. } if facts.configured.is_none() => {
+                    let is_again = facts.steps.iter().any(|(segment, _)| *segment == "rs_delay");
+                    facts.steps.push((if is_again { "rs_retransmit" } else { "rs_delay" }, record.at));
+                }
+                Event::RouterAdvertised { solicited, .. } => {
+                    facts.steps.push((if *solicited { "ra_solicited" } else { "ra_unsolicited" }, record.at));
+                }
+                Event::AddressChecked { .. } if facts.configured.is_none() => {
+                    facts.steps.push(("dad", record.at));
+                }
+                Event::AddressConfigured { address, .. } if facts.configured.is_none() => {
                     facts.configured = Some(record.at);
                     facts.address = Some(*address);
                 }
@@ -248,22 +294,30 @@ impl<'a> Facts<'a> {
             let cost = self.attach_cost.min(attached - self.detached);
             self.detached + (attached - self.detached - cost)
         });
-        vec![
+        let mut head = vec![
             Milestone::over("l2", l2, Some(self.gap)),
             Milestone::local("attach_cost", self.attached),
             Milestone::local("movement_detection", self.triggered),
-            Milestone::local("address", self.configured),
-        ]
+        ];
+        head.extend(self.steps.iter().map(|&(segment, at)| match segment {
+            // Over the radio link and back.
+            "dhcp_offer" | "dhcp_ack" | "ra_solicited" => {
+                Milestone::over(segment, Some(at), self.radio_round_trip)
+            }
+            _ => Milestone::local(segment, Some(at)),
+        }));
+        head.push(Milestone::local("address", self.configured));
+        head
     }
 
     fn phases(&self) -> Vec<Span> {
-        let points = [Some(self.detached), self.head()[0].at, self.attached, self.triggered, self.configured];
-        let names = ["l2", "attach_cost", "movement_detection", "address"];
-        points
-            .windows(2)
-            .zip(names)
-            .filter_map(|(points, name)| Some(Span(points[0]?, points[1]?, name, None)))
-            .collect()
+        let mut here = Some(self.detached);
+        let head = self.head();
+        let phases = head.iter().filter_map(|milestone| {
+            let from = std::mem::replace(&mut here, milestone.at);
+            Some(Span(from?, milestone.at?, milestone.segment, None))
+        });
+        phases.collect()
     }
 
     fn missing(&self) -> Vec<String> {
