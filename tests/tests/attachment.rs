@@ -1,12 +1,12 @@
 //! Handoffs that break before they make: for a set time the mobile node is attached nowhere.
 
 use samp_tests::lab::run;
-use samp_tests::{Events, Lab, topology};
+use samp_tests::{Events, Lab, samp_lab, topology};
 use serde_json::Value;
 use std::fs;
-use std::thread;
+use std::process::{Command, Stdio};
 
-const GAP_MS: f64 = 80.0;
+const GAP_MS: f64 = 1000.0;
 
 /// How long a segment of a critical path took, of which its floor must be `floor`; in milliseconds.
 #[track_caller]
@@ -25,15 +25,18 @@ fn a_gap_is_a_segment_of_the_handoff_and_a_silence() {
         lab.json(&["call", "mn1", "mn2"]);
         let place = lab.json(&["inspect", "mn1"])["attached_to"].clone();
         let target = if place == "ar-1-1" { "ar-2-1" } else { "ar-1-1" };
-        let handoff = lab.json(&["handoff", "mn1", target, "--gap", "80ms"]);
+        let handoff = lab.json(&["handoff", "mn1", target, "--gap", "1s"]);
         assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
         assert!(segment(&handoff["registration"], "l2", GAP_MS) >= GAP_MS, "{attach}: {handoff:#}");
         for direction in ["downlink", "uplink"] {
             let seen = &handoff["calls"][0][direction];
             assert!(segment(&seen["path"], "l2", GAP_MS) >= GAP_MS, "{attach}: {handoff:#}");
-            assert!(seen["media_gap_ms"].as_f64().expect("a silence") >= GAP_MS, "{attach}: {handoff:#}");
-            // At 50 packets/s, these fall into the gap.
-            assert!(seen["packets_lost"].as_u64().expect("a count") >= 3, "{attach}: {handoff:#}");
+            // Fifty packets fall into the gap, unless their sender waits for a processor; who hears late takes the silence for shorter.
+            assert!(
+                seen["media_gap_ms"].as_f64().expect("a silence") >= GAP_MS / 2.0,
+                "{attach}: {handoff:#}"
+            );
+            assert!(seen["packets_lost"].as_u64().expect("a count") >= 10, "{attach}: {handoff:#}");
         }
         // Without one, the same handoff is as before.
         lab.json(&["handoff", "mn1", place.as_str().expect("a router")]);
@@ -43,20 +46,24 @@ fn a_gap_is_a_segment_of_the_handoff_and_a_silence() {
 
 #[test]
 fn in_the_gap_a_node_is_nowhere_and_cannot_be_moved() {
-    let lab = Lab::up(topology("topologies/grid-small.yaml"), &["--gap", "3s"]);
+    let lab = Lab::up(topology("topologies/grid-small.yaml"), &["--gap", "60s"]);
     let mut events = Events::of(&lab);
-    thread::scope(|scope| {
-        let handoff = scope.spawn(|| lab.json(&["handoff", "mn1", "ar-3-3"]));
-        events.wait("the gap", |record| record["event"] == "detached" && record["node"] == "mn1");
-        assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], Value::Null);
-        let refused = lab.run(&["handoff", "mn1", "ar-0-0"]);
-        assert_eq!(refused.status.code(), Some(5));
-        let error = String::from_utf8_lossy(&refused.stdout).into_owned();
-        assert!(error.contains("in the gap of a handoff"), "{error}");
-        assert!(segment(&handoff.join().expect("no panic")["registration"], "l2", 3000.0) >= 3000.0);
-    });
-    assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], "ar-3-3");
+    let mut handoff = Command::new(samp_lab());
+    handoff
+        .args(["--lab", lab.name(), "handoff", "mn1", "ar-3-3"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut handoff = handoff.spawn().expect("samp-lab can be started");
+    events.wait("the gap", |record| record["event"] == "detached" && record["node"] == "mn1");
+    assert_eq!(lab.json(&["inspect", "mn1"])["attached_to"], Value::Null);
+    let refused = lab.run(&["handoff", "mn1", "ar-0-0"]);
+    assert_eq!(refused.status.code(), Some(5));
+    let error = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(error.contains("in the gap of a handoff"), "{error}");
+    // Another one moves all the same, and nobody waits for the end of the gap.
+    lab.json(&["handoff", "mn2", "ar-3-3", "--gap", "0"]);
     lab.down();
+    assert_eq!(handoff.wait().expect("a child").code(), Some(1));
 }
 
 #[test]
