@@ -245,6 +245,7 @@ pub(crate) fn what_is_left(world: &mut World) -> Result<(), Violation> {
         }
     }
     let topology = world.topology();
+    let samp = &topology.samp;
     let users = users(topology);
     let cache_size = topology.samp.tier1.size.max(topology.samp.tier2.size);
     let (servers, nodes) = (topology.sip_servers().count(), topology.mobile_nodes().count());
@@ -256,8 +257,9 @@ pub(crate) fn what_is_left(world: &mut World) -> Result<(), Violation> {
                 format!("{who} keeps {unanswered} unanswered transactions, {pending} pending, {calls} calls");
             return Err(violation(world, Invariant::NothingOutlivesItsTimer, detail));
         }
-        // Ring upkeep and refreshes linger for some seconds after their answer.
-        if *transactions > 100 + 20 * servers + 10 * nodes || *asked > servers {
+        // Ring upkeep and refreshes linger for some seconds after their answer, a node's probes for timer J.
+        let probes = (64 * samp.t1).div_duration_f64(samp.anchor_probe).ceil() as usize;
+        if *transactions > 100 + 20 * servers + (5 + probes) * nodes || *asked > servers {
             let detail = format!("{who} keeps {transactions} transactions and {asked} questions to servers");
             return Err(violation(world, Invariant::MemoryIsBounded, detail));
         }

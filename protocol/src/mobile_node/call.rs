@@ -329,6 +329,7 @@ impl MobileNode {
         for timer in [
             Timer::RepeatAnswer(id.to_owned()),
             Timer::RetryUpdate(id.to_owned()),
+            Timer::EndUpdate(id.to_owned()),
             Timer::Answer(id.to_owned()),
             Timer::SetUp(id.to_owned()),
         ] {

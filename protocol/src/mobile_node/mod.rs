@@ -104,6 +104,8 @@ enum Timer {
     RepeatAnswer(String),
     /// When a re-INVITE that met glare is tried again (RFC 3261 §14.1).
     RetryUpdate(String),
+    /// When a re-INVITE that a server has taken on, and that is not answered, is given up.
+    EndUpdate(String),
 }
 
 impl MobileNode {
@@ -316,6 +318,7 @@ impl Node for MobileNode {
                 Timer::Transfer(refer) => self.end_transfer(&refer, Some(status::REQUEST_TIMEOUT)),
                 Timer::RepeatAnswer(call) => self.repeat_answer(now, &call),
                 Timer::RetryUpdate(call) => self.update_call(now, &call),
+                Timer::EndUpdate(call) => self.end_update(now, &call),
             }
         }
     }

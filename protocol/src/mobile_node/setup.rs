@@ -364,6 +364,7 @@ impl MobileNode {
                 self.call_requests.remove(&key);
             }
             self.timers.stop(&Timer::RetryUpdate(id.clone()));
+            self.timers.stop(&Timer::EndUpdate(id.clone()));
             if let Some(call) = self.calls.get_mut(&id) {
                 call.update = None;
             }

@@ -67,6 +67,21 @@ impl MobileNode {
         if let Some(call) = self.calls.get_mut(id) {
             call.update = Some(key);
         }
+        if !direct {
+            // As long as the anchor may try, where its cache points and by way of the home server.
+            let tries = self.settings.stale_deadline + 64 * self.settings.t1;
+            self.timers.set(Timer::EndUpdate(id.to_owned()), now + tries);
+        }
+    }
+
+    /// The anchor has taken a re-INVITE on, and no more was heard: it may be dead.
+    pub(super) fn end_update(&mut self, now: Time, id: &str) {
+        let Some(key) = self.calls.get_mut(id).and_then(|call| call.update.take()) else { return };
+        self.transactions.forget(&key);
+        let pending = self.call_requests.remove(&key);
+        if let Some(CallRequest { kind: Kind::Update { handoff, direct }, .. }) = pending {
+            self.handle_update_silence(now, id, handoff, direct);
+        }
     }
 
     pub(super) fn handle_update_answered(
@@ -76,6 +91,7 @@ impl MobileNode {
         handoff: HandoffNumber,
         response: &Response,
     ) {
+        self.timers.stop(&Timer::EndUpdate(id.to_owned()));
         let Some(call) = self.calls.get_mut(id) else { return };
         call.update = None;
         let (is_caller, until, is_hung_up) = (call.is_caller, call.update_until, call.is_hung_up);

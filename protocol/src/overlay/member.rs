@@ -79,8 +79,8 @@ pub(crate) struct Member {
     probing: bool,
     /// It owns keys whose records it has not been given yet.
     is_unsettled: bool,
-    /// Keys that it owned until somebody joined in front of it, and whose records go there.
-    lost: Vec<Arc>,
+    /// The keys that it owned when it was last asked what it has lost, and knew.
+    owned: Option<Arc>,
     /// What to ask of whom.
     questions: VecDeque<(SocketAddr, Step, OverlayRequest)>,
     changed: bool,
@@ -97,7 +97,7 @@ impl Member {
             successors: SuccessorList::empty(),
             probing: false,
             is_unsettled: false,
-            lost: Vec::new(),
+            owned: None,
             questions: VecDeque::new(),
             changed: false,
         }
@@ -163,9 +163,13 @@ impl Member {
         self.is_unsettled = false;
     }
 
-    /// Keys that it has lost to others since this was last asked.
-    pub(crate) fn take_lost(&mut self) -> Vec<Arc> {
-        std::mem::take(&mut self.lost)
+    /// Keys that it has lost since this was last asked, as somebody joined in front of it: their records go there.
+    pub(crate) fn take_lost(&mut self) -> Option<Arc> {
+        // What it owns is not known meanwhile, when it finds a successor before a predecessor.
+        let now = self.arc()?;
+        let before = self.owned.replace(now)?;
+        let lost = Arc { from: before.from, to: now.from };
+        (before.contains(now.from) && now.from != before.to).then_some(lost)
     }
 
     /// The successor that owns the key, as far as the list reaches.
@@ -405,12 +409,6 @@ impl Member {
     }
 
     fn set_predecessor(&mut self, predecessor: Option<Peer>) {
-        if let (Some(before), Some(nearer)) = (self.arc(), predecessor)
-            && before.contains(nearer.id)
-            && nearer.id != before.to
-        {
-            self.lost.push(Arc { from: before.from, to: nearer.id });
-        }
         self.changed |= self.predecessor != predecessor;
         self.predecessor = predecessor;
     }

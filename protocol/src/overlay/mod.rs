@@ -210,7 +210,7 @@ impl Chord {
 
     /// Keys that members have lost to others since this was last asked.
     pub(crate) fn take_lost(&mut self) -> Vec<Arc> {
-        self.members.iter_mut().flat_map(Member::take_lost).collect()
+        self.members.iter_mut().filter_map(Member::take_lost).collect()
     }
 
     /// The member with this identifier has been given the records of its keys.

@@ -73,6 +73,8 @@ struct Target {
     /// How much it is wanted, in thousandths.
     q: u16,
     from_cache: bool,
+    /// It was silent for too long, so that another way is tried, too; it may still answer.
+    is_given_up: bool,
     /// The ways of the requests that were redirected before, as [`REDIRECTED`] names them.
     redirected: Vec<String>,
     /// The callee's anchor, when the way there is known to lead over it.
@@ -81,7 +83,8 @@ struct Target {
 
 impl Target {
     fn new(uri: Uri) -> Self {
-        Self { uri, q: NameAddr::Q_MAX, from_cache: false, redirected: Vec::new(), anchor: None }
+        let (from_cache, is_given_up) = (false, false);
+        Self { uri, q: NameAddr::Q_MAX, from_cache, is_given_up, redirected: Vec::new(), anchor: None }
     }
 }
 
@@ -90,6 +93,8 @@ impl Target {
 pub(super) enum Timer {
     /// Of an INVITE's branch: timer C.
     C(ClientKey),
+    /// Of an INVITE's branch to where the cache points: when it is given up.
+    Stale(ClientKey),
     /// When a non-INVITE without an answer gets its 100 (RFC 4320 §4.1).
     Trying(ServerKey),
     /// When no more 2xx can come.
@@ -210,8 +215,10 @@ impl SampServer {
             Ok(Next::Hop(hop)) => {
                 let is_invite = request.method == Method::Invite;
                 self.prepare_forward(&mut request, &branch, hop.address);
-                let deadline = target.from_cache.then_some(self.settings.stale_deadline);
-                let key = self.transactions.send(now, request, hop, deadline);
+                let key = self.transactions.send(now, request, hop, None);
+                if target.from_cache {
+                    self.timers.set(Timer::Stale(key), now + self.settings.stale_deadline);
+                }
                 if is_invite {
                     self.timers.set(Timer::C(key), now + TIMER_C);
                 }
@@ -245,6 +252,9 @@ impl SampServer {
             status::TRYING => {}
             ..=199 if is_invite => {
                 self.timers.set(Timer::C(key), now + TIMER_C);
+                if let Some(context) = self.contexts.get_mut(&server) {
+                    context.branches.entry(key).and_modify(|target| target.is_given_up = false);
+                }
                 self.transactions.respond(now, &server, response);
             }
             ..=199 => {}
@@ -266,6 +276,36 @@ impl SampServer {
         let code = if is_cancelled { status::REQUEST_TERMINATED } else { code };
         self.end_branch(now, server, &target, Err(code));
         self.pursue(now, server);
+    }
+
+    /// Nobody has said a word where the cache points. That proves little within a short time, so the ring is asked as
+    /// well, and the branch goes on.
+    fn give_up(&mut self, now: Time, key: ClientKey) {
+        let Some(&server) = self.branches.get(&key).filter(|_| self.transactions.unheard(&key).is_some())
+        else {
+            return;
+        };
+        let Some(context) = self.contexts.get_mut(&server).filter(|context| !context.is_closed) else {
+            return;
+        };
+        if context.breadth == 1 {
+            self.transactions.forget(&key);
+            return self.handle_branch_failure(now, key, status::REQUEST_TIMEOUT);
+        }
+        if let Some(target) = context.branches.get_mut(&key) {
+            target.is_given_up = true;
+            self.ask_the_ring(server);
+            self.pursue(now, server);
+        }
+    }
+
+    /// The cached anchor does not have the callee any more: its home server knows who does.
+    fn ask_the_ring(&mut self, server: ServerKey) {
+        let Some(context) = self.contexts.get_mut(&server) else { return };
+        self.tier2.forget(&context.request.uri.address_of_record());
+        context.cache = CacheUse::Stale;
+        let uri = context.request.uri.clone();
+        context.add([NameAddr::new(uri.clone())], &Target::new(uri));
     }
 
     /// A server is gone: what was sent to it over the ring, and not answered by a word, takes the ring's new way instead
@@ -291,6 +331,7 @@ impl SampServer {
     fn take_branch(&mut self, server: ServerKey, key: ClientKey) -> Option<Target> {
         self.branches.remove(&key);
         self.timers.stop(&Timer::C(key));
+        self.timers.stop(&Timer::Stale(key));
         self.contexts.get_mut(&server)?.branches.remove(&key)
     }
 
@@ -346,14 +387,17 @@ impl SampServer {
         let response = outcome.unwrap_or_else(|code| context.request.response(code, &tag));
         let is_gone =
             matches!(response.status, status::NOT_FOUND | status::REQUEST_TIMEOUT | status::UNAVAILABLE);
-        if target.from_cache && is_gone && !context.is_closed {
-            // The cached anchor does not have the callee any more.
-            self.tier2.forget(&context.request.uri.address_of_record());
-            context.cache = CacheUse::Stale;
-            // Silence within a short deadline proves little: if the home server names it too, it is asked again.
+        if target.from_cache && is_gone && !context.is_closed && context.cache == CacheUse::Hit {
+            // If the home server names it too, it is asked again.
             context.tried.retain(|tried| *tried != target.uri);
-            let uri = context.request.uri.clone();
-            context.add([NameAddr::new(uri.clone())], &Target::new(uri));
+            return self.ask_the_ring(server);
+        }
+        let mut given_up = context.branches.values_mut().filter(|branch| branch.is_given_up);
+        if response.status == status::LOOP_DETECTED
+            && let Some(branch) = given_up.next()
+        {
+            // The callee has it already, by the branch that was given up: that one makes the call.
+            branch.is_given_up = false;
             return;
         }
         let follows = context.is_anchor && self.settings.mode == ServerMode::Redirect && !context.is_closed;
@@ -382,9 +426,11 @@ impl SampServer {
     /// When all branches have ended: the best response.
     fn conclude(&mut self, now: Time, server: ServerKey) {
         let Some(context) = self.contexts.get_mut(&server) else { return };
-        if context.is_answered || !context.branches.is_empty() || !context.waiting.is_empty() {
+        let is_pending = context.branches.values().any(|branch| !branch.is_given_up);
+        if context.is_answered || is_pending || !context.waiting.is_empty() {
             return;
         }
+        context.branches.keys().for_each(|key| self.transactions.forget(key));
         let tag = self.random.token("tag");
         let response = match context.best.take(&context.request.method) {
             Ok(Some(response)) => response,
@@ -403,6 +449,7 @@ impl SampServer {
         for key in context.branches.into_keys() {
             self.branches.remove(&key);
             self.timers.stop(&Timer::C(key));
+            self.timers.stop(&Timer::Stale(key));
         }
         self.timers.stop(&Timer::Trying(server));
         self.timers.stop(&Timer::End(server));
@@ -411,6 +458,7 @@ impl SampServer {
     pub(super) fn handle_context_timer(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::C(key) => self.cancel_all(now, &[key]),
+            Timer::Stale(key) => self.give_up(now, key),
             Timer::Trying(server) => {
                 if let Some(context) = self.contexts.get(&server) {
                     let trying = context.request.response(status::TRYING, "");
