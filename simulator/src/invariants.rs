@@ -148,7 +148,8 @@ impl Watch {
     pub(crate) fn check(&mut self, world: &mut World) -> Result<(), Violation> {
         self.catch_up(world);
         let repair = faults::repair_time(world.topology());
-        let may_err = world.is_parted() || world.loses_messages() && !world.ring_is_ideal();
+        let may_err =
+            world.is_parted() || world.pauses_a_server() || world.loses_messages() && !world.ring_is_ideal();
         self.parted = may_err || self.parted && !world.ring_is_at_rest(repair);
         self.bindings_survive(world)?;
         self.calls_are_decided(world)

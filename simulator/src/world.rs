@@ -207,6 +207,12 @@ impl World {
         self.network.is_parted()
     }
 
+    /// Whether a server is paused: the others take it for dead and, when it goes on, it does them.
+    pub(crate) fn pauses_a_server(&self) -> bool {
+        let is_paused = |actor: &Actor| actor.paused.is_some();
+        self.topology.sip_servers().any(|server| self.actors[server.0].as_ref().is_some_and(is_paused))
+    }
+
     /// Whether the weather loses messages.
     pub fn loses_messages(&self) -> bool {
         self.network.weather().loss > 0.0
