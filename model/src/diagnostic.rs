@@ -108,7 +108,8 @@ impl Diagnostic {
             let related = related
                 .map(|related| AnnotationKind::Context.span(inside(&related.span)).label(&related.label));
             let first = self.source[..lines.start].matches('\n').count() + 1;
-            let snippet = Snippet::source(&self.source[lines]).line_start(first).path(&self.path);
+            let shown = without_c1(&self.source[lines]);
+            let snippet = Snippet::source(shown).line_start(first).path(&self.path);
             title.element(snippet.annotation(mark).annotations(related))
         } else {
             Group::with_title(title).element(origin.line(self.line).char_column(self.column))
@@ -259,6 +260,11 @@ fn printable(path: &str) -> String {
         return path.to_owned();
     }
     path.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A text of the same length without C1 control characters, which the renderer, unlike all others, lets through to a terminal.
+fn without_c1(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\u{80}'..='\u{9f}') { '¿' } else { c }).collect()
 }
 
 /// A user's text between backticks: short, and harmless to a terminal.

@@ -43,6 +43,8 @@ fn refused_at(cage: &Cage, file: &Path) -> (u64, u64) {
     let what = file.display().to_string();
     let run = cage.run_within(TIME, ["--format", "json", "validate", file.to_str().expect("UTF-8")]);
     assert_refused(&run, &what);
+    let text = cage.run_within(TIME, ["--format", "text", "validate", file.to_str().expect("UTF-8")]);
+    assert_refused(&text, &format!("{what} as text"));
     let first = &run.json()["diagnostics"][0];
     assert!(first["message"].as_str().is_some_and(|message| !message.is_empty()), "{what}: {first}");
     let number = |name: &str| first[name].as_u64().unwrap_or_else(|| panic!("{what}: {first}"));
