@@ -86,15 +86,20 @@ impl Bench {
         self.topology.node(self.node(name)).address().unwrap()
     }
 
-    fn attach(&mut self, mobile_node: &str, access_router: &str) -> Result<Handoff, AttachError> {
-        let (mobile_node, access_router) = (self.node(mobile_node), self.node(access_router));
-        let mut ground = Ground {
+    fn air(&mut self) -> (&mut Air, Ground<'_>) {
+        let ground = Ground {
             topology: &self.topology,
             plan: &self.plan,
             network: &self.network,
             multicast: &mut self.multicast,
         };
-        let handoff = self.air.attach(&mut ground, mobile_node, access_router)?;
+        (&mut self.air, ground)
+    }
+
+    fn attach(&mut self, mobile_node: &str, access_router: &str) -> Result<Handoff, AttachError> {
+        let (mobile_node, access_router) = (self.node(mobile_node), self.node(access_router));
+        let (air, mut ground) = self.air();
+        let handoff = air.attach(&mut ground, mobile_node, access_router)?;
         ground.clean_up(&handoff);
         Ok(handoff)
     }
@@ -106,13 +111,8 @@ impl Bench {
         gap: Duration,
     ) -> Result<(HandoffNumber, Time, NodeId), AttachError> {
         let (mobile_node, access_router) = (self.node(mobile_node), self.node(access_router));
-        let mut ground = Ground {
-            topology: &self.topology,
-            plan: &self.plan,
-            network: &self.network,
-            multicast: &mut self.multicast,
-        };
-        self.air.detach(&mut ground, mobile_node, access_router, gap)
+        let (air, mut ground) = self.air();
+        air.detach(&mut ground, mobile_node, access_router, gap)
     }
 
     /// Attaches a mobile node and does its agent's part; then it has a socket at its care-of address.
