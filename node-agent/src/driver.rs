@@ -4,7 +4,6 @@ use crate::address::RadioAddress;
 use crate::address_client::{AddressClient, Step};
 use crate::control::{Control, Received};
 use crate::dhcp_client::DhcpClient;
-use crate::media::Media;
 use crate::sip_socket::{self, SipSocket};
 use crate::slaac_client::SlaacClient;
 use crate::timer::Timer;
@@ -13,8 +12,8 @@ use anyhow::{Context, bail, ensure};
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
 use samp_model::settings::{AddressMethod, Dad, Records};
 use samp_model::{Event, Record, Time};
-use samp_protocol::sip::{Message, Method};
-use samp_protocol::{Input, Node, Output, RTP_PORT};
+use samp_protocol::sip::Message;
+use samp_protocol::{Input, Media, Node, Output, RTP_PORT};
 use samp_sys::netlink::Netlink;
 use std::io;
 use std::ops::ControlFlow;
@@ -448,22 +447,9 @@ impl Driver {
         self.control.queue(&FromAgent::Record(Record { at, node: self.name.clone(), event }))
     }
 
-    /// What to record of a message: what it is, and its Call-ID. None for what servers say about their ring all the
-    /// time.
+    /// What to record of a message, if anything.
     fn described(&self, message: &Message) -> Option<(String, String)> {
-        let headers = match message {
-            Message::Request(request) => &request.headers,
-            Message::Response(response) => &response.headers,
-        };
-        if self.records == Records::Milestones || headers.cseq_method == Method::Overlay {
-            return None;
-        }
-        let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);
-        let summary = match message {
-            Message::Request(_) => request,
-            Message::Response(response) => format!("{} {request}", response.status),
-        };
-        Some((summary, headers.call_id.clone()))
+        (self.records == Records::Messages).then(|| message.described())?
     }
 }
 

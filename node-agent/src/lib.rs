@@ -13,7 +13,6 @@ mod dhcp_client;
 mod dhcp_server;
 mod driver;
 mod icmp6;
-mod media;
 mod privileges;
 mod runtime;
 mod sip_socket;

@@ -5,6 +5,7 @@ mod cache;
 pub mod dhcp;
 mod digest;
 mod keys;
+mod media;
 pub mod mobile_node;
 pub mod node;
 pub mod overlay;
@@ -16,6 +17,7 @@ mod timers;
 mod transaction;
 
 pub use keys::RingKey;
+pub use media::Media;
 pub use mobile_node::MobileNode;
 pub use node::{Census, Input, MediaCommand, Node, Output, Transmit};
 pub use server::SampServer;

@@ -334,9 +334,10 @@ pub enum Message {
 impl Message {
     /// The message in its wire form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (headers, body) = match self {
-            Message::Request(request) => (&request.headers, &request.body),
-            Message::Response(response) => (&response.headers, &response.body),
+        let headers = self.headers();
+        let body = match self {
+            Message::Request(request) => &request.body,
+            Message::Response(response) => &response.body,
         };
         let mut head = String::with_capacity(HEAD_LENGTH + body.len());
         // Writing to a string does not fail.
@@ -344,6 +345,29 @@ impl Message {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         bytes
+    }
+
+    /// Its header fields.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Message::Request(request) => &request.headers,
+            Message::Response(response) => &response.headers,
+        }
+    }
+
+    /// What records say of it, `INVITE 1` or `200 INVITE 1`, and its Call-ID. None for what servers say about their
+    /// ring all the time.
+    pub fn described(&self) -> Option<(String, String)> {
+        let headers = self.headers();
+        if headers.cseq_method == Method::Overlay {
+            return None;
+        }
+        let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);
+        let summary = match self {
+            Message::Request(_) => request,
+            Message::Response(response) => format!("{} {request}", response.status),
+        };
+        Some((summary, headers.call_id.clone()))
     }
 }
 

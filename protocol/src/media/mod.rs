@@ -7,11 +7,11 @@ mod sender;
 use self::receiver::Receiver;
 use self::rtp::{HEADER_LEN, Header};
 use self::sender::{Origin, Sender};
+use crate::MediaCommand;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use samp_model::settings::MediaSettings;
 use samp_model::{Event, Time};
-use samp_protocol::MediaCommand;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ const SILENCE: u8 = 0xff;
 
 /// All media of a node.
 #[derive(Debug)]
-pub(crate) struct Media {
+pub struct Media {
     settings: MediaSettings,
     seed: u64,
     calls: BTreeMap<String, Call>,
@@ -46,18 +46,18 @@ struct Call {
 
 impl Media {
     /// No calls yet. `seed` is the node's own.
-    pub(crate) fn new(settings: MediaSettings, seed: u64) -> Self {
+    pub fn new(settings: MediaSettings, seed: u64) -> Self {
         let packet = vec![SILENCE; HEADER_LEN + settings.payload_bytes];
         Self { settings, seed, calls: BTreeMap::new(), events: VecDeque::new(), packet, strays: 0 }
     }
 
     /// Instant of the next packet of any call.
-    pub(crate) fn next_due(&self) -> Option<Time> {
+    pub fn next_due(&self) -> Option<Time> {
         self.calls.values().map(|call| call.sender.next_due()).min()
     }
 
     /// Starts, retargets or stops the streams of a call.
-    pub(crate) fn handle_command(&mut self, now: Time, command: MediaCommand) {
+    pub fn handle_command(&mut self, now: Time, command: MediaCommand) {
         match command {
             MediaCommand::Start { call, remote, ssrc_send, ssrc_receive } => {
                 self.start(now, call, remote, ssrc_send, ssrc_receive);
@@ -68,7 +68,7 @@ impl Media {
     }
 
     /// A datagram has come from `from` to this node's address `to`.
-    pub(crate) fn handle_datagram(&mut self, now: Time, from: IpAddr, to: IpAddr, datagram: &[u8]) {
+    pub fn handle_datagram(&mut self, now: Time, from: IpAddr, to: IpAddr, datagram: &[u8]) {
         let Some(header) = Header::read(datagram) else {
             return self.count_stray(from, "no RTP");
         };
@@ -92,7 +92,7 @@ impl Media {
     }
 
     /// This node has another care-of address, or the same one behind another router.
-    pub(crate) fn handle_address_change(&mut self) {
+    pub fn handle_address_change(&mut self) {
         for call in self.calls.values_mut() {
             call.receiver.forget_pair();
             call.is_new_pair = true;
@@ -103,7 +103,7 @@ impl Media {
     ///
     /// A packet that `send` refuses counts as sent, and so as lost on the way: while the node has no address,
     /// its peer hears silence.
-    pub(crate) fn send_due(&mut self, now: Time, mut send: impl FnMut(&[u8], SocketAddr) -> io::Result<()>) {
+    pub fn send_due(&mut self, now: Time, mut send: impl FnMut(&[u8], SocketAddr) -> io::Result<()>) {
         for (name, call) in &mut self.calls {
             let Some(header) = call.sender.take_due(now) else { continue };
             let Some(fixed) = self.packet.first_chunk_mut::<HEADER_LEN>() else { continue };
@@ -124,7 +124,7 @@ impl Media {
     }
 
     /// The next thing that happened, and when.
-    pub(crate) fn poll_event(&mut self) -> Option<(Time, Event)> {
+    pub fn poll_event(&mut self) -> Option<(Time, Event)> {
         self.events.pop_front()
     }
 
@@ -214,12 +214,12 @@ mod tests {
     const C: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 3, 0, 2));
 
     fn start(remote: IpAddr, ssrc_send: u32, ssrc_receive: u32) -> MediaCommand {
-        let remote = SocketAddr::new(remote, samp_protocol::RTP_PORT);
+        let remote = SocketAddr::new(remote, crate::RTP_PORT);
         MediaCommand::Start { call: "c".into(), remote, ssrc_send, ssrc_receive }
     }
 
     fn retarget(remote: IpAddr) -> MediaCommand {
-        let remote = SocketAddr::new(remote, samp_protocol::RTP_PORT);
+        let remote = SocketAddr::new(remote, crate::RTP_PORT);
         MediaCommand::Retarget { call: "c".into(), remote }
     }
 
