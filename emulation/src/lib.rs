@@ -37,4 +37,5 @@ mod trail;
 pub use counters::Counters;
 pub use handle::{Attachment, DelayLine, StartError, THREAD};
 pub use histogram::Histogram;
+pub use link::{Link, Passage, QueueFull};
 pub use spec::{AccessSpec, LineSpec, PipeSpec, RadioSpec};

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 
 /// The queue before the line is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct QueueFull;
+pub struct QueueFull;
 
 /// When a frame departs at the other end, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Passage {
+pub enum Passage {
     /// After all that came before it.
     InOrder(u64),
     /// Before all that have not departed yet.
@@ -20,7 +20,7 @@ pub(crate) enum Passage {
 
 /// One direction of a link. Instants are nanoseconds of any one clock.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     delay: u64,
     /// Of the jitter, in nanoseconds.
     deviation: f64,
@@ -68,7 +68,7 @@ fn roll(die: &mut Pcg32) -> f64 {
 
 impl Link {
     /// The direction with number `end`, whose random choices follow from `seed` and `end`.
-    pub(crate) fn new(quality: LinkQuality, seed: u64, end: u64) -> Self {
+    pub fn new(quality: LinkQuality, seed: u64, end: u64) -> Self {
         let mut link = Link {
             delay: 0,
             deviation: 0.0,
@@ -89,7 +89,7 @@ impl Link {
     }
 
     /// Treats frames so from now on.
-    pub(crate) fn set_quality(&mut self, quality: LinkQuality) {
+    pub fn set_quality(&mut self, quality: LinkQuality) {
         let LinkQuality { one_way_delay, jitter: Jitter { deviation, distribution }, .. } = quality;
         self.delay = u64::try_from(one_way_delay.as_nanos()).unwrap_or(u64::MAX);
         self.deviation = deviation.as_nanos() as f64;
@@ -103,7 +103,7 @@ impl Link {
 
     /// How often the next frame arrives at the other end: not at all, once, or twice. As with netem, one that is doubled
     /// and lost arrives once.
-    pub(crate) fn copies(&mut self) -> u32 {
+    pub fn copies(&mut self) -> u32 {
         let is_doubled = self.duplicate > 0.0 && roll(&mut self.dice.duplicate) < self.duplicate;
         let is_lost = match self.loss {
             Loss::Random(share) => roll(&mut self.dice.loss) < share,
@@ -120,7 +120,10 @@ impl Link {
     /// When a frame of so many bits that arrives at `arrival` departs at the other end.
     ///
     /// Frames in order depart in the order of these calls.
-    pub(crate) fn pass(&mut self, arrival: u64, bits: u64) -> Result<Passage, QueueFull> {
+    ///
+    /// # Errors
+    /// The line has a rate, and too many wait for it.
+    pub fn pass(&mut self, arrival: u64, bits: u64) -> Result<Passage, QueueFull> {
         if self.reorder > 0.0 && roll(&mut self.dice.reorder) < self.reorder {
             return Ok(Passage::Ahead(arrival));
         }
@@ -153,7 +156,7 @@ impl Link {
     }
 
     /// Forgets the frames on the line: they are gone, and hold up nothing that comes later.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.waiting.clear();
         self.last_on_line = 0;
         self.last_departure = 0;

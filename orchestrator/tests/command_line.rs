@@ -272,3 +272,31 @@ fn every_option_has_its_variable() {
         }
     }
 }
+
+#[test]
+fn a_simulation_writes_what_a_run_writes_and_always_the_same() {
+    let dirs = [scratch("sim-1"), scratch("sim-2")];
+    for dir in &dirs {
+        let dir = dir.to_str().expect("UTF-8");
+        let output = samp_lab(&["sim", "experiments/handoff.yaml", "--out", dir, "--format", "json"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let summary = json(&output);
+        assert_eq!(summary["valid"], true);
+        assert_eq!(summary["handoffs"]["n"], 20);
+        assert_eq!(summary["calls"]["established"], 4);
+        let again = samp_lab(&["sim", "experiments/handoff.yaml", "--out", dir]);
+        assert_eq!(code(&again), 5, "results are never overwritten");
+    }
+    let [first, second] = dirs.each_ref().map(|dir| fs::read(dir.join("records.jsonl")).expect("records"));
+    assert!(first == second && first.len() > 10_000);
+    dirs.iter().for_each(|dir| fs::remove_dir_all(dir).expect("a directory of this test's"));
+}
+
+#[test]
+fn what_cannot_be_simulated_is_3() {
+    let dir = scratch("sim-none");
+    let output = samp_lab(&["sim", "experiments/dhcp.yaml", "--out", dir.to_str().expect("UTF-8")]);
+    assert_eq!((code(&output), stdout(&output)), (3, String::new()));
+    assert!(stderr(&output).contains("static addresses"));
+    assert!(!dir.exists(), "nothing is left");
+}

@@ -2,9 +2,12 @@
 //!
 //! [`World`] is the world. [`Scenario`] is what a seed stands for, [`play`] lets it happen and holds it against the
 //! [`Invariant`]s, [`shrink`] makes a failing one small, [`play_seeds`] does all of it with many.
+//!
+//! [`VirtualLab`] is a world that can be asked what a running lab can be asked, and writes the same records.
 
 mod faults;
 mod invariants;
+mod lab;
 mod network;
 mod play;
 mod scenario;
@@ -12,11 +15,13 @@ mod seeds;
 mod shrink;
 mod terrain;
 mod trace;
+mod wires;
 mod workload;
 mod world;
 
 pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
+pub use lab::{Hindrance, NotUp, VirtualLab};
 pub use network::Weather;
 pub use play::{Options, Outcome, play};
 pub use scenario::{Action, Scenario, Step};

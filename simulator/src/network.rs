@@ -1,11 +1,10 @@
-//! How long a message takes from one place to another, and whether, and how often, it arrives.
+//! What the weather and partitions of whole sides do to messages, beside what links do.
 
+use crate::wires::Wires;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use samp_model::paths::{ShortestPaths, WiredGraph};
-use samp_model::topology::NodeKind;
 use samp_model::{NodeId, Topology};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -49,25 +48,23 @@ pub(crate) struct Place {
     pub(crate) mobile_node: Option<NodeId>,
 }
 
-/// The topology's delays, and what the weather and partitions do.
+/// The links, and what the weather and partitions do.
 #[derive(Debug)]
 pub(crate) struct Network {
     weather: Weather,
     /// The routers of one side, while there are two.
     partition: Option<BTreeSet<NodeId>>,
-    wired: WiredGraph,
-    /// The shortest paths from every vertex that has sent something.
-    paths: HashMap<NodeId, ShortestPaths>,
+    pub(crate) wires: Wires,
     random: Pcg64,
 }
 
 impl Network {
-    pub(crate) fn new(topology: &Topology, seed: u64) -> Self {
+    /// Fair weather; `seed` is that of what the weather does, `link_seed` that of what the links do.
+    pub(crate) fn new(topology: &Topology, seed: u64, link_seed: u64) -> Self {
         Self {
             weather: Weather::default(),
             partition: None,
-            wired: WiredGraph::new(topology),
-            paths: HashMap::new(),
+            wires: Wires::new(topology, link_seed),
             random: Pcg64::seed_from_u64(seed),
         }
     }
@@ -88,27 +85,25 @@ impl Network {
         self.partition.is_some()
     }
 
-    /// The delays after which copies of a message arrive that is sent now: none when it is lost, or there is no way.
+    /// The delays beyond the links' with which copies of a message arrive that is sent now: none when it is lost.
     ///
     /// What belongs to a byte stream is neither lost, doubled nor overtaken: only a partition stops it.
-    pub(crate) fn send(
-        &mut self,
-        topology: &Topology,
-        from: Place,
-        to: Place,
-        is_stream: bool,
-    ) -> [Option<Duration>; 2] {
+    pub(crate) fn send(&mut self, from: Place, to: Place, is_stream: bool) -> [Option<Duration>; 2] {
         let is_cut = self
             .partition
             .as_ref()
             .is_some_and(|side| side.contains(&from.router) != side.contains(&to.router));
-        let delay = self.delay(topology, from, to).filter(|_| !is_cut);
-        let (Some(delay), false) = (delay, is_stream) else { return [delay, None] };
+        if is_cut || self.wires.routers(from, to).is_none() {
+            return [None, None];
+        }
+        if is_stream {
+            return [Some(Duration::ZERO), None];
+        }
         if self.chance(self.weather.loss) {
             return [None, None];
         }
         let is_doubled = self.chance(self.weather.duplication);
-        [Some(delay + self.jitter()), is_doubled.then(|| delay + self.jitter())]
+        [Some(self.jitter()), is_doubled.then(|| self.jitter())]
     }
 
     /// Draws only where there is something to draw, so that fair weather costs nothing.
@@ -119,18 +114,5 @@ impl Network {
     fn jitter(&mut self) -> Duration {
         let most = self.weather.jitter.as_nanos() as u64;
         if most == 0 { Duration::ZERO } else { Duration::from_nanos(self.random.random_range(0..=most)) }
-    }
-
-    fn delay(&mut self, topology: &Topology, from: Place, to: Place) -> Option<Duration> {
-        let paths =
-            self.paths.entry(from.vertex).or_insert_with(|| ShortestPaths::new(&self.wired, from.vertex));
-        let wired = paths.one_way_delay(to.vertex)?;
-        let radio = |place: Place| match place.mobile_node.map(|id| &topology.node(id).kind) {
-            Some(NodeKind::MobileNode { radio, .. }) => Some(radio),
-            _ => None,
-        };
-        let up = radio(from).map_or(Duration::ZERO, |radio| radio.up.one_way_delay);
-        let down = radio(to).map_or(Duration::ZERO, |radio| radio.down.one_way_delay);
-        Some(up + wired + down)
     }
 }

@@ -1,16 +1,22 @@
 //! The nodes of a topology, and the clock.
 
+mod attachment;
 mod flight;
 
 use crate::network::{Network, Place, Weather};
 use crate::trace::Trace;
+use crate::wires::Unchanged;
+use attachment::Attachment;
 use flight::InFlight;
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::control::{LinkChange, LinkId};
 use samp_model::paths::WiredGraph;
+use samp_model::random::seed_for;
 use samp_model::ring::RingView;
-use samp_model::topology::NodeKind;
+use samp_model::settings::Records;
+use samp_model::topology::{LinkQuality, NodeKind};
 use samp_model::{Event, NodeId, Record, Time, Topology};
-use samp_protocol::{Census, Input, MediaCommand, Node, Output, RingKey};
+use samp_protocol::{Census, Input, Media, MediaCommand, Node, Output, RingKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -25,7 +31,8 @@ const INBOX: usize = 1000;
 /// A topology's servers and mobile nodes in virtual time.
 pub struct World {
     topology: Topology,
-    seed: u64,
+    /// Whence the nodes' seeds come; in a lab, from the topology and their names.
+    seed: Option<u64>,
     network: Network,
     now: Time,
     /// What is under way, by arrival; the number keeps messages of one instant in the order of their sending.
@@ -39,6 +46,8 @@ pub struct World {
     starts: Vec<u64>,
     /// Where mobile nodes are attached, running or not.
     attached: BTreeMap<NodeId, Attachment>,
+    /// Who is in the gap of a handoff, by its end, and where to.
+    between: BTreeSet<(Time, NodeId, NodeId)>,
     /// When each actor wants to hear of the time.
     timeouts: BTreeSet<(Time, NodeId)>,
     /// Who has which address now.
@@ -53,6 +62,7 @@ pub struct World {
     happened: Vec<Happened>,
     trace: Trace,
     over_the_wire: bool,
+    plays_media: bool,
 }
 
 /// One thing that happened at one node: a [`Record`] without the node's name.
@@ -74,17 +84,32 @@ struct Actor {
     paused: Option<(Time, Vec<Input>)>,
     /// Where its calls' media goes.
     media: BTreeMap<String, SocketAddr>,
+    /// The media itself, at a mobile node of a world that plays it.
+    streams: Option<Media>,
 }
 
-#[derive(Clone, Copy)]
-struct Attachment {
-    access_router: NodeId,
-    handoff: u32,
+impl Actor {
+    fn next_timeout(&self) -> Option<Time> {
+        let media = self.streams.as_ref().and_then(Media::next_due);
+        self.node.poll_timeout().into_iter().chain(media).min()
+    }
 }
 
 impl World {
     /// All servers of the topology started, no mobile node attached.
     pub fn new(topology: Topology, seed: u64) -> Self {
+        let network = Network::new(&topology, seed, seed);
+        Self::start_all(topology, Some(seed), network, false)
+    }
+
+    /// As [`new`](Self::new), but as a lab of this topology is: nodes and links draw what they draw there, and calls have
+    /// media.
+    pub(crate) fn of_lab(topology: Topology) -> Self {
+        let network = Network::new(&topology, topology.seed, seed_for(topology.seed, "delay line"));
+        Self::start_all(topology, None, network, true)
+    }
+
+    fn start_all(topology: Topology, seed: Option<u64>, network: Network, plays_media: bool) -> Self {
         let servers: Vec<_> = topology
             .sip_servers()
             .map(|id| (id, topology.node(id).address().expect("a server has an address")))
@@ -92,7 +117,7 @@ impl World {
         let nodes: Vec<_> = topology.sip_servers().chain(topology.mobile_nodes()).collect();
         let mut world = Self {
             seed,
-            network: Network::new(&topology, seed),
+            network,
             now: Time::ZERO,
             in_flight: BTreeMap::new(),
             sent: 0,
@@ -101,6 +126,7 @@ impl World {
             actors: topology.nodes.iter().map(|_| None).collect(),
             starts: vec![0; topology.nodes.len()],
             attached: BTreeMap::new(),
+            between: BTreeSet::new(),
             timeouts: BTreeSet::new(),
             owners: HashMap::new(),
             places: HashMap::new(),
@@ -111,6 +137,7 @@ impl World {
             happened: Vec::new(),
             trace: Trace::default(),
             over_the_wire: false,
+            plays_media,
             topology,
         };
         let wired = WiredGraph::new(&world.topology);
@@ -197,6 +224,35 @@ impl World {
         self.network.set_weather(weather);
     }
 
+    /// Links are going to change: what is on its way then shall be lost.
+    pub(crate) fn expect_link_changes(&mut self) {
+        self.network.wires.expect_changes();
+    }
+
+    /// Changes a link, whose directions are the topology's. Says whether it is up then, and its quality.
+    pub(crate) fn change_link(
+        &mut self,
+        link: LinkId,
+        change: &LinkChange,
+    ) -> Result<(bool, [LinkQuality; 2]), Unchanged> {
+        self.network.wires.change(&self.topology, link, change)
+    }
+
+    /// Takes down all links that are up between nodes for which `is_near` holds and nodes for which `is_far` does. Says
+    /// how many.
+    pub(crate) fn part_links(
+        &mut self,
+        is_near: impl Fn(NodeId) -> bool,
+        is_far: impl Fn(NodeId) -> bool,
+    ) -> Result<usize, Unchanged> {
+        self.network.wires.part(&self.topology, is_near, is_far)
+    }
+
+    /// Brings up what [`part_links`](Self::part_links) has taken down. Says how many, and an end of the first.
+    pub(crate) fn heal_links(&mut self) -> Result<(usize, NodeId), Unchanged> {
+        self.network.wires.heal(&self.topology)
+    }
+
     /// Cuts the network in two: these routers with all that is attached to them, and the others.
     pub fn partition(&mut self, side: BTreeSet<NodeId>) {
         self.network.set_partition(Some(side));
@@ -223,45 +279,14 @@ impl World {
         self.network.set_partition(None);
     }
 
-    /// Attaches a mobile node to an access router: for the first time, or as a handoff. Its number is returned.
-    pub fn attach(&mut self, mobile_node: NodeId, access_router: NodeId) -> u32 {
-        let handoff = self.attached.get(&mobile_node).map_or(0, |before| before.handoff + 1);
-        self.attached.insert(mobile_node, Attachment { access_router, handoff });
-        self.configure(mobile_node);
-        handoff
-    }
-
-    /// Attaches a mobile node anew to the access router where it is.
-    pub fn come_back(&mut self, mobile_node: NodeId) {
-        if let Some(Attachment { access_router, .. }) = self.attached.get(&mobile_node).copied() {
-            self.attach(mobile_node, access_router);
-        }
-    }
-
-    /// Attaches every mobile node where it starts.
-    pub fn attach_all(&mut self) {
-        let starts: Vec<_> = self
-            .topology
-            .nodes()
-            .filter_map(|(id, node)| match node.kind {
-                NodeKind::MobileNode { start, .. } => Some((id, start)),
-                _ => None,
-            })
-            .collect();
-        for (mobile_node, start) in starts {
-            self.attach(mobile_node, start);
-        }
-    }
-
     /// Lets one mobile node call another; the Call-ID is returned.
     pub fn call(&mut self, caller: NodeId, callee: NodeId) -> String {
         let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
             panic!("{} is no mobile node", self.topology.node(callee).name)
         };
-        let call = format!("call-{}", self.calls);
+        let (callee, call) = (address_of_record.clone(), format!("call-{}", self.calls));
         self.calls += 1;
-        let input = Input::Call { callee: address_of_record.clone(), call: call.clone() };
-        self.input(caller, input);
+        self.input(caller, Input::Call { callee, call: call.clone() });
         call
     }
 
@@ -306,10 +331,7 @@ impl World {
         }
         self.ring.forget(&self.topology.node(node).name);
         self.start(node);
-        if let Some(attachment) = self.attached.get_mut(&node) {
-            attachment.handoff += 1;
-            self.configure(node);
-        }
+        self.attach_again(node);
     }
 
     /// Stops a node where it is: nothing reaches it and its timers do not fire, but what comes waits for it.
@@ -339,6 +361,20 @@ impl World {
             self.step(next);
         }
         self.now = end;
+    }
+
+    /// Lets time pass until something has happened, but not beyond `deadline`. Says whether it has; otherwise it is the
+    /// deadline now.
+    pub(crate) fn advance(&mut self, deadline: Time) -> bool {
+        let before = self.happened.len();
+        while let Some(next) = self.next_instant().filter(|&next| next <= deadline) {
+            self.step(next);
+            if self.happened.len() > before {
+                return true;
+            }
+        }
+        self.now = self.now.max(deadline);
+        false
     }
 
     /// Lets time pass, for `limit` at most, until `shown` says of something that happened that it has seen enough.
@@ -423,12 +459,17 @@ impl World {
             }
             _ => RING_KEY.to_owned(),
         });
-        let seed = self.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = match self.seed {
+            Some(seed) => seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            None => seed_for(self.topology.seed, &format!("node {}", node.name)),
+        };
+        let plays_media = self.plays_media && matches!(node.kind, NodeKind::MobileNode { .. });
+        let streams = plays_media.then(|| Media::new(self.topology.media.clone(), seed));
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");
         self.owners.extend(address.map(|address| (address, id)));
         self.actors[id.0] =
-            Some(Actor { node, address, timeout: None, paused: None, media: BTreeMap::new() });
+            Some(Actor { node, address, timeout: None, paused: None, media: BTreeMap::new(), streams });
         self.ring_changed();
         self.flush(id);
     }
@@ -441,52 +482,59 @@ impl World {
         running.map(|(_, ip)| SocketAddr::new(*ip, SIP_PORT)).next()
     }
 
-    /// Gives a mobile node the address of the place where it is attached.
-    fn configure(&mut self, id: NodeId) {
-        let Attachment { access_router, handoff } = self.attached[&id];
-        let Some(actor) = &mut self.actors[id.0] else { return };
-        let address = self.topology.care_of_address(id, access_router);
-        let left = actor.address.replace(address);
-        left.map(|address| self.owners.remove(&address));
-        self.owners.insert(address, id);
-        let place = Place { vertex: access_router, router: access_router, mobile_node: Some(id) };
-        self.places.insert(address, place);
-        self.input(id, Input::LinkTrigger { handoff });
-        self.input(id, Input::AddressConfigured { handoff, address });
-    }
-
     fn next_instant(&self) -> Option<Time> {
         let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
-        [arrival, timeout].into_iter().flatten().min()
+        let attachment = self.between.first().map(|(at, ..)| *at);
+        [arrival, timeout, attachment].into_iter().flatten().min()
     }
 
     fn step(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.steps += 1;
-        if let Some(arrival) = self.in_flight.first_entry().filter(|arrival| arrival.key().0 <= now) {
+        if let Some(&gap) = self.between.first().filter(|gap| gap.0 <= now) {
+            self.between.remove(&gap);
+            self.attach(gap.1, gap.2);
+        } else if let Some(arrival) = self.in_flight.first_entry().filter(|arrival| arrival.key().0 <= now) {
             let message = *arrival.remove();
-            self.deliver(message);
+            self.arrive(message);
         } else if let Some((_, id)) = self.timeouts.pop_first() {
+            self.send_media(id);
             if let Some(actor) = &mut self.actors[id.0] {
                 actor.timeout = None;
-                actor.node.handle_timeout(now);
+                if actor.node.poll_timeout().is_some_and(|at| at <= now) {
+                    actor.node.handle_timeout(now);
+                }
             }
             self.flush(id);
         }
     }
 
     /// Who has the address now gets the message; nobody may. Who sent it over a connection gets to know that.
-    fn input(&mut self, id: NodeId, input: Input) {
+    pub(crate) fn input(&mut self, id: NodeId, input: Input) {
         let Some(actor) = &mut self.actors[id.0] else { return };
         match &mut actor.paused {
             Some((_, inbox)) if inbox.len() < INBOX => inbox.push(input),
             Some(_) => {}
             None => {
+                if let Input::Message { from, message, .. } = &input
+                    && self.topology.samp.records == Records::Messages
+                    && let Some((summary, call)) = message.described()
+                {
+                    let event = Event::MessageReceived { peer: from.ip(), summary, call };
+                    self.happened.push(Happened { at: self.now, node: id, event });
+                }
                 actor.node.handle_input(self.now, input);
                 self.flush(id);
             }
         }
+    }
+
+    /// Writes down what happened to a node from outside.
+    pub(crate) fn note_event(&mut self, node: NodeId, event: Event) {
+        let happened = Happened { at: self.now, node, event };
+        self.trace.event(&self.topology, &happened);
+        self.happened.push(happened);
     }
 
     /// Takes from a node what it has to tell and to send, and notes when it wants to be woken.
@@ -504,27 +552,41 @@ impl World {
                     self.trace.event(&self.topology, &happened);
                     self.happened.push(happened);
                 }
-                Output::Media(
-                    MediaCommand::Start { call, remote, .. } | MediaCommand::Retarget { call, remote },
-                ) => {
-                    actor.media.insert(call, remote);
+                Output::Media(command) => {
+                    match &command {
+                        MediaCommand::Start { call, remote, .. }
+                        | MediaCommand::Retarget { call, remote } => {
+                            actor.media.insert(call.clone(), *remote);
+                        }
+                        MediaCommand::Stop { call } => drop(actor.media.remove(call)),
+                    }
+                    if let Some(streams) = &mut actor.streams {
+                        streams.handle_command(self.now, command);
+                    }
                 }
-                Output::Media(MediaCommand::Stop { call }) => drop(actor.media.remove(&call)),
                 Output::Left => {}
             }
+        }
+        while let Some((at, event)) = actor.streams.as_mut().and_then(Media::poll_event) {
+            self.happened.push(Happened { at, node: id, event });
         }
         let mut transmits = Vec::new();
         while let Some(transmit) = actor.node.poll_transmit() {
             transmits.push(transmit);
         }
-        let wanted = actor.node.poll_timeout();
+        let wanted = actor.next_timeout();
         if wanted != actor.timeout {
             actor.timeout.map(|at| self.timeouts.remove(&(at, id)));
             self.timeouts.extend(wanted.map(|at| (at, id)));
             actor.timeout = wanted;
         }
         let Some(source) = actor.address else { return };
+        let records_messages = self.topology.samp.records == Records::Messages;
         for transmit in transmits {
+            if records_messages && let Some((summary, call)) = transmit.message.described() {
+                let event = Event::MessageSent { peer: transmit.destination.ip(), summary, call };
+                self.happened.push(Happened { at: self.now, node: id, event });
+            }
             self.transmit(source, transmit);
         }
     }

@@ -95,6 +95,13 @@ pub enum Command {
         /// Whether the topology's own programs may run.
         allow_programs: bool,
     },
+    /// Simulate an experiment.
+    Sim {
+        /// The experiment file.
+        file: PathBuf,
+        /// Where the results go; none is a fresh directory in `runs`.
+        out: Option<PathBuf>,
+    },
     /// End a lab, or remove what a dead one has left.
     Down(Which),
     /// End all labs.
@@ -297,6 +304,7 @@ impl Invocation {
                 let calibration = Calibrating { always: calibrate, tolerance: tolerated.into() };
                 Command::Run { file: experiment, out, keep, calibration, emulation, allow_programs }
             }
+            TypedCommand::Sim { experiment, out } => Command::Sim { file: experiment, out },
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),
             TypedCommand::Completions { shell } => Command::Completions(shell),

@@ -289,6 +289,16 @@ pub(super) enum TypedCommand {
         #[arg(long, env = "SAMP_LAB_ALLOW_PROGRAMS", value_parser = FalseyValueParser::new())]
         allow_programs: bool,
     },
+    /// Simulate an experiment: the same state machines in virtual time, without a lab, and the same report
+    ///
+    /// Links and timers take as long as they would, all else takes no time. Needs no privileges.
+    Sim {
+        /// The experiment file
+        experiment: PathBuf,
+        /// Write the results here, a directory that does not exist yet, instead of into `runs`
+        #[arg(long, value_name = "DIR", env = "SAMP_LAB_OUT")]
+        out: Option<PathBuf>,
+    },
     /// End a lab, or remove what a crashed one has left
     Down {
         /// The lab

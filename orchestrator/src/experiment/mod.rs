@@ -1,16 +1,18 @@
-//! Running an experiment: a lab of its own, the schedule, the records, the report.
+//! Running an experiment: a lab of its own, real or simulated, the schedule, the records, the report.
 
 mod interrupt;
 mod load;
 mod provenance;
 mod run_dir;
 mod runner;
+mod stage;
 
 pub use self::interrupt::Interrupt;
 pub use self::load::Load;
 pub use self::provenance::{Input, Provenance, Timestamp};
 pub use self::run_dir::{RunDir, RunDirError};
 pub use self::runner::{CALL_DEADLINE, RunError, Runner, StepObserver, await_handoff, handoff_deadline};
+pub use self::stage::{RunningLab, SimulatedLab, Stage};
 
 use crate::calibration::CalibrationSummary;
 use crate::report::{Report, Summary};

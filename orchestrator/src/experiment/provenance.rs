@@ -31,8 +31,8 @@ pub struct Provenance {
     pub cpus: usize,
     /// The seed of all random choices.
     pub seed: u64,
-    /// Backends that ran; never `auto`.
-    pub emulation: EmulationSettings,
+    /// Backends that ran, never `auto`; none in a simulation.
+    pub emulation: Option<EmulationSettings>,
     /// Which addresses the nodes had.
     pub family: Family,
     /// The files that were read.
@@ -67,7 +67,7 @@ impl Provenance {
     /// An input cannot be read any more, or the kernel's release cannot be found out.
     pub fn begin(
         seed: u64,
-        emulation: EmulationSettings,
+        emulation: Option<EmulationSettings>,
         family: Family,
         inputs: &[&Path],
     ) -> io::Result<Self> {

@@ -1,13 +1,14 @@
-//! The schedule against a running lab: each action waits until the one before has come to its end.
+//! The schedule against a lab: each action waits until the one before has come to its end.
 
-use crate::client::{Client, ClientError, Watch, WatchError};
+use super::stage::Stage;
+use crate::client::{ClientError, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
-use samp_model::control::{AgentState, LinkChange, LinkId, LinkName, Request, Response};
+use samp_model::control::{LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::experiment::Action;
 use samp_model::topology::NodeId;
-use samp_model::{Topology, record::HandoffNumber};
+use samp_model::{Time, Topology, record::HandoffNumber};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a handoff may take until it counts as failed, besides what the knobs let it wait for an address.
 const HANDOFF_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,13 +38,12 @@ pub type StepObserver<'a> = dyn FnMut(usize, usize, &str) + 'a;
 
 /// Carries out a schedule.
 #[derive(Debug)]
-pub struct Runner<'a> {
-    client: &'a Client,
+pub struct Runner<'a, S> {
     topology: &'a Topology,
     floors: Floors<'a>,
-    watch: &'a mut Watch,
+    stage: &'a mut S,
     /// From when a waiting time counts.
-    since: Instant,
+    since: Time,
     calls: Vec<String>,
     /// How often something was done to the lab.
     told: usize,
@@ -53,15 +53,14 @@ pub struct Runner<'a> {
     invalid_because: Vec<String>,
 }
 
-impl<'a> Runner<'a> {
-    /// For a lab of this topology, whose records come to `watch`.
-    pub fn new(client: &'a Client, topology: &'a Topology, watch: &'a mut Watch) -> Self {
+impl<'a, S: Stage> Runner<'a, S> {
+    /// For a lab of this topology.
+    pub fn new(topology: &'a Topology, stage: &'a mut S) -> Self {
         Self {
-            client,
             topology,
             floors: Floors::new(topology),
-            watch,
-            since: Instant::now(),
+            since: stage.now(),
+            stage,
             calls: Vec::new(),
             told: 0,
             killed: BTreeSet::new(),
@@ -125,7 +124,7 @@ impl<'a> Runner<'a> {
 
     fn call(&mut self, caller: NodeId, callee: NodeId) -> Result<String, RunError> {
         let (caller, callee) = (self.name(caller), self.name(callee));
-        match self.client.ask(&Request::Call { caller, callee })? {
+        match self.stage.ask(&Request::Call { caller, callee })? {
             Response::Call { call } => Ok(call),
             _ => Err(RunError::Unexpected),
         }
@@ -133,13 +132,13 @@ impl<'a> Runner<'a> {
 
     /// Asks for what takes effect at once, and waits for the record of it; a refusal makes the run invalid.
     fn tell(&mut self, request: &Request, action: &Action) -> Result<(), RunError> {
-        self.since = Instant::now();
-        match self.client.ask(request) {
+        self.since = self.stage.now();
+        match self.stage.ask(request) {
             Ok(_) => {
                 self.told += 1;
                 let told = self.told;
                 let is_recorded = |history: &History| (history.interventions() >= told).then_some(());
-                if self.watch.wait(RECORD_DEADLINE, is_recorded)?.is_none() {
+                if self.stage.wait(RECORD_DEADLINE, is_recorded)?.is_none() {
                     self.invalid_because.push(format!("{}: no record of it", self.describe(action)));
                 }
                 Ok(())
@@ -161,14 +160,14 @@ impl<'a> Runner<'a> {
             history.call(call).is_some_and(|call| call.is_decided(*to_program))
         };
         let all = |history: &History| calling.iter().all(|call| decided(history, call)).then_some(());
-        self.watch.wait(CALL_DEADLINE, all)?;
+        self.stage.wait(CALL_DEADLINE, all)?;
         for call in calling.drain(..) {
-            if !decided(self.watch.history(), &call) {
+            if !decided(self.stage.history(), &call) {
                 self.invalid_because.push(format!("call {} was neither established nor refused", call.0));
             }
             self.calls.push(call.0);
         }
-        self.since = Instant::now();
+        self.since = self.stage.now();
         Ok(())
     }
 
@@ -180,9 +179,9 @@ impl<'a> Runner<'a> {
         gap: Option<Duration>,
     ) -> Result<(), RunError> {
         let (mobile_node, access_router) = (self.name(mobile_node), self.name(access_router));
-        self.since = Instant::now();
+        self.since = self.stage.now();
         let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
-        let number = match self.client.ask(&request) {
+        let number = match self.stage.ask(&request) {
             Ok(Response::Handoff { handoff }) => handoff,
             Ok(_) => return Err(RunError::Unexpected),
             Err(ClientError::Refused { message, .. }) => {
@@ -192,7 +191,7 @@ impl<'a> Runner<'a> {
             Err(error) => return Err(error.into()),
         };
         let within = handoff_deadline(self.topology, gap.unwrap_or(self.topology.emulation.gap));
-        if let Err(missing) = await_handoff(self.watch, &self.floors, &mobile_node, number, within)? {
+        if let Err(missing) = await_handoff(self.stage, &self.floors, &mobile_node, number, within)? {
             self.invalid_because
                 .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
         }
@@ -202,18 +201,18 @@ impl<'a> Runner<'a> {
     /// The latest call of `from` goes on at `to`.
     fn transfer(&mut self, from: NodeId, to: NodeId) -> Result<(), RunError> {
         let (from, to) = (self.name(from), self.name(to));
-        let mut calls = self.watch.history().calls();
+        let mut calls = self.stage.history().calls();
         calls.retain(|(_, call)| call.talks() && call.ended.is_none() && call.peer_of(&from).is_some());
         let Some(call) = calls.last().map(|(id, _)| (*id).to_owned()) else {
             self.invalid_because.push(format!("{from} is in no call that could be transferred"));
             return Ok(());
         };
-        self.since = Instant::now();
+        self.since = self.stage.now();
         let request = Request::Transfer { call: call.clone(), from: Some(from.clone()), to: to.clone() };
-        self.client.ask(&request)?;
-        self.watch.wait(CALL_DEADLINE, |history| history.transfer_decided(&call).then_some(()))?;
-        let new = self.watch.history().call(&call).and_then(|old| old.replaced_by.clone());
-        match new.filter(|new| self.watch.history().call(new).is_some_and(Call::talks)) {
+        self.stage.ask(&request)?;
+        self.stage.wait(CALL_DEADLINE, |history| history.transfer_decided(&call).then_some(()))?;
+        let new = self.stage.history().call(&call).and_then(|old| old.replaced_by.clone());
+        match new.filter(|new| self.stage.history().call(new).is_some_and(Call::talks)) {
             Some(new) => self.calls.push(new),
             None => self.invalid_because.push(format!("{to} did not take the call of {from} over")),
         }
@@ -221,9 +220,9 @@ impl<'a> Runner<'a> {
     }
 
     fn pause(&mut self, duration: Duration) -> Result<(), RunError> {
-        let rest = duration.saturating_sub(self.since.elapsed());
-        self.watch.wait(rest, |_| None::<()>)?;
-        self.since = Instant::now();
+        let rest = duration.saturating_sub(self.stage.now() - self.since);
+        self.stage.wait(rest, |_| None::<()>)?;
+        self.since = self.stage.now();
         Ok(())
     }
 
@@ -240,23 +239,21 @@ impl<'a> Runner<'a> {
             let is_open = |call: &Call| call.established.is_some() && call.media().count() < ends(call);
             calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
         };
-        if !open(self.watch.history()).is_empty() {
-            self.client.ask(&Request::HangUp { call: None })?;
+        if !open(self.stage.history()).is_empty() {
+            self.stage.ask(&Request::HangUp { call: None })?;
             let closed = |history: &History| open(history).is_empty().then_some(());
-            self.watch.wait(HANG_UP_DEADLINE, closed)?;
+            self.stage.wait(HANG_UP_DEADLINE, closed)?;
         }
-        for call in open(self.watch.history()) {
+        for call in open(self.stage.history()) {
             self.invalid_because.push(format!("call {call} did not end at both ends"));
         }
-        self.since = Instant::now();
+        self.since = self.stage.now();
         Ok(())
     }
 
     fn look_for_dead_agents(&mut self) -> Result<(), RunError> {
-        let status = self.client.status()?;
-        let dead = status.nodes.iter().filter(|node| node.agent == Some(AgentState::Dead));
-        for node in dead.filter(|node| !self.killed.contains(&node.name)) {
-            self.invalid_because.push(format!("the agent or program of {} died", node.name));
+        for node in self.stage.dead_nodes()?.iter().filter(|node| !self.killed.contains(*node)) {
+            self.invalid_because.push(format!("the agent or program of {node} died"));
         }
         Ok(())
     }
@@ -314,15 +311,15 @@ pub fn handoff_deadline(topology: &Topology, gap: Duration) -> Duration {
 /// # Errors
 /// Any of [`WatchError`].
 pub fn await_handoff(
-    watch: &mut Watch,
+    stage: &mut impl Stage,
     floors: &Floors<'_>,
     node: &str,
     number: HandoffNumber,
     within: Duration,
 ) -> Result<Result<Handoff, String>, WatchError> {
     let look = |history: &History| Handoff::assemble(floors, history, node, number);
-    let complete = watch.wait(within, |history| look(history).filter(Handoff::is_complete))?;
+    let complete = stage.wait(within, |history| look(history).filter(Handoff::is_complete))?;
     Ok(complete.ok_or_else(|| {
-        look(watch.history()).map_or("no detachment".to_owned(), |handoff| handoff.missing.join(", "))
+        look(stage.history()).map_or("no detachment".to_owned(), |handoff| handoff.missing.join(", "))
     }))
 }

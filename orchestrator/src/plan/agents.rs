@@ -1,8 +1,9 @@
 //! The agents and what they are told, and the user's programs in the place of some.
 
 use super::wiring::Wiring;
-use super::{ACCESS, AgentPlan, ProgramPlan, RADIO, seed_for};
+use super::{ACCESS, AgentPlan, ProgramPlan, RADIO};
 use samp_model::agent::{AgentConfig, Role};
+use samp_model::random::seed_for;
 use samp_model::settings::AddressMethod;
 use samp_model::topology::{NodeKind, Topology};
 use samp_node::RingKey;

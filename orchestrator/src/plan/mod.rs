@@ -559,17 +559,5 @@ fn check(topology: &Topology, graph: &WiredGraph) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// A random generator's seed for one purpose, from the topology's: FNV-1a over the purpose, then the finaliser of
-/// splitmix64, so that neighbouring seeds have nothing in common.
-fn seed_for(seed: u64, purpose: &str) -> u64 {
-    let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mixed = seed.wrapping_add(hash).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 #[cfg(test)]
 mod tests;

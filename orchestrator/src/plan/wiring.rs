@@ -3,8 +3,8 @@
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
     MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIO, RadioEnd, Sysctl, Veth, VethEnd, WIRE,
-    seed_for,
 };
+use samp_model::random::seed_for;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use std::collections::HashSet;

@@ -1,14 +1,18 @@
-//! Messages between the nodes of a world: sent, lost, delivered, or brought back to a sender that needs a connection.
+//! What is under way between the nodes of a world: sent, lost, delivered, or brought back to a sender that needs a connection.
 
-use super::{SIP_PORT, World};
+use super::{Happened, SIP_PORT, World};
+use crate::wires::Hop;
+use samp_model::{NodeId, Time};
 use samp_protocol::sip::{self, Message, Transport};
-use samp_protocol::{Input, Transmit};
+use samp_protocol::{Input, Media, RTP_PORT, Transmit};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection to where nobody is is tried, as the node agent does.
 const CONNECTING: Duration = Duration::from_secs(4);
+/// Bytes of an Ethernet and a UDP header.
+const OUTER_HEADERS: usize = 14 + 8;
 
 #[derive(Clone)]
 pub(super) struct InFlight {
@@ -17,48 +21,114 @@ pub(super) struct InFlight {
     /// The group, for a multicast message; `to` is then one of its members.
     group: Option<IpAddr>,
     transport: Transport,
-    message: Arc<Message>,
+    payload: Payload,
     /// On its way back: it could not be delivered.
     undelivered: bool,
+    /// The sender's radio link, and from when until when this is on it.
+    lifted: Option<(NodeId, Time, Time)>,
+    /// What lies ahead, the next last, where every hop counts.
+    route: Vec<Hop>,
+    /// Length of its frame, where every hop counts.
+    bytes: usize,
+}
+
+#[derive(Clone)]
+enum Payload {
+    Sip(Arc<Message>),
+    Rtp(Arc<[u8]>),
+}
+
+impl InFlight {
+    fn new(from: SocketAddr, to: SocketAddr, transport: Transport, payload: Payload) -> Self {
+        let (group, undelivered, lifted, route, bytes) = (None, false, None, Vec::new(), 0);
+        Self { from, to, group, transport, payload, undelivered, lifted, route, bytes }
+    }
+
+    fn message(&self) -> Option<&Arc<Message>> {
+        match &self.payload {
+            Payload::Sip(message) => Some(message),
+            Payload::Rtp(_) => None,
+        }
+    }
+
+    /// Length of its frame.
+    fn frame_length(&self) -> usize {
+        let ip = if self.to.is_ipv4() { 20 } else { 40 };
+        let payload = match &self.payload {
+            Payload::Sip(message) => message.to_bytes().len(),
+            Payload::Rtp(packet) => packet.len(),
+        };
+        OUTER_HEADERS + ip + payload
+    }
 }
 
 impl World {
-    pub(super) fn deliver(&mut self, arrived: InFlight) {
-        let InFlight { from, to, group, transport, message, undelivered } = arrived;
+    /// Something is at the end of a hop, or of its whole way.
+    pub(super) fn arrive(&mut self, mut arrived: InFlight) {
+        if let Some((mobile_node, from, until)) = arrived.lifted.take()
+            && self.has_left(mobile_node, from, until)
+        {
+            return self.lose("left behind", arrived);
+        }
+        if arrived.route.is_empty() { self.deliver(arrived) } else { self.hop(arrived) }
+    }
+
+    fn deliver(&mut self, arrived: InFlight) {
+        let InFlight { from, to, undelivered, .. } = arrived;
         let receiver = self.owners.get(&if undelivered { from } else { to }.ip()).copied();
         if undelivered {
-            if let Some(id) = receiver {
-                let transmit = Transmit::new(to, transport, message);
+            if let (Some(id), Payload::Sip(message)) = (receiver, arrived.payload) {
+                let transmit = Transmit::new(to, arrived.transport, message);
                 self.input(id, Input::TransportError(transmit));
             }
             return;
         }
         let Some(id) = receiver else {
-            self.trace.message(self.now, "nobody is there", from.ip(), to.ip(), &message);
+            self.note_passage("nobody is there", &arrived);
             let refusal = self.refusal(to.ip(), from.ip()).unwrap_or(CONNECTING);
-            return self.bounce(refusal, InFlight { from, to, group, transport, message, undelivered });
+            return self.bounce(refusal, arrived);
         };
-        self.trace.message(self.now, "arrived", from.ip(), to.ip(), &message);
-        let (to, message) = (group.unwrap_or(to.ip()), Arc::unwrap_or_clone(message));
-        self.input(id, Input::Message { from, to, transport, message });
+        self.note_passage("arrived", &arrived);
+        let to = arrived.group.unwrap_or(to.ip());
+        match arrived.payload {
+            Payload::Sip(message) => {
+                let (transport, message) = (arrived.transport, Arc::unwrap_or_clone(message));
+                self.input(id, Input::Message { from, to, transport, message });
+            }
+            Payload::Rtp(packet) => self.hear_media(id, from.ip(), to, &packet),
+        }
+    }
+
+    fn note_passage(&mut self, what: &str, subject: &InFlight) {
+        if let Some(message) = subject.message() {
+            self.trace.message(self.now, what, subject.from.ip(), subject.to.ip(), message);
+        }
+    }
+
+    /// It is gone; a sender that needs a connection will know.
+    fn lose(&mut self, how: &str, lost: InFlight) {
+        self.note_passage(how, &lost);
+        self.bounce(CONNECTING, lost);
     }
 
     /// Tells the sender after this time that there is no connection, if the message needs one.
     fn bounce(&mut self, after: Duration, message: InFlight) {
         if message.transport == Transport::Tcp {
-            self.fly(after, InFlight { undelivered: true, ..message });
+            self.fly(self.now + after, InFlight { undelivered: true, route: Vec::new(), ..message });
         }
     }
 
     /// How long the refusal of a connection is on its way: a server's host answers for a process that is dead. Where a
     /// mobile node was, nobody answers.
     fn refusal(&mut self, by: IpAddr, to: IpAddr) -> Option<Duration> {
-        let by = self.places.get(&by).filter(|place| place.mobile_node.is_none())?;
-        self.network.send(&self.topology, *by, *self.places.get(&to)?, true)[0]
+        let by = *self.places.get(&by).filter(|place| place.mobile_node.is_none())?;
+        let to = *self.places.get(&to)?;
+        let more = self.network.send(by, to, true)[0]?;
+        Some(self.network.wires.delay(by, to)? + more)
     }
 
     pub(super) fn transmit(&mut self, source: IpAddr, transmit: Transmit) {
-        let Transmit { destination: to, transport, message, .. } = transmit;
+        let Transmit { destination: to, transport, message, ttl, .. } = transmit;
         let message = if self.over_the_wire {
             Arc::new(sip::parse(&message.to_bytes()).expect("what a node sends, a node can read"))
         } else {
@@ -66,40 +136,109 @@ impl World {
         };
         let from = SocketAddr::new(source, SIP_PORT);
         if to.ip() != self.topology.samp.discovery_group(self.topology.family) {
-            return self.send(InFlight { from, to, group: None, transport, message, undelivered: false });
+            return self.send(InFlight::new(from, to, transport, Payload::Sip(message)));
         }
         for index in 0..self.servers.len() {
-            let member = SocketAddr::new(self.servers[index].1, to.port());
-            let message = message.clone();
-            self.send(InFlight {
-                from,
-                to: member,
-                group: Some(to.ip()),
-                transport,
-                message,
-                undelivered: false,
-            });
+            let address = self.servers[index].1;
+            if self.is_in_reach(source, address, ttl) {
+                let member = SocketAddr::new(address, to.port());
+                let message = InFlight::new(from, member, transport, Payload::Sip(message.clone()));
+                self.send(InFlight { group: Some(to.ip()), ..message });
+            }
         }
     }
 
-    fn send(&mut self, message: InFlight) {
-        let (from, to) = (message.from.ip(), message.to.ip());
-        let places = self.places.get(&from).zip(self.places.get(&to));
-        let is_stream = message.transport == Transport::Tcp;
-        let delays = places.map(|(from, to)| self.network.send(&self.topology, *from, *to, is_stream));
-        let [first, second] = delays.unwrap_or_default();
-        let Some(first) = first else {
-            self.trace.message(self.now, "lost", from, to, &message.message);
-            return self.bounce(CONNECTING, message);
+    /// Whether a packet with this TTL passes all routers on its way: each takes one off, and the last may take none.
+    fn is_in_reach(&mut self, from: IpAddr, to: IpAddr, ttl: Option<u8>) -> bool {
+        let Some((from, to)) = self.places.get(&from).zip(self.places.get(&to)) else { return false };
+        let routers = self.network.wires.routers(*from, *to);
+        ttl.is_none_or(|ttl| routers.is_some_and(|routers| routers < ttl.into()))
+    }
+
+    fn send(&mut self, mut message: InFlight) {
+        let places = self.places.get(&message.from.ip()).zip(self.places.get(&message.to.ip()));
+        let Some((from, to)) = places.map(|(from, to)| (*from, *to)) else {
+            return self.lose("lost", message);
         };
-        if let Some(second) = second {
-            self.fly(second, message.clone());
+        let is_stream = message.transport == Transport::Tcp;
+        let [Some(first), second] = self.network.send(from, to, is_stream) else {
+            return self.lose("lost", message);
+        };
+        if from.mobile_node.is_some_and(|mobile_node| self.is_between(mobile_node)) {
+            return self.lose("lost", message);
         }
-        self.fly(first, message);
+        if self.network.wires.every_hop_counts() {
+            message.route = self.network.wires.route(&self.topology, from, to).unwrap_or_default();
+            message.route.reverse();
+            message.bytes = message.frame_length();
+            for more in [Some(first), second].into_iter().flatten() {
+                self.fly(self.now + more, message.clone());
+            }
+            return;
+        }
+        let Some(delay) = self.network.wires.delay(from, to) else { return self.lose("lost", message) };
+        if let Some(sender) = from.mobile_node {
+            let [up, _] = self.network.wires.radio_delays(sender);
+            self.note_on_air(sender, self.now, self.now + up);
+            message.lifted = Some((sender, self.now, self.now + up));
+        }
+        for more in [Some(first), second].into_iter().flatten() {
+            let arrival = self.now + delay + more;
+            if let Some(receiver) = to.mobile_node {
+                let [_, down] = self.network.wires.radio_delays(receiver);
+                let onto_air = Time::from_nanos(arrival.as_nanos() - down.as_nanos() as u64);
+                self.note_on_air(receiver, onto_air, arrival);
+            }
+            self.fly(arrival, message.clone());
+        }
     }
 
-    fn fly(&mut self, delay: Duration, message: InFlight) {
+    /// Passes the next hop.
+    fn hop(&mut self, mut message: InFlight) {
+        let Some(hop) = message.route.pop() else { return };
+        let is_stream = message.transport == Transport::Tcp;
+        let departures = self.network.wires.pass(self.now, hop, message.bytes, is_stream);
+        if departures == [None; 2] {
+            return self.lose("lost", message);
+        }
+        for departure in departures.into_iter().flatten() {
+            let mut message = message.clone();
+            if let Hop::Radio(mobile_node, _) = hop {
+                self.note_on_air(mobile_node, self.now, departure);
+                message.lifted = Some((mobile_node, self.now, departure));
+            }
+            self.fly(departure, message);
+        }
+    }
+
+    fn fly(&mut self, arrival: Time, message: InFlight) {
         self.sent += 1;
-        self.in_flight.insert((self.now + delay, self.sent), Box::new(message));
+        self.in_flight.insert((arrival, self.sent), Box::new(message));
+    }
+
+    /// Sends what media of a node's calls is due.
+    pub(super) fn send_media(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
+        let (Some(streams), Some(source)) = (&mut actor.streams, actor.address) else { return };
+        let mut packets = Vec::new();
+        streams.send_due(now, |packet, to| {
+            packets.push((to, Arc::from(packet)));
+            Ok(())
+        });
+        let from = SocketAddr::new(source, RTP_PORT);
+        for (to, packet) in packets {
+            self.send(InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet)));
+        }
+    }
+
+    fn hear_media(&mut self, id: NodeId, from: IpAddr, to: IpAddr, packet: &[u8]) {
+        let now = self.now;
+        let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
+        let Some(streams) = &mut actor.streams else { return };
+        streams.handle_datagram(now, from, to, packet);
+        while let Some((at, event)) = actor.streams.as_mut().and_then(Media::poll_event) {
+            self.happened.push(Happened { at, node: id, event });
+        }
     }
 }

@@ -14,6 +14,7 @@ mod link;
 mod observe;
 mod ring;
 mod run;
+mod sim;
 mod trace;
 mod up;
 
@@ -58,6 +59,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Run { file, out, keep, calibration, emulation, allow_programs } => {
             run::run(terminal, &file, out.as_deref(), keep, calibration, emulation, allow_programs)?
         }
+        Command::Sim { file, out } => sim::sim(terminal, &file, out.as_deref())?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,
         Command::Completions(shell) => generate::completions(terminal, shell)?,

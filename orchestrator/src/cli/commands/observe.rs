@@ -2,7 +2,7 @@
 
 use super::super::{Exit, Failure, Terminal};
 use crate::client::{Client, Watch};
-use crate::experiment::{CALL_DEADLINE, await_handoff, handoff_deadline};
+use crate::experiment::{CALL_DEADLINE, RunningLab, await_handoff, handoff_deadline};
 use crate::report::{CallOutcome, CallReport, Delta, Floors, Handoff, waterfall, word};
 use samp_model::control::{Request, Response};
 use std::time::Duration;
@@ -22,7 +22,8 @@ pub(super) fn handoff(
     let mut watch = Watch::start(client, |_| Ok(()))?;
     let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
     let Response::Handoff { handoff: number } = client.ask(&request)? else { return Err(unexpected()) };
-    let complete = await_handoff(&mut watch, &floors, &mobile_node, number, within)?;
+    let stage = &mut RunningLab { client, watch: &mut watch };
+    let complete = await_handoff(stage, &floors, &mobile_node, number, within)?;
     let (handoff, missing) = match complete {
         Ok(handoff) => (handoff, None),
         Err(missing) => match Handoff::assemble(&floors, watch.history(), &mobile_node, number) {

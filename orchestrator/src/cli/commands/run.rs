@@ -4,13 +4,16 @@ use super::super::{Calibrating, Emulation, Exit, Failure, Progress, Terminal};
 use super::calibrate::with_progress;
 use super::labs::end;
 use super::{check_programs, resolve, up};
-use crate::calibration::{RunCalibration, WaitWatch};
+use crate::calibration::{CalibrationSummary, RunCalibration, WaitWatch};
 use crate::capture::{Background, Taps};
 use crate::client::{Client, Watch};
-use crate::experiment::{Interrupt, Load, Provenance, RunDir, RunSummary, Runner, Timestamp};
+use crate::experiment::{
+    Interrupt, Load, Provenance, RunDir, RunError, RunSummary, Runner, RunningLab, Stage, Timestamp,
+};
 use crate::report::{History, Report, emulation, word, write_summary};
 use samp_model::experiment::{Action, Experiment};
-use samp_model::{Topology, experiment};
+use samp_model::settings::EmulationSettings;
+use samp_model::{Record, Topology, experiment};
 use samp_sys::process::raise_nofile_limit;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -46,14 +49,9 @@ pub(super) fn run(
     let (plan, machine) = resolve(&mut topology, emulation)?;
     check_programs(&plan, allow_programs)?;
     up::warn_if_busy(terminal);
-    let dir = match out {
-        Some(out) => RunDir::create(out)?,
-        None => RunDir::fresh(Path::new(RUNS), &experiment.name, Timestamp::now())?,
-    };
-    let mut provenance =
-        Provenance::begin(experiment.seed, plan.emulation, topology.family, &[file, &experiment.topology])
-            .map_err(|error| Failure::io("tell where the figures come from", &error))?;
-    dir.write_json("provenance.json", &provenance)?;
+    let dir = directory(out, &experiment.name)?;
+    let emulation = Some(plan.emulation);
+    let mut provenance = begin(&dir, file, &experiment, &topology, emulation)?;
     let records = Rc::new(RefCell::new(dir.lines("records.jsonl")?));
 
     let interrupt =
@@ -88,19 +86,58 @@ pub(super) fn run(
         dir.write_json("calibration.json", calibration)?;
         invalid_because.extend(calibration.invalid_because());
     }
-    let report = Report::from_history(&topology, &history);
+    let calibration = calibration.as_ref().map(RunCalibration::summary);
+    conclude(terminal, dir, &experiment, &topology, (history, invalid_because), calibration, &provenance)
+}
+
+/// Where the results go.
+pub(super) fn directory(out: Option<&Path>, experiment: &str) -> Result<RunDir, Failure> {
+    Ok(match out {
+        Some(out) => RunDir::create(out)?,
+        None => RunDir::fresh(Path::new(RUNS), experiment, Timestamp::now())?,
+    })
+}
+
+/// Keeps what there is to run, so that it can be run again, and whence it comes.
+pub(super) fn begin(
+    dir: &RunDir,
+    file: &Path,
+    experiment: &Experiment,
+    topology: &Topology,
+    emulation: Option<EmulationSettings>,
+) -> Result<Provenance, Failure> {
+    let inputs = [file, &experiment.topology];
+    let provenance = Provenance::begin(experiment.seed, emulation, topology.family, &inputs)
+        .map_err(|error| Failure::io("tell where the figures come from", &error))?;
+    dir.write_json("provenance.json", &provenance)?;
+    dir.write_json("experiment.json", experiment)?;
+    dir.write_json("topology.json", topology)?;
+    Ok(provenance)
+}
+
+/// Writes the figures and shows them.
+pub(super) fn conclude(
+    terminal: &Terminal,
+    dir: RunDir,
+    experiment: &Experiment,
+    topology: &Topology,
+    (history, invalid_because): (History, Vec<String>),
+    calibration: Option<CalibrationSummary>,
+    provenance: &Provenance,
+) -> Result<Exit, Failure> {
+    let report = Report::from_history(topology, &history);
     let summary = RunSummary {
-        experiment: experiment.name,
+        experiment: experiment.name.clone(),
         valid: invalid_because.is_empty(),
         invalid_because,
-        calibration: calibration.as_ref().map(RunCalibration::summary),
+        calibration,
         summary: report.summary(),
         each: report,
     };
     dir.write_json("summary.json", &summary)?;
-    dir.write_json("provenance.json", &provenance)?;
+    dir.write_json("provenance.json", provenance)?;
     let finished = Finished { directory: dir.finish()?, summary };
-    terminal.show(&finished, |finished| describe(finished, &provenance))?;
+    terminal.show(&finished, |finished| describe(finished, provenance))?;
     Ok(if finished.summary.valid { Exit::Success } else { Exit::InvalidMeasurement })
 }
 
@@ -133,26 +170,40 @@ fn measure(
     interrupt: &Interrupt,
 ) -> Result<(History, Vec<String>), Failure> {
     let sink = Rc::clone(records);
-    let mut watch = Watch::start(client, move |record| {
-        let mut file = sink.borrow_mut();
-        serde_json::to_writer(&mut *file, record).map_err(io::Error::from)?;
-        file.write_all(b"\n")
-    })?;
+    let mut watch = Watch::start(client, move |record| write_record(&mut *sink.borrow_mut(), record))?;
     interrupt.pass_to(watch.interrupter());
+    let stage = &mut RunningLab { client, watch: &mut watch };
+    let result = carry_out(terminal, topology, actions, stage);
+    let written = records.borrow_mut().flush();
+    let invalid_because = result?;
+    written.map_err(|error| Failure::io("write the records", &error))?;
+    Ok((watch.into_history(), invalid_because))
+}
+
+/// Carries out the schedule, and tells how far it is.
+pub(super) fn carry_out(
+    terminal: &Terminal,
+    topology: &Topology,
+    actions: &[Action],
+    stage: &mut impl Stage,
+) -> Result<Vec<String>, RunError> {
     let bar = terminal.bar(actions.len());
     if terminal.progress == Progress::Lines {
         terminal.note(format!("carrying out {} actions", actions.len()));
     }
-    let result = Runner::new(client, topology, &mut watch).run(actions, &mut |done, _, what| {
+    let result = Runner::new(topology, stage).run(actions, &mut |done, _, what| {
         bar.set_position(done as u64);
         bar.set_message(what.to_owned());
         tracing::info!(done, "{what}");
     });
     bar.finish_and_clear();
-    let written = records.borrow_mut().flush();
-    let invalid_because = result?;
-    written.map_err(|error| Failure::io("write the records", &error))?;
-    Ok((watch.into_history(), invalid_because))
+    result
+}
+
+/// Writes a record as a line of JSON.
+pub(super) fn write_record(file: &mut impl Write, record: &Record) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, record).map_err(io::Error::from)?;
+    file.write_all(b"\n")
 }
 
 /// A name of its own, so that any number of runs can go on side by side.
@@ -166,7 +217,7 @@ fn describe(finished: &Finished, provenance: &Provenance) -> String {
     text += &format!(
         ": {}, {}, seed {}, kernel {}\n\n",
         word(&provenance.family),
-        emulation(&provenance.emulation),
+        provenance.emulation.as_ref().map_or("simulated".to_owned(), emulation),
         provenance.seed,
         provenance.kernel
     );
