@@ -289,9 +289,10 @@ pub(super) enum TypedCommand {
         #[arg(long, env = "SAMP_LAB_ALLOW_PROGRAMS", value_parser = FalseyValueParser::new())]
         allow_programs: bool,
     },
-    /// Simulate an experiment: the same state machines in virtual time, without a lab, and the same report
+    /// Carry out an experiment in virtual time and report
     ///
-    /// Links and timers take as long as they would, all else takes no time. Needs no privileges.
+    /// The nodes run as in a lab, but links and timers take as long as they would and all else takes no time. Needs no lab
+    /// and no privileges.
     Sim {
         /// The experiment file
         experiment: PathBuf,
