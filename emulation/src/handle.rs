@@ -44,6 +44,13 @@ pub struct Attachment {
     pub frames_dropped: u64,
 }
 
+impl Attachment {
+    /// When it was asked for.
+    pub fn called(&self) -> Time {
+        Time::from_nanos(self.at.as_nanos().saturating_sub(self.cost.as_nanos() as u64))
+    }
+}
+
 /// A delay line could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 
 use crate::Record;
 use crate::record::HandoffNumber;
-use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings};
+use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
 use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -52,6 +52,8 @@ pub enum Role {
         identifier: u64,
         /// How it gets its addresses.
         addressing: AddressSettings,
+        /// What tells it of a new link.
+        trigger: Trigger,
     },
     /// An access router that gives out addresses.
     AccessRouter {
@@ -78,6 +80,9 @@ pub const HIRED_AT_ONCE: usize = 126;
 pub enum ToAgent {
     /// The radio is behind this access router now (as IEEE 802.21 Link_Up).
     LinkUp(LinkUp),
+    /// The radio is about to be behind this access router. With `trigger: carrier` and `ra`: the node does nothing before it
+    /// hears of that itself.
+    NextLink(LinkUp),
     /// Call the node with this address-of-record.
     Call {
         /// Address-of-record of the callee.
@@ -115,7 +120,7 @@ pub enum ToAgent {
     Resume,
 }
 
-/// What a link trigger tells the mobile node about its new link.
+/// What the mobile node is told about its new link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkUp {
     /// Which handoff; 0 is the first attachment.

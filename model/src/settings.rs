@@ -371,6 +371,19 @@ pub enum AttachMode {
     Move,
 }
 
+/// What tells a mobile node that it is behind another access router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The lab, at once (as IEEE 802.21 Link_Up).
+    #[default]
+    Link,
+    /// The carrier of its radio interface, which goes and comes again.
+    Carrier,
+    /// Another router's advertisement (RFC 6275 §11.5.1), with `address: slaac`.
+    Ra,
+}
+
 /// How the lab emulates links and the air, as asked (`auto` allowed) or as resolved (never `auto`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmulationSettings {
@@ -381,6 +394,9 @@ pub struct EmulationSettings {
     /// For how long a mobile node is attached nowhere in a handoff, 0 to 60 s (break before make).
     #[serde(default)]
     pub gap: Duration,
+    /// What tells a mobile node of its new link.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,

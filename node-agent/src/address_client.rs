@@ -4,7 +4,7 @@ use crate::dhcp_client::DhcpClient;
 use crate::slaac_client::SlaacClient;
 use samp_model::Time;
 use samp_model::agent::LinkUp;
-use samp_model::record::Event;
+use samp_model::record::{Event, HandoffNumber};
 use samp_model::settings::Dad;
 use std::io;
 
@@ -18,6 +18,8 @@ pub(crate) enum AddressClient {
 
 /// What the driver has to do.
 pub(crate) enum Step {
+    /// This handoff has taken the node to another link, as it heard then.
+    Moved(Time, HandoffNumber),
     /// Write down what happened then.
     Record(Time, Event),
     /// Configure these addresses in the place of the old ones. They can be used at once, but for [`Dad::On`].

@@ -2,6 +2,7 @@
 
 use crate::address::RadioAddress;
 use crate::address_client::{AddressClient, Step};
+use crate::carrier::Carrier;
 use crate::control::{Control, Received};
 use crate::dhcp_client::DhcpClient;
 use crate::sip_socket::{self, SipSocket};
@@ -10,7 +11,7 @@ use crate::timer::Timer;
 use crate::udp::{Departure, UdpSocket};
 use anyhow::{Context, bail, ensure};
 use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
-use samp_model::settings::{AddressMethod, Dad, Records};
+use samp_model::settings::{AddressMethod, Dad, Records, Trigger};
 use samp_model::{Event, Record, Time};
 use samp_protocol::sip::Message;
 use samp_protocol::{Input, Media, Node, Output, RTP_PORT};
@@ -54,6 +55,8 @@ struct Mobile {
     radio: RadioAddress,
     /// Whence its addresses come, but for static ones.
     addresses: Option<AddressClient>,
+    /// With `trigger: carrier`.
+    carrier: Option<Carrier>,
     media: Media,
     rtp: UdpSocket,
 }
@@ -68,6 +71,7 @@ enum Wake {
     Sip,
     Rtp,
     Address,
+    Carrier,
 }
 
 impl Driver {
@@ -99,7 +103,9 @@ impl Driver {
             Role::SipServer { .. } | Role::AccessRouter { .. } => {
                 (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
             }
-            Role::MobileNode { media, family, mac, identifier, addressing, .. } => {
+            Role::MobileNode { media, family, mac, identifier, addressing, trigger, .. } => {
+                let carrier = (*trigger == Trigger::Carrier).then(|| Carrier::open(&mut netlink, interface));
+                let carrier = carrier.transpose().context("cannot watch the carrier")?;
                 let radio = RadioAddress::new(netlink, interface);
                 let (settings, seed) = (addressing.clone(), config.seed);
                 let addresses = match addressing.address {
@@ -118,7 +124,7 @@ impl Driver {
                 };
                 let media = Media::new(media.clone(), config.seed);
                 let rtp = UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?;
-                (Some(Mobile { radio, addresses, media, rtp }), None)
+                (Some(Mobile { radio, addresses, carrier, media, rtp }), None)
             }
         };
         let node = build(&config, now()).context("cannot make the node")?;
@@ -166,7 +172,16 @@ impl Driver {
                     }
                 }
                 Wake::Rtp => self.handle_rtp().await?,
-                Wake::Address => self.handle_addresses()?,
+                Wake::Address => {
+                    if self.handle_addresses()?.is_break() {
+                        return Ok(());
+                    }
+                }
+                Wake::Carrier => {
+                    if self.handle_carrier()?.is_break() {
+                        return Ok(());
+                    }
+                }
             }
         }
         self.control.flush_all().await.context("cannot send to the supervisor")
@@ -194,6 +209,12 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let carrier_readable = async {
+            match self.mobile.as_ref().and_then(|mobile| mobile.carrier.as_ref()) {
+                Some(carrier) => carrier.readable().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ready = self.control.readable() => ready.map(|()| Wake::Control),
             ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
@@ -202,6 +223,7 @@ impl Driver {
             ready = self.sip.readable() => ready.map(|()| Wake::Sip),
             ready = rtp_readable => ready.map(|()| Wake::Rtp),
             ready = address_readable => ready.map(|()| Wake::Address),
+            ready = carrier_readable => ready.map(|()| Wake::Carrier),
         }
     }
 
@@ -239,6 +261,7 @@ impl Driver {
         let now = now();
         match packet {
             ToAgent::LinkUp(link) => self.handle_link_up(now, link)?,
+            ToAgent::NextLink(link) => self.expect(link),
             ToAgent::Call { callee, call } => self.feed(now, Input::Call { callee, call })?,
             ToAgent::Leave => self.feed(now, Input::Leave)?,
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,
@@ -269,21 +292,56 @@ impl Driver {
         }
     }
 
+    /// The node is to hear of this link by itself.
+    fn expect(&mut self, link: LinkUp) {
+        let mobile = self.mobile.as_mut();
+        match mobile.map(|mobile| (&mut mobile.carrier, &mut mobile.addresses)) {
+            Some((Some(carrier), _)) => carrier.expect(link),
+            Some((None, Some(AddressClient::Slaac(client)))) => client.expect(link),
+            _ => tracing::warn!(handoff = link.handoff, "this node cannot hear of its new link by itself"),
+        }
+    }
+
+    fn handle_carrier(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        // What the link is like was said before its carrier came.
+        if self.handle_control()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if self.paused.is_some() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let carrier = self.mobile.as_mut().and_then(|mobile| mobile.carrier.as_mut());
+        let arrived = carrier.map_or(Ok(None), Carrier::arrived).context("cannot hear of the carrier")?;
+        if let Some(link) = arrived {
+            self.handle_link_up(now(), link)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     fn address_client(&mut self) -> Option<&mut AddressClient> {
         self.mobile.as_mut()?.addresses.as_mut()
     }
 
-    fn handle_addresses(&mut self) -> anyhow::Result<()> {
+    fn handle_addresses(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        // A link of which an advertisement tells was named before.
+        if self.handle_control()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if self.paused.is_some() {
+            return Ok(ControlFlow::Continue(()));
+        }
         if let Some(client) = self.address_client() {
             client.handle_readable().context("cannot receive what is said of addresses")?;
         }
-        self.flush_addresses()
+        self.flush_addresses()?;
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Does what the addresses take.
     fn flush_addresses(&mut self) -> anyhow::Result<()> {
         while let Some(step) = self.address_client().and_then(AddressClient::poll_step) {
             match step {
+                Step::Moved(at, handoff) => self.feed(at, Input::LinkTrigger { handoff })?,
                 Step::Record(at, event) => self.record(at, event)?,
                 Step::Configure(link, dad) => {
                     self.configure(&link, dad)?;

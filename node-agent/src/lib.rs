@@ -8,6 +8,7 @@ mod address;
 mod address_client;
 mod admission;
 mod advertiser;
+mod carrier;
 mod control;
 mod dhcp_client;
 mod dhcp_server;

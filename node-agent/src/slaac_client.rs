@@ -27,6 +27,8 @@ pub(crate) struct SlaacClient {
     addresses: AsyncFd<AddressWatch>,
     /// The link on which it is, with the address that it made there, once it has.
     link: Option<LinkUp>,
+    /// With `trigger: ra`, the link to come, of which only an advertisement tells.
+    next: Option<LinkUp>,
     /// Whether the kernel is still asking whether somebody else has that address.
     is_checking: bool,
     steps: VecDeque<Step>,
@@ -65,6 +67,7 @@ impl SlaacClient {
             icmp,
             addresses: watch(addresses, Interest::READABLE)?,
             link: None,
+            next: None,
             is_checking: false,
             steps: VecDeque::new(),
         })
@@ -78,6 +81,11 @@ impl SlaacClient {
         self.link = Some(link);
         self.machine.handle_link_up(now, router_mac);
         self.flush(now);
+    }
+
+    /// The node will hear of this link by an advertisement there.
+    pub(crate) fn expect(&mut self, link: LinkUp) {
+        self.next = Some(link);
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
@@ -94,6 +102,9 @@ impl SlaacClient {
             let Some(Message::Advertisement(advertisement)) = Message::decode(received.bytes) else {
                 continue;
             };
+            if self.machine.has_moved(from, &advertisement) {
+                self.handle_move(at, advertisement.source_mac);
+            }
             self.machine.handle_advertisement(from, &advertisement);
             while let Some(output) = self.machine.poll_output() {
                 self.obey(at, output, is_solicited);
@@ -109,6 +120,16 @@ impl SlaacClient {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// There is another router, which has this link-layer address.
+    fn handle_move(&mut self, at: Time, router_mac: Option<[u8; 6]>) {
+        let (Some(next), Some(router_mac)) = (self.next.take(), router_mac) else { return };
+        self.steps.clear();
+        self.is_checking = false;
+        self.machine.handle_move(router_mac);
+        self.steps.push_back(Step::Moved(at, next.handoff));
+        self.link = Some(LinkUp { gateway_mac: router_mac, ..next });
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {

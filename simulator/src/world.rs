@@ -442,6 +442,7 @@ impl World {
                 mac: [0; 6],
                 identifier: 0,
                 addressing: self.topology.addressing.clone(),
+                trigger: samp_model::settings::Trigger::Link,
             },
             _ => Role::SipServer {
                 address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),

@@ -1,7 +1,7 @@
-//! Handoffs that break before they make: for a set time the mobile node is attached nowhere.
+//! How handoffs break and make, and what tells the mobile node: gaps in which it is attached nowhere, and triggers.
 
 use samp_tests::lab::run;
-use samp_tests::{Events, Lab, samp_lab, topology};
+use samp_tests::{Events, Lab, TemporaryFile, samp_lab, topology};
 use serde_json::Value;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -99,4 +99,71 @@ fn an_experiment_has_a_gap_of_its_own() {
     }
     assert_eq!(read("provenance.json")["emulation"]["gap"]["nanos"], 90_000_000);
     fs::remove_dir_all(&dir).expect("it can be removed");
+}
+
+/// The names of the segments from the detachment to the address.
+#[track_caller]
+fn head(handoff: &Value) -> Vec<String> {
+    assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+    let segments = handoff["registration"]["segments"].as_array().expect("segments").iter();
+    let mut names = segments.map(|segment| segment["segment"].as_str().expect("a name").to_owned());
+    let mut head: Vec<_> = names.by_ref().take_while(|name| name != "address").collect();
+    head.push("address".to_owned());
+    head
+}
+
+#[test]
+fn a_node_that_is_told_nothing_hears_its_carrier() {
+    for (attach, gap) in [("switch", "0"), ("switch", "100ms"), ("move", "0")] {
+        let flags = ["--attach", attach, "--trigger", "carrier", "--gap", gap, "--family", "dual"];
+        let lab = Lab::up(topology("topologies/line.yaml"), &flags);
+        let call = lab.json(&["call", "mn1", "mn2"]);
+        assert_eq!(call["outcome"], "established", "{call:#}");
+        for to in ["ar2", "ar1", "ar2"] {
+            let handoff = lab.json(&["handoff", "mn1", to]);
+            assert_eq!(head(&handoff), ["l2", "attach_cost", "movement_detection", "address"]);
+            assert_eq!(handoff["calls"].as_array().map(Vec::len), Some(1), "{handoff:#}");
+        }
+        lab.down();
+    }
+}
+
+#[test]
+fn a_carrier_brings_what_dhcp_needs() {
+    let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
+    let file = TemporaryFile::new(&format!(
+        "addressing: {{ address: dhcp, profile: fast }}\nemulation: {{ trigger: carrier }}\n{text}"
+    ));
+    let lab = Lab::up(file.path(), &[]);
+    let expected = ["l2", "attach_cost", "movement_detection", "dhcp_delay", "dhcp_ack", "address"];
+    assert_eq!(head(&lab.json(&["handoff", "mn1", "ar2"])), expected);
+    lab.down();
+}
+
+#[test]
+fn a_node_that_is_told_nothing_hears_another_router() {
+    let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
+    let file = TemporaryFile::new(&format!(
+        "family: ipv6\naddressing: {{ address: slaac, profile: fast }}\nemulation: {{ trigger: ra }}\n{text}"
+    ));
+    let lab = Lab::up(file.path(), &[]);
+    let call = lab.json(&["call", "mn1", "mn2"]);
+    assert_eq!(call["outcome"], "established", "{call:#}");
+    for to in ["ar2", "ar1", "ar2"] {
+        // It asks nobody: until an advertisement comes, it does not know that it has moved.
+        let handoff = lab.json(&["handoff", "mn1", to]);
+        let expected = ["l2", "attach_cost", "movement_detection", "ra_unsolicited", "address"];
+        assert_eq!(head(&handoff), expected, "{handoff:#}");
+        assert_eq!(lab.json(&["inspect", "mn1"])["address"], handoff["address"]);
+    }
+    lab.down();
+}
+
+#[test]
+fn triggers_that_cannot_work_are_refused() {
+    let line = topology("topologies/line.yaml");
+    let refused = run(["plan".as_ref(), line.as_os_str(), "--trigger".as_ref(), "ra".as_ref()]);
+    assert_eq!(refused.status.code(), Some(3));
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("with `address: slaac` only") && error.contains("trigger: link"), "{error}");
 }

@@ -4,7 +4,7 @@ use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, Discover, Durability,
-    Family, LinkBackend, Profile, Records, ServerMode, Stale, UpdateOrder,
+    Family, LinkBackend, Profile, Records, ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
@@ -258,6 +258,7 @@ pub(super) struct Emulation {
     pub(super) links: Option<Value<Word<LinkBackend>>>,
     pub(super) attach: Option<Value<Word<AttachMode>>>,
     pub(super) gap: Option<Value<Delay>>,
+    pub(super) trigger: Option<Value<Word<Trigger>>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
 }
 
@@ -374,6 +375,12 @@ impl Keyword for AttachMode {
     const WHAT: &'static str = "a way to hand off";
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("switch", Self::Switch), ("move", Self::Move)];
+}
+
+impl Keyword for Trigger {
+    const WHAT: &'static str = "what tells of a new link";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("link", Self::Link), ("carrier", Self::Carrier), ("ra", Self::Ra)];
 }
 
 /// An IPv6 multicast group that routers forward (RFC 4291 §2.7).

@@ -169,6 +169,7 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     if let Some(gap) = file.gap.as_ref().and_then(|gap| errors.value(gap)) {
         settings.gap = gap.get();
     }
+    word(errors, &mut settings.trigger, file.trigger.as_ref());
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings
 }

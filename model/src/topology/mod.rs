@@ -20,12 +20,14 @@ pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, Qualit
 use crate::diagnostic::Diagnostic;
 use crate::settings::{
     AddressMethod, AddressSettings, AttachMode, EmulationSettings, Family, MediaSettings, SampSettings,
+    Trigger,
 };
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Reads a topology file.
 ///
@@ -273,6 +275,32 @@ impl Topology {
         } else {
             None
         }
+    }
+
+    /// Why mobile nodes cannot hear of their new links as the topology says, if they cannot.
+    pub fn trigger_hindrance(&self) -> Option<&'static str> {
+        let has_program =
+            |node: &Node| matches!(node.kind, NodeKind::MobileNode { .. }) && node.program.is_some();
+        match self.emulation.trigger {
+            Trigger::Link => None,
+            Trigger::Ra if self.addressing.address != AddressMethod::Slaac => {
+                Some("router advertisements tell of a new link with `address: slaac` only")
+            }
+            _ if self.nodes.iter().any(has_program) => {
+                Some("mobile nodes with a `program` are told of a new link by `trigger: link` only")
+            }
+            Trigger::Carrier | Trigger::Ra => None,
+        }
+    }
+
+    /// The longest that a mobile node may take to hear of its new link and to have an address there, while no message is
+    /// lost twice.
+    pub fn longest_wait(&self) -> Duration {
+        let unheard = match self.emulation.trigger {
+            Trigger::Ra => self.addressing.ra_interval[1],
+            Trigger::Link | Trigger::Carrier => Duration::ZERO,
+        };
+        unheard + self.addressing.longest_wait()
     }
 
     /// The node that has this address, and for a care-of address also the access router that it belongs to.

@@ -253,7 +253,7 @@ samp:
   durability: degraded
   virtual_nodes: 16
 media: {{ packet_interval: 10ms, payload_bytes: 80 }}
-emulation: {{ links: userspace, attach: move, gap: 50ms }}
+emulation: {{ links: userspace, attach: move, gap: 50ms, trigger: carrier }}
 "
     ));
     assert_eq!(topology.name, "other");
@@ -275,6 +275,7 @@ emulation: {{ links: userspace, attach: move, gap: 50ms }}
     assert_eq!(topology.emulation.links, crate::settings::LinkBackend::Userspace);
     assert_eq!(topology.emulation.attach, crate::settings::AttachMode::Move);
     assert_eq!(topology.emulation.gap, Duration::from_millis(50));
+    assert_eq!(topology.emulation.trigger, crate::settings::Trigger::Carrier);
 }
 
 #[test]

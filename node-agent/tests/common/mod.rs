@@ -4,7 +4,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Role, ToAgent};
-use samp_model::settings::{AddressSettings, Family, MediaSettings, SampSettings};
+use samp_model::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
 use samp_model::{Event, Record};
 use samp_sys::ancillary::send_fds;
 use samp_sys::multicast::{MulticastRouter, Version};
@@ -146,6 +146,7 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
             mac: [2, 0, 0, 0, 0, 1],
             identifier: 2,
             addressing: AddressSettings::default(),
+            trigger: Trigger::Link,
         },
     }
 }

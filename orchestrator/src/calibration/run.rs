@@ -108,7 +108,6 @@ mod tests {
     use samp_model::control::Probes;
     use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
     use samp_model::topology::LinkQuality;
-    use std::time::Duration;
 
     /// A direction without delay whose probes took so many milliseconds.
     fn direction(to: &str, millis: u64) -> Direction {
@@ -121,7 +120,7 @@ mod tests {
         let (links, attach) = (LinkBackend::Userspace, AttachMode::Switch);
         let before = Calibration {
             lab: "lab".into(),
-            emulation: EmulationSettings { links, attach, gap: Duration::ZERO, nodes_per_process: None },
+            emulation: EmulationSettings { links, attach, ..EmulationSettings::default() },
             tolerance: Tolerance::default(),
             valid: false,
             invalid_because,

@@ -346,6 +346,7 @@ impl Emulation {
             links: self.links.map_or(topology.links, Into::into),
             attach: self.attach.map_or(topology.attach, Into::into),
             gap: self.gap.map_or(topology.gap, Delay::get),
+            trigger: self.trigger.map_or(topology.trigger, Into::into),
             ..topology
         }
     }
@@ -477,12 +478,13 @@ mod tests {
 
     #[test]
     fn what_was_typed_wins_over_the_topology() {
-        use samp_model::settings::{AttachMode, LinkBackend};
+        use samp_model::settings::{AttachMode, LinkBackend, Trigger};
         use std::num::NonZeroU16;
         let topology = EmulationSettings {
             links: LinkBackend::Netem,
             attach: AttachMode::Move,
             gap: Duration::from_millis(50),
+            trigger: Trigger::Ra,
             nodes_per_process: NonZeroU16::new(7),
         };
         assert_eq!(Emulation::default().over(topology), topology);
@@ -490,9 +492,11 @@ mod tests {
             links: Some(Links::Auto),
             attach: Some(Attach::Switch),
             gap: Some(Delay::default()),
+            trigger: Some(typed::Trigger::Carrier),
             family: None,
         };
         let (links, attach, gap) = (LinkBackend::Auto, AttachMode::Switch, Duration::ZERO);
-        assert_eq!(typed.over(topology), EmulationSettings { links, attach, gap, ..topology });
+        let trigger = Trigger::Carrier;
+        assert_eq!(typed.over(topology), EmulationSettings { links, attach, gap, trigger, ..topology });
     }
 }

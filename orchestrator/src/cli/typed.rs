@@ -467,6 +467,9 @@ pub struct Emulation {
     /// For how long a mobile node is attached nowhere in a handoff, as 50ms
     #[arg(long, value_name = "TIME", env = "SAMP_LAB_GAP")]
     pub gap: Option<Delay>,
+    /// What tells a mobile node of its new link
+    #[arg(long, value_enum, value_name = "TRIGGER", env = "SAMP_LAB_TRIGGER")]
+    pub trigger: Option<Trigger>,
     /// Which addresses the nodes have
     #[arg(long, value_enum, value_name = "FAMILY", env = "SAMP_LAB_FAMILY")]
     pub family: Option<Family>,
@@ -494,6 +497,17 @@ pub enum Attach {
     Switch,
     /// The interface itself moves
     Move,
+}
+
+/// What tells a mobile node of its new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Trigger {
+    /// The lab, at once
+    Link,
+    /// The carrier of its radio interface
+    Carrier,
+    /// Router advertisements
+    Ra,
 }
 
 /// Which addresses the nodes have.
@@ -534,6 +548,16 @@ impl From<Attach> for AttachMode {
             Attach::Auto => Self::Auto,
             Attach::Switch => Self::Switch,
             Attach::Move => Self::Move,
+        }
+    }
+}
+
+impl From<Trigger> for settings::Trigger {
+    fn from(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Link => Self::Link,
+            Trigger::Carrier => Self::Carrier,
+            Trigger::Ra => Self::Ra,
         }
     }
 }

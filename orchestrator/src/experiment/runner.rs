@@ -303,7 +303,7 @@ impl<'a, S: Stage> Runner<'a, S> {
 
 /// How long a handoff of this lab may take, with such a gap, until it counts as failed.
 pub fn handoff_deadline(topology: &Topology, gap: Duration) -> Duration {
-    HANDOFF_DEADLINE + gap + topology.addressing.longest_wait()
+    HANDOFF_DEADLINE + gap + topology.longest_wait()
 }
 
 /// Waits until a handoff is complete, for `within` at most; otherwise tells what it lacks.

@@ -5,6 +5,9 @@
 //! `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
 //! radio is attached again.
 //!
+//! With `trigger: carrier` the radio's network end goes down when it is detached and comes up when it is attached: the
+//! mobile node's interface, the other end of the pair, loses its carrier and gets it back.
+//!
 //! A handoff with a gap breaks before it makes: the radio is detached, and attached when the gap is over.
 
 use super::agents::TellError;
@@ -16,7 +19,7 @@ use samp_emulation::{Attachment, DelayLine};
 use samp_model::Time;
 use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
-use samp_model::settings::AddressMethod;
+use samp_model::settings::{AddressMethod, Trigger};
 use samp_model::topology::{NodeId, Topology};
 use samp_sys::netlink::{self, Batch, Route};
 use std::collections::BTreeMap;
@@ -67,7 +70,7 @@ pub(super) struct Ground<'a> {
 /// An attachment that has been made: tell the mobile node, then [`Ground::clean_up`].
 #[derive(Debug)]
 pub(super) struct Handoff {
-    /// What the mobile node is to be told.
+    /// What the mobile node is to be told, if it has not been told before.
     pub(super) link: LinkUp,
     /// When and from where the radio left; not at the first attachment, nor where that was told when the gap began.
     pub(super) detached: Option<(Time, NodeId)>,
@@ -122,7 +125,6 @@ struct Made {
     attached: Time,
     cost: Duration,
     frames_dropped: u64,
-    gateway_mac: [u8; 6],
     vif: u16,
 }
 
@@ -165,7 +167,7 @@ impl Air {
         if ground.plan.mobile_nodes[radio].moving.is_none() {
             ground.prepare(radio, &new).map_err(failed)?;
         }
-        let detached = line(ground.network).map_err(failed)?.detach(radio);
+        let detached = ground.part(radio).map_err(failed)?;
         state.detached = Some(detached);
         self.between.insert((detached.at + gap, mobile_node), access_router);
         Ok((state.next, detached.at, old.node))
@@ -183,6 +185,31 @@ impl Air {
         Some((mobile_node, gap.remove()))
     }
 
+    /// What a mobile node's link will be like when it is attached to an access router.
+    ///
+    /// # Errors
+    /// Nonsense is refused.
+    pub(super) fn next_link(
+        &self,
+        ground: &Ground<'_>,
+        mobile_node: NodeId,
+        access_router: NodeId,
+    ) -> Result<LinkUp, AttachError> {
+        let (radio, place) = self.find(ground, mobile_node, access_router)?;
+        let router = &ground.plan.access_routers[place.router];
+        let moving = ground.plan.mobile_nodes[radio].moving.as_ref().map(|moving| moving.mac);
+        let mac = moving.or(router.access.map(|access| access.mac));
+        let addresses = place.addresses.iter().zip(&router.subnets);
+        Ok(LinkUp {
+            handoff: self.mobile_nodes[radio].next,
+            addresses: addresses
+                .filter(|_| ground.topology.addressing.address == AddressMethod::Static)
+                .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
+                .collect(),
+            gateway_mac: mac.map_or([0; 6], |mac| mac.0),
+        })
+    }
+
     /// Attaches a mobile node to an access router.
     ///
     /// # Errors
@@ -194,10 +221,10 @@ impl Air {
         mobile_node: NodeId,
         access_router: NodeId,
     ) -> Result<Handoff, AttachError> {
+        let link = self.next_link(ground, mobile_node, access_router)?;
         let (radio, place) = self.find(ground, mobile_node, access_router)?;
         let (topology, plan) = (ground.topology, ground.plan);
         let name = |id: NodeId| topology.node(id).name.clone();
-        let router = place.router;
         let state = &mut self.mobile_nodes[radio];
         let (old, detached) = (state.at.clone(), state.detached);
         let made = match &plan.mobile_nodes[radio].moving {
@@ -208,17 +235,6 @@ impl Air {
             let (mobile_node, access_router) = (name(mobile_node), name(access_router));
             AttachError::Failed { mobile_node, access_router, source }
         })?;
-
-        let subnets = &plan.access_routers[router].subnets;
-        let addresses = place.addresses.iter().zip(subnets);
-        let link = LinkUp {
-            handoff: state.next,
-            addresses: addresses
-                .filter(|_| topology.addressing.address == AddressMethod::Static)
-                .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
-                .collect(),
-            gateway_mac: made.gateway_mac,
-        };
         if let Some(&primary) = place.addresses.first() {
             ground.multicast.add_source(primary, access_router, made.vif);
         }
@@ -274,14 +290,44 @@ impl Ground<'_> {
     /// Mode `switch`: one write to the attachment table, once the new access router knows the node.
     fn switch(&mut self, radio: usize, new: &Place) -> Result<Made, Cause> {
         let access = self.prepare(radio, new)?;
-        let attachment = line(self.network)?.attach(radio, Some(new.router));
+        let parted = if self.has_carrier() { Some(self.part(radio)?) } else { None };
+        let joined = self.join(radio, new.router)?;
+        let called = parted.unwrap_or(joined).called();
         Ok(Made {
-            attached: attachment.at,
-            cost: attachment.cost,
-            frames_dropped: attachment.frames_dropped,
-            gateway_mac: access.mac.0,
+            attached: joined.at,
+            cost: joined.at - called,
+            frames_dropped: joined.frames_dropped + parted.map_or(0, |parted| parted.frames_dropped),
             vif: access.vif,
         })
+    }
+
+    /// Detaches a radio.
+    fn part(&self, radio: usize) -> Result<Attachment, Cause> {
+        let parted = line(self.network)?.detach(radio);
+        if self.has_carrier() {
+            let mut batch = Batch::default();
+            batch.set_down(self.plan.line.radios[radio].index);
+            self.network.configure(self.plan.wire(), batch)?;
+        }
+        Ok(parted)
+    }
+
+    /// Attaches a radio to an access end of the delay line. Its carrier comes right after: whoever hears of it can send.
+    fn join(&self, radio: usize, access: usize) -> Result<Attachment, Cause> {
+        if !self.has_carrier() {
+            return Ok(line(self.network)?.attach(radio, Some(access)));
+        }
+        let mut wire = self.network.open_netlink(self.plan.wire()).map_err(netlink::ApplyError::Open)?;
+        let joined = line(self.network)?.attach(radio, Some(access));
+        let mut batch = Batch::default();
+        batch.set_up(self.plan.line.radios[radio].index);
+        wire.apply(batch)?;
+        Ok(joined)
+    }
+
+    /// Whether a radio that is detached has no carrier.
+    fn has_carrier(&self) -> bool {
+        self.plan.emulation.trigger == Trigger::Carrier
     }
 
     /// Mode `switch`: the new access router gets to know the node, at this interface.
@@ -304,14 +350,14 @@ impl Ground<'_> {
         state: &mut MobileNode,
     ) -> Result<Made, Cause> {
         let to = self.network.namespaces.open(new.node.0).map_err(netlink::ApplyError::Open)?;
-        let detachment = line(self.network)?.detach(radio);
+        let detachment = self.part(radio)?;
         let (from, old_vif) = state.interface_at;
         if from != new.node {
             let mut batch = Batch::default();
             batch.move_link(moving.index, &to, Some(moving.index));
             if let Err(error) = self.network.configure(from.0, batch) {
                 if state.at.is_some() {
-                    line(self.network)?.attach(radio, Some(radio));
+                    self.join(radio, radio)?;
                 }
                 return Err(error.into());
             }
@@ -344,13 +390,11 @@ impl Ground<'_> {
         };
         state.interface_at.1 = Some(vif);
         // In this mode every mobile node has an access end of its own at the delay line, under its own number.
-        let attachment = line(self.network)?.attach(radio, Some(radio));
-        let detached = detachment.at.as_nanos();
+        let attachment = self.join(radio, radio)?;
         Ok(Made {
             attached: attachment.at,
-            cost: Duration::from_nanos(attachment.at.as_nanos().saturating_sub(detached)),
+            cost: attachment.at - detachment.at,
             frames_dropped: detachment.frames_dropped + attachment.frames_dropped,
-            gateway_mac: moving.mac.0,
             vif,
         })
     }

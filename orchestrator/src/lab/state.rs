@@ -15,7 +15,7 @@ use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
 use samp_model::control::{Cause, LabStatus, NodeStatus, Request, Response};
 use samp_model::record::HandoffNumber;
-use samp_model::settings::AddressMethod;
+use samp_model::settings::{AddressMethod, Trigger};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
 use std::collections::HashMap;
@@ -163,11 +163,26 @@ impl Lab {
         access_router: NodeId,
     ) -> Result<HandoffNumber, AttachError> {
         self.announce(mobile_node, access_router);
+        let (air, ground) = self.air();
+        let link = air.next_link(&ground, mobile_node, access_router)?;
+        let is_told = match ground.plan.emulation.trigger {
+            Trigger::Link => true,
+            Trigger::Carrier => false,
+            // A node that starts asks for routers.
+            Trigger::Ra => link.handoff == 0,
+        };
+        if !is_told {
+            let told = self.agents.tell(mobile_node, &ToAgent::NextLink(link));
+            told.map_err(|error| self.failed(mobile_node, access_router, error.into()))?;
+        }
         let (air, mut ground) = self.air();
         let handoff = air.attach(&mut ground, mobile_node, access_router)?;
         // First of all the node is told: everything else can wait.
         let told = match self.programs.link_up(self.network, mobile_node, &handoff.link) {
-            None => self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone())).map_err(Into::into),
+            None if is_told => {
+                self.agents.tell(mobile_node, &ToAgent::LinkUp(handoff.link.clone())).map_err(Into::into)
+            }
+            None => Ok(()),
             Some(told) => told.map_err(attachment::Cause::from),
         };
         let told_at = now();
@@ -185,11 +200,7 @@ impl Lab {
             frames_dropped: handoff.frames_dropped,
         };
         self.record(handoff.attached, mobile_node, event);
-        told.map_err(|error| AttachError::Failed {
-            mobile_node: self.name_of(mobile_node).into(),
-            access_router: self.name_of(access_router).into(),
-            source: error,
-        })?;
+        told.map_err(|error| self.failed(mobile_node, access_router, error))?;
         if self.programs.has(mobile_node) {
             self.record(told_at, mobile_node, Event::LinkTriggered { handoff: number });
             if let Some(link) = handoff.link.addresses.first() {
@@ -198,6 +209,11 @@ impl Lab {
             }
         }
         Ok(number)
+    }
+
+    fn failed(&self, mobile_node: NodeId, access_router: NodeId, source: attachment::Cause) -> AttachError {
+        let [mobile_node, access_router] = [mobile_node, access_router].map(|node| self.name_of(node).into());
+        AttachError::Failed { mobile_node, access_router, source }
     }
 
     fn air(&mut self) -> (&mut Air, Ground<'_>) {

@@ -8,9 +8,9 @@ use samp_model::Time;
 use samp_model::control::Stage;
 use samp_model::paths::least_delay;
 use samp_model::record::HandoffNumber;
-use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend};
+use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend, Trigger};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
-use samp_sys::netlink::{Batch, Route};
+use samp_sys::netlink::{Batch, CarrierWatch, Route};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -58,7 +58,12 @@ impl Bench {
     }
 
     fn with_radio(attach: AttachMode, one_way_delay: Duration) -> Self {
+        Self::with_trigger(attach, one_way_delay, Trigger::Link)
+    }
+
+    fn with_trigger(attach: AttachMode, one_way_delay: Duration, trigger: Trigger) -> Self {
         let mut topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
+        topology.emulation.trigger = trigger;
         for node in &mut topology.nodes {
             if let NodeKind::MobileNode { radio, .. } = &mut node.kind {
                 radio.up.one_way_delay = one_way_delay;
@@ -298,6 +303,49 @@ async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
         bench.check_path(&mn1, &s1);
         assert_eq!(bench.attach("mn1", "ar1").unwrap().link.handoff, 2);
         assert!(matches!(bench.detach("mn1", "ar1", gap), Err(AttachError::AlreadyThere { .. })));
+    }
+}
+
+/// What is heard of the carrier until it is as it should be: how often it has come.
+fn carrier(watch: &mut CarrierWatch, is_up: bool) -> u32 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match watch.next_change() {
+            Ok(change) if change.is_up == is_up => return change.ups,
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+        assert!(Instant::now() < deadline, "nothing is heard of the carrier");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_carrier_goes_and_comes_with_the_attachment() {
+    for mode in [AttachMode::Switch, AttachMode::Move] {
+        let mut bench = Bench::with_trigger(mode, Duration::from_millis(2), Trigger::Carrier);
+        let s1 = bench.socket("s1", bench.address("s1"));
+        let node = bench.network.namespaces.open(bench.node("mn1").0).unwrap();
+        let mut watch = node.run(CarrierWatch::open).unwrap().unwrap();
+        let mn1 = bench.arrive("mn1", "ar1", None);
+        let left = mn1.local_addr().unwrap().ip();
+        let ups = carrier(&mut watch, true);
+        bench.check_path(&mn1, &s1);
+        drop(mn1);
+
+        bench.detach("mn1", "ar2", Duration::from_secs(1)).unwrap();
+        assert_eq!(carrier(&mut watch, false), ups);
+        let due = bench.air.next_due().unwrap();
+        bench.air.due(due).unwrap();
+        let mn1 = bench.arrive("mn1", "ar2", Some(left));
+        assert_eq!(carrier(&mut watch, true), ups + 1);
+        bench.check_path(&mn1, &s1);
+
+        // Without a gap it may be away for so short that only the count tells.
+        let left = mn1.local_addr().unwrap().ip();
+        let mn1 = bench.arrive("mn1", "ar1", Some(left));
+        assert_eq!(carrier(&mut watch, true), ups + 2);
+        bench.check_path(&mn1, &s1);
     }
 }
 

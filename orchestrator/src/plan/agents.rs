@@ -52,6 +52,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
                 mac: wiring.mobile_nodes.iter().find(|mobile_node| mobile_node.node == id)?.mac.0,
                 identifier: (*host).into(),
                 addressing: topology.addressing.clone(),
+                trigger: topology.emulation.trigger,
             },
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));

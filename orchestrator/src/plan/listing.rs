@@ -1,7 +1,7 @@
 //! The plan for human eyes.
 
 use super::{LOOPBACK, NamespacePlan, Plan};
-use samp_model::settings::{AttachMode, LinkBackend};
+use samp_model::settings::{AttachMode, LinkBackend, Trigger};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -20,6 +20,13 @@ impl fmt::Display for Plan {
         writeln!(f, "attach: {attach}")?;
         if !self.emulation.gap.is_zero() {
             writeln!(f, "gap:    {:?} attached nowhere in each handoff", self.emulation.gap)?;
+        }
+        match self.emulation.trigger {
+            Trigger::Link => {}
+            Trigger::Carrier => writeln!(f, "trigger: carrier (it goes and comes again in each handoff)")?,
+            Trigger::Ra => {
+                writeln!(f, "trigger: ra (mobile nodes hear of new links by router advertisements)")?
+            }
         }
         writeln!(f, "discovery: {}, TTL {}", self.multicast.group, self.multicast.ttl)?;
         writeln!(

@@ -336,6 +336,9 @@ pub enum PlanError {
     /// Mobile nodes cannot get their addresses as the topology says, with what the command line says besides.
     #[error("{0}")]
     Addressing(&'static str),
+    /// Mobile nodes cannot hear of their new links as the topology says, with what the command line says besides.
+    #[error("{0}")]
+    Trigger(&'static str),
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -394,6 +397,7 @@ impl PlanError {
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
             PlanError::Addressing(_) => Some("write `address: static`, or change the other".into()),
+            PlanError::Trigger(_) => Some("write `trigger: link`, or change the other".into()),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
             }
@@ -449,6 +453,9 @@ impl Plan {
         let emulation = resolve(topology, machine)?;
         if let Some(hindrance) = topology.addressing_hindrance() {
             return Err(PlanError::Addressing(hindrance));
+        }
+        if let Some(hindrance) = topology.trigger_hindrance() {
+            return Err(PlanError::Trigger(hindrance));
         }
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;
@@ -517,7 +524,7 @@ fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, 
     let agents = topology.nodes.iter().filter(|node| has_agent(&node.kind)).count();
     let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
     let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
-    Ok(EmulationSettings { links, attach, gap: asked.gap, nodes_per_process })
+    Ok(EmulationSettings { links, attach, nodes_per_process, ..asked })
 }
 
 /// Each link must be what a veth pair is.

@@ -6,7 +6,7 @@ use super::path::CriticalPath;
 use super::statistics::{Delta, Ranks};
 use super::summary::{HandoffSummary, PathSummary, Summary};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use samp_model::settings::EmulationSettings;
+use samp_model::settings::{EmulationSettings, Trigger};
 use serde::Serialize;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -331,6 +331,9 @@ pub fn emulation(settings: &EmulationSettings) -> String {
     let mut text = format!("links {}, attach {}", word(&settings.links), word(&settings.attach));
     if !settings.gap.is_zero() {
         text += &format!(", gap {:?}", settings.gap);
+    }
+    if settings.trigger != Trigger::Link {
+        text += &format!(", trigger {}", word(&settings.trigger));
     }
     text
 }

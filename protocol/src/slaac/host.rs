@@ -2,7 +2,7 @@
 //! (RFC 4861 §6.3.7, RFC 4862 §5.5.3).
 
 use super::STEP;
-use super::message::Advertisement;
+use super::message::{Advertisement, Prefix};
 use crate::random::Random;
 use samp_model::Time;
 use samp_model::settings::AddressSettings;
@@ -20,8 +20,10 @@ pub struct Host {
     identifier: u64,
     settings: AddressSettings,
     random: Random,
-    /// While it looks for a router: that one's link-layer address, and how many solicitations were sent.
-    looking: Option<([u8; 6], u32)>,
+    /// The link-layer address of its link's router.
+    router_mac: Option<[u8; 6]>,
+    /// While it looks for that router: how many solicitations were sent.
+    looking: Option<u32>,
     /// When the next one is due.
     due: Option<Time>,
     outputs: VecDeque<HostOutput>,
@@ -45,31 +47,42 @@ impl Host {
     /// The host whose addresses end with this interface identifier, which has no link yet.
     pub fn new(identifier: u64, settings: AddressSettings, seed: u64) -> Self {
         let random = Random::new(seed);
-        Self { identifier, settings, random, looking: None, due: None, outputs: VecDeque::new() }
+        let outputs = VecDeque::new();
+        Self { identifier, settings, random, router_mac: None, looking: None, due: None, outputs }
     }
 
     /// The interface has come to another link, whose router has this link-layer address; what went on at the old one is
     /// over.
     pub fn handle_link_up(&mut self, now: Time, router_mac: [u8; 6]) {
         self.outputs.clear();
-        self.looking = Some((router_mac, 0));
+        self.router_mac = Some(router_mac);
+        self.looking = Some(0);
         let [shortest, longest] = self.settings.rs_delay;
         self.due = Some(now + self.random.duration("rs delay", shortest, longest, STEP));
         self.handle_timeout(now);
     }
 
+    /// Whether an advertisement is another router's than that of its link: then it is on another one (RFC 6275 §11.5.1).
+    pub fn has_moved(&self, from: Ipv6Addr, advertisement: &Advertisement) -> bool {
+        self.router_mac.is_some()
+            && advertisement.source_mac != self.router_mac
+            && usable_prefix(from, advertisement).is_some()
+    }
+
+    /// As [`handle_link_up`](Self::handle_link_up), where the router's advertisement says so, which is about to be handled.
+    pub fn handle_move(&mut self, router_mac: [u8; 6]) {
+        self.outputs.clear();
+        self.router_mac = Some(router_mac);
+        self.looking = Some(SOLICITATIONS);
+        self.due = None;
+    }
+
     /// A router's advertisement has arrived. What the old link's router said may be read only now: it changes nothing.
     pub fn handle_advertisement(&mut self, from: Ipv6Addr, advertisement: &Advertisement) {
-        let Some((router_mac, _)) = self.looking else { return };
-        let Some(prefix) = advertisement.prefix else { return };
-        let is_usable = from.is_unicast_link_local()
-            && advertisement.source_mac == Some(router_mac)
-            && !advertisement.router_lifetime.is_zero()
-            && prefix.len == 128 - IDENTIFIER_BITS
-            && !prefix.prefix.is_unicast_link_local()
-            && prefix.valid > 0
-            && prefix.preferred <= prefix.valid;
-        if is_usable {
+        if self.looking.is_none() || advertisement.source_mac != self.router_mac {
+            return;
+        }
+        if let Some(prefix) = usable_prefix(from, advertisement) {
             let address = (u128::from(prefix.prefix) | u128::from(self.identifier)).into();
             self.outputs.push_back(HostOutput::Form { address, router: from });
             self.looking = None;
@@ -79,7 +92,7 @@ impl Host {
 
     /// The instant that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Time) {
-        let Some((_, sent)) = self.looking.as_mut().filter(|_| self.due.is_some_and(|due| due <= now)) else {
+        let Some(sent) = self.looking.as_mut().filter(|_| self.due.is_some_and(|due| due <= now)) else {
             return;
         };
         *sent += 1;
@@ -98,9 +111,21 @@ impl Host {
     }
 }
 
+/// The prefix of which a host makes its address, if the advertisement has one and is a router's on the link.
+fn usable_prefix(from: Ipv6Addr, advertisement: &Advertisement) -> Option<Prefix> {
+    advertisement.prefix.filter(|prefix| {
+        from.is_unicast_link_local()
+            && advertisement.source_mac.is_some()
+            && !advertisement.router_lifetime.is_zero()
+            && prefix.len == 128 - IDENTIFIER_BITS
+            && !prefix.prefix.is_unicast_link_local()
+            && prefix.valid > 0
+            && prefix.preferred <= prefix.valid
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Prefix;
     use super::*;
     use samp_model::settings::AddressProfile;
     use std::time::Duration;
@@ -163,6 +188,25 @@ mod tests {
         assert_eq!(host.poll_timeout(), None);
         host.handle_link_up(at(9), ROUTER_MAC);
         assert_eq!(outputs(&mut host), [HostOutput::Solicit], "on each link anew");
+    }
+
+    #[test]
+    fn another_routers_advertisement_tells_of_another_link() {
+        let mut host = host(AddressProfile::Fast);
+        let other = Advertisement { source_mac: Some([9; 6]), ..advertisement() };
+        assert!(!host.has_moved(ROUTER, &other), "there is no link yet");
+        host.handle_link_up(at(0), ROUTER_MAC);
+        host.handle_advertisement(ROUTER, &advertisement());
+        assert_eq!(outputs(&mut host), [HostOutput::Solicit, formed()]);
+        assert!(!host.has_moved(ROUTER, &advertisement()));
+        assert!(!host.has_moved(ROUTER, &Advertisement { router_lifetime: Duration::ZERO, ..other.clone() }));
+        assert!(host.has_moved(ROUTER, &other));
+        host.handle_move([9; 6]);
+        assert_eq!((outputs(&mut host), host.poll_timeout()), (vec![], None), "it need not ask");
+        host.handle_advertisement(ROUTER, &advertisement());
+        assert_eq!(outputs(&mut host), [], "that was the old link's");
+        host.handle_advertisement(ROUTER, &other);
+        assert_eq!(outputs(&mut host), [formed()]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The client: many requests a datagram, one acknowledgement a datagram.
 
 use super::batch::{Batch, Request, append};
+use super::carrier;
 use crate::namespace::Namespace;
 use crate::netem::{self, Netem, TCA_OPTIONS};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NetlinkBuffer, NlasIterator};
@@ -102,6 +103,19 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// How often the carrier of the interface with this index has come since it was made.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked, or there is no such interface.
+    pub fn carrier_ups(&mut self, index: u32) -> io::Result<u32> {
+        let message = LinkUnspec::new_with_index(index).build();
+        let mut ups = None;
+        self.query(RouteNetlinkMessage::GetLink(message), NLM_F_ACK, |payload| {
+            ups = carrier::change(payload).map(|change| change.ups);
+        })?;
+        ups.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel counts no carriers"))
     }
 
     /// The interface index and kind of every queueing discipline.

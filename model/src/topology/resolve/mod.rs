@@ -180,6 +180,14 @@ impl<'f> Resolver<'f> {
             });
             return None;
         }
+        if let Some(hindrance) = topology.trigger_hindrance()
+            && let Some(trigger) = file.emulation.as_ref().and_then(|emulation| emulation.trigger.as_ref())
+        {
+            self.errors.report(span(trigger), hindrance, |error| {
+                error.hint("write `trigger: link`, or change the other")
+            });
+            return None;
+        }
         Some(topology)
     }
 

@@ -8,7 +8,7 @@ use crate::schema::{Scalar, object, pair, scalar, scalar_or};
 use crate::settings::{
     AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, CacheSettings, Confirm,
     Dad, Discover, Durability, EmulationSettings, LinkBackend, MediaSettings, Profile, Records, SampSettings,
-    ServerMode, Stale, UpdateOrder,
+    ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval};
 use crate::yaml::{Whole, Word};
@@ -343,7 +343,8 @@ pub(super) fn addressing() -> Value {
 }
 
 pub(super) fn emulation() -> Value {
-    let EmulationSettings { links, attach, gap, nodes_per_process: _ } = EmulationSettings::default();
+    let EmulationSettings { links, attach, gap, trigger, nodes_per_process: _ } =
+        EmulationSettings::default();
     object(
         "How the lab is made.",
         &[],
@@ -353,6 +354,10 @@ pub(super) fn emulation() -> Value {
             (
                 "gap",
                 scalar_or::<Delay>("For how long a mobile node is attached nowhere in a handoff.", time(gap)),
+            ),
+            (
+                "trigger",
+                scalar_or::<Word<Trigger>>("What tells a mobile node of its new link.", word(trigger)),
             ),
             (
                 "nodes_per_process",
