@@ -5,6 +5,7 @@ pub mod capture;
 mod cause;
 pub mod cli;
 pub mod client;
+pub mod comparison;
 pub mod doctor;
 pub mod experiment;
 pub mod graph;

@@ -102,6 +102,11 @@ pub enum Command {
         /// Where the results go; none is a fresh directory in `runs`.
         out: Option<PathBuf>,
     },
+    /// Compare a run with its simulation.
+    Compare {
+        /// The run's directory.
+        run: PathBuf,
+    },
     /// End a lab, or remove what a dead one has left.
     Down(Which),
     /// End all labs.
@@ -305,6 +310,7 @@ impl Invocation {
                 Command::Run { file: experiment, out, keep, calibration, emulation, allow_programs }
             }
             TypedCommand::Sim { experiment, out } => Command::Sim { file: experiment, out },
+            TypedCommand::Compare { sim } => Command::Compare { run: sim },
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),
             TypedCommand::Completions { shell } => Command::Completions(shell),

@@ -300,6 +300,16 @@ pub(super) enum TypedCommand {
         #[arg(long, value_name = "DIR", env = "SAMP_LAB_OUT")]
         out: Option<PathBuf>,
     },
+    /// Compare a run with its prediction by the simulator
+    ///
+    /// The run's experiment is played in virtual time. Every node is to send and receive the same messages in each of its
+    /// conversations, and delays that pass links are to be the same at the median, within 5 % of what the links alone make
+    /// of them or 50 µs a link, whichever is more. Ends with exit code 1 when something is not.
+    Compare {
+        /// The directory that `run` has written
+        #[arg(long, value_name = "RUN", env = "SAMP_LAB_SIM")]
+        sim: PathBuf,
+    },
     /// End a lab, or remove what a crashed one has left
     Down {
         /// The lab

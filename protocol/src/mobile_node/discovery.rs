@@ -29,7 +29,7 @@ const MAX_ANSWERS: usize = 256;
 pub(super) struct Discovery {
     request: Request,
     started: Time,
-    /// Who answered, in the order of arrival.
+    /// Who answered, by address: a random choice depends on who has answered, and not on who was a microsecond before whom.
     answers: Vec<Candidate>,
     /// How long to wait for the first answer; doubles with each unheard attempt.
     patience: Duration,
@@ -107,16 +107,18 @@ impl MobileNode {
         let Some(discovery) = &mut self.discovery else { return };
         let branch = discovery.request.top_via().map(Via::branch);
         let ours = response.headers.via.first().map(Via::branch) == branch;
-        let known = discovery.answers.iter().any(|answer| answer.address == from);
-        if !ours || known || response.status != status::OK || discovery.answers.len() == MAX_ANSWERS {
+        let place = discovery.answers.binary_search_by_key(&from, |answer| answer.address);
+        let Err(place) = place else { return };
+        if !ours || response.status != status::OK || discovery.answers.len() == MAX_ANSWERS {
             return;
         }
-        discovery.answers.push(Candidate {
+        let answer = Candidate {
             address: from,
             response_time: now - discovery.started,
             to: response.headers.to.clone(),
             minted: contact.and_then(|contact| minted_uri(response, &contact)),
-        });
+        };
+        discovery.answers.insert(place, answer);
         if self.settings.anchor_select == AnchorSelect::Fastest && !discovery.is_ahead {
             self.finish_discovery(now, true);
         }

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod capture;
+mod compare;
 mod difference;
 mod doctor;
 mod exec;
@@ -60,6 +61,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
             run::run(terminal, &file, out.as_deref(), keep, calibration, emulation, allow_programs)?
         }
         Command::Sim { file, out } => sim::sim(terminal, &file, out.as_deref())?,
+        Command::Compare { run } => compare::with_simulation(terminal, &run)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,
         Command::Completions(shell) => generate::completions(terminal, shell)?,

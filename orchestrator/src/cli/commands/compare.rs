@@ -1,0 +1,31 @@
+//! `compare --sim`: a run beside its prediction.
+
+use super::super::{Exit, Failure, Terminal};
+use super::run::carry_out;
+use super::sim::simulated;
+use crate::comparison::{Comparison, RecordedRun, describe};
+use crate::experiment::SimulatedLab;
+use std::path::Path;
+
+/// Plays a run's experiment in the simulator, and shows what is different.
+pub(super) fn with_simulation(terminal: &Terminal, run: &Path) -> Result<Exit, Failure> {
+    let run = RecordedRun::read(run).map_err(|error| {
+        Failure::from_error(Exit::InvalidInput, &error)
+            .hint("name a directory that `samp-lab run` has written".to_owned())
+    })?;
+    let mut lab = simulated(&run.topology, &run.experiment)?;
+    lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let mut predicted = Vec::new();
+    let mut stage = SimulatedLab::new(lab, |record| {
+        predicted.push(record.clone());
+        Ok(())
+    });
+    let actions = run.experiment.schedule(&run.topology);
+    for reason in carry_out(terminal, &run.topology, &actions, &mut stage)? {
+        terminal.note(format!("in the simulation: {reason}"));
+    }
+    drop(stage);
+    let comparison = Comparison::new(&run.topology, &run.records, &predicted);
+    terminal.show(&comparison, describe)?;
+    Ok(if comparison.agrees { Exit::Success } else { Exit::Failed })
+}
