@@ -19,6 +19,7 @@ use samp_sys::netlink::Netlink;
 use std::io;
 use std::ops::ControlFlow;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// Datagrams taken from a socket before the others get their turn.
 const BURST: usize = 32;
@@ -39,6 +40,10 @@ pub(crate) struct Driver {
     /// Whether it is to end once it has left.
     is_ending: bool,
     has_left: bool,
+    /// Whether it is a server that joins others.
+    joins_ring: bool,
+    /// Who waits until it has its place on the ring.
+    placed: Option<oneshot::Sender<()>>,
     paused: Option<Paused>,
 }
 
@@ -127,6 +132,7 @@ impl Driver {
                 (Some(Mobile { radio, addresses, carrier, media, rtp }), None)
             }
         };
+        let joins_ring = matches!(&config.role, Role::SipServer { join: Some(_), .. });
         let node = build(&config, now()).context("cannot make the node")?;
         let records = config.samp.records;
         Ok(Self {
@@ -140,7 +146,18 @@ impl Driver {
             termination,
             is_ending: false,
             has_left: false,
+            joins_ring,
+            placed: None,
             paused: None,
+        })
+    }
+
+    /// Resolves when the node has its place on the ring, that is, a predecessor; none where it is no server that joins one.
+    pub(crate) fn place_on_ring(&mut self) -> Option<oneshot::Receiver<()>> {
+        let (placed, place) = oneshot::channel();
+        self.joins_ring.then(|| {
+            self.placed = Some(placed);
+            place
         })
     }
 
@@ -477,7 +494,15 @@ impl Driver {
         loop {
             while let Some(output) = self.node.poll_event() {
                 match (output, &mut self.mobile) {
-                    (Output::Record(event), _) => self.record(now, event)?,
+                    (Output::Record(event), _) => {
+                        if matches!(event, Event::RingChanged { predecessor: Some(_), .. })
+                            && let Some(placed) = self.placed.take()
+                        {
+                            // Nobody may wait for it any more.
+                            let _ = placed.send(());
+                        }
+                        self.record(now, event)?;
+                    }
                     (Output::Media(command), Some(mobile)) => mobile.media.handle_command(now, command),
                     (Output::Left, _) => self.has_left = true,
                     (Output::Media(command), None) => tracing::warn!(?command, "media at a node without any"),

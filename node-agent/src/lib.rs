@@ -40,10 +40,18 @@ use samp_sys::ancillary::recv_fds;
 use samp_sys::namespace::Namespace;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
+/// A SIP server of a process joins when so many members for each that is joining have their places: a ring grows fast, but
+/// not by all at once, who would ask the same members again and again for what changes meanwhile.
+const MEMBERS_PER_JOIN: usize = 4;
+/// The next one does not wait longer for the one before.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Environment variable with the log filter, in the syntax of [`EnvFilter`].
 const LOG_FILTER: &str = "SAMP_LAB_LOG";
 
@@ -92,7 +100,18 @@ pub fn run_nodes(
         }
         privileges::drop_all_but(&needed).context("cannot drop privileges")?;
         let mut running = JoinSet::new();
-        for (name, agent) in agents {
+        let mut joining = JoinSet::new();
+        let mut joined = 0;
+        for (name, mut agent) in agents {
+            while joining.len() > joined / MEMBERS_PER_JOIN {
+                tokio::select! {
+                    Some(ended) = running.join_next() => ended.context("a node has panicked")??,
+                    Some(_) = joining.join_next() => joined += 1,
+                }
+            }
+            if let Some(place) = agent.place_on_ring() {
+                joining.spawn_local(timeout(JOIN_PATIENCE, place));
+            }
             tracing::info!(node = name, "sockets are open");
             let span = tracing::info_span!("node", name);
             let run = async move { agent.run().await.with_context(|| format!("{name} failed")) };
@@ -125,6 +144,14 @@ impl Agent {
                 Self::Node(Driver::open(config, control, build)?.into())
             }
         })
+    }
+
+    /// Resolves when the node, a SIP server, has its place on the ring.
+    fn place_on_ring(&mut self) -> Option<oneshot::Receiver<()>> {
+        match self {
+            Self::Node(driver) => driver.place_on_ring(),
+            Self::AccessRouter(_) => None,
+        }
     }
 
     async fn run(self) -> anyhow::Result<()> {

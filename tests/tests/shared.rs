@@ -1,14 +1,13 @@
 //! Nodes that share a process: each can be stopped, and dies, alone.
 
+use samp_tests::lab::{TemporaryFile, stdout};
 use samp_tests::{Lab, topology};
-use std::path::PathBuf;
+use serde_json::Value;
 
 /// The small grid, its servers in one process and its mobile nodes in another.
-fn file() -> PathBuf {
-    let file = std::env::temp_dir().join(format!("samp-shared-{}.yaml", std::process::id()));
+fn file() -> TemporaryFile {
     let grid = std::fs::read_to_string(topology("topologies/grid-small.yaml")).expect("the grid");
-    std::fs::write(&file, format!("{grid}\nemulation: {{ nodes_per_process: 8 }}\n")).expect("a file");
-    file
+    TemporaryFile::new(&format!("{grid}\nemulation: {{ nodes_per_process: 8 }}\n"))
 }
 
 #[track_caller]
@@ -20,8 +19,7 @@ fn assert_call(lab: &Lab, caller: &str, callee: &str) {
 
 #[test]
 fn nodes_that_share_a_process_stop_and_die_alone() {
-    let file = file();
-    let lab = Lab::up(&file, &[]);
+    let lab = Lab::up(file().path(), &[]);
     let process = |node: &str| lab.json(&["inspect", node])["pid"].as_i64().expect("a process");
     assert_eq!(process("mn1"), process("mn8"));
     assert_eq!(process("s1"), process("s4"));
@@ -51,5 +49,21 @@ fn nodes_that_share_a_process_stop_and_die_alone() {
     assert_call(&lab, "mn1", "mn3");
     assert_call(&lab, "mn4", "mn1");
     lab.down();
-    std::fs::remove_file(file).expect("removed");
+}
+
+#[test]
+fn servers_that_share_a_process_join_the_ring_one_after_the_other() {
+    let lab = Lab::up(file().path(), &[]);
+    let text = stdout(lab.run(&["events"]));
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let places = |server: &'static str| {
+        events.iter().filter(move |it| it["event"] == "ring_changed" && it["node"] == server)
+    };
+    let at = |event: &Value| event["at"].as_u64().expect("an instant");
+    for (earlier, later) in [("s2", "s3"), ("s3", "s4")] {
+        let placed = places(earlier).find(|it| !it["predecessor"].is_null()).map(at);
+        let began = places(later).next().map(at);
+        assert!(placed.is_some() && placed <= began, "{earlier} {placed:?}, {later} {began:?}");
+    }
+    lab.down();
 }
