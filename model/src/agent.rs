@@ -80,6 +80,13 @@ pub const HIRED_AT_ONCE: usize = 126;
 pub enum ToAgent {
     /// The radio is behind this access router now (as IEEE 802.21 Link_Up).
     LinkUp(LinkUp),
+    /// The radio is about to leave its access router (as IEEE 802.21 Link_Going_Down).
+    LinkGoingDown {
+        /// Which handoff begins with this.
+        handoff: HandoffNumber,
+        /// The next access router.
+        access_router: String,
+    },
     /// The radio is about to be behind this access router. With `trigger: carrier` and `ra`: the node does nothing before it
     /// hears of that itself.
     NextLink(LinkUp),

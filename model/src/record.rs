@@ -25,6 +25,13 @@ pub type HandoffNumber = u32;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// The mobile node was told that its link is about to go down.
+    LinkGoingDown {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The next access router.
+        access_router: String,
+    },
     /// The network end of the mobile node's radio link left this access router. Written by the emulator.
     Detached {
         /// Which handoff.
@@ -391,7 +398,8 @@ impl Event {
     /// The handoff that an event belongs to by number.
     pub fn handoff(&self) -> Option<HandoffNumber> {
         match self {
-            Event::Detached { handoff, .. }
+            Event::LinkGoingDown { handoff, .. }
+            | Event::Detached { handoff, .. }
             | Event::Attached { handoff, .. }
             | Event::LinkTriggered { handoff }
             | Event::DhcpSent { handoff, .. }

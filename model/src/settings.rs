@@ -251,7 +251,7 @@ pub enum Confirm {
 pub enum Discover {
     /// When it needs an anchor; it then waits for δ.
     Reactive,
-    /// After every handoff and with every probe of its anchor, so that it has candidates when it needs one.
+    /// After every handoff, with every probe of its anchor and when its link is about to go down, so that it has candidates when it needs one.
     Ahead,
 }
 
@@ -397,6 +397,9 @@ pub struct EmulationSettings {
     /// What tells a mobile node of its new link.
     #[serde(default)]
     pub trigger: Trigger,
+    /// So long before it is detached a mobile node is told, 0 to 60 s (as IEEE 802.21 Link_Going_Down); 0 is not at all.
+    #[serde(default)]
+    pub going_down: Duration,
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,

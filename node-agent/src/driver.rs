@@ -279,6 +279,9 @@ impl Driver {
         match packet {
             ToAgent::LinkUp(link) => self.handle_link_up(now, link)?,
             ToAgent::NextLink(link) => self.expect(link),
+            ToAgent::LinkGoingDown { handoff, access_router } => {
+                self.feed(now, Input::LinkGoingDown { handoff, access_router })?;
+            }
             ToAgent::Call { callee, call } => self.feed(now, Input::Call { callee, call })?,
             ToAgent::Leave => self.feed(now, Input::Leave)?,
             ToAgent::HangUp { call } => self.feed(now, Input::HangUp { call })?,

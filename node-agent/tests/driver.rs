@@ -49,6 +49,9 @@ impl Scripted {
 impl Node for Scripted {
     fn handle_input(&mut self, now: Time, input: Input) {
         match input {
+            Input::LinkGoingDown { handoff, access_router } => {
+                self.record(Event::LinkGoingDown { handoff, access_router });
+            }
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
             Input::AddressConfigured { handoff, address } => {
                 self.record(Event::AddressConfigured { handoff, address });

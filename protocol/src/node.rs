@@ -70,6 +70,13 @@ pub enum Input {
     TransportError(Transmit),
     /// Server: for so long, all messages have waited too long before they came here.
     Lag(Duration),
+    /// Mobile node: the radio is about to leave its access router.
+    LinkGoingDown {
+        /// Which handoff begins with this.
+        handoff: HandoffNumber,
+        /// The next access router.
+        access_router: String,
+    },
     /// Mobile node: the radio is behind another access router.
     LinkTrigger {
         /// Which handoff; 0 is the first attachment.

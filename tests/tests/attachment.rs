@@ -59,7 +59,7 @@ fn in_the_gap_a_node_is_nowhere_and_cannot_be_moved() {
     let refused = lab.run(&["handoff", "mn1", "ar-0-0"]);
     assert_eq!(refused.status.code(), Some(5));
     let error = String::from_utf8_lossy(&refused.stdout).into_owned();
-    assert!(error.contains("in the gap of a handoff"), "{error}");
+    assert!(error.contains("in the middle of a handoff"), "{error}");
     // Another one moves all the same, and nobody waits for the end of the gap.
     lab.json(&["handoff", "mn2", "ar-3-3", "--gap", "0"]);
     lab.down();
@@ -165,5 +165,26 @@ fn triggers_that_cannot_work_are_refused() {
     let refused = run(["plan".as_ref(), line.as_os_str(), "--trigger".as_ref(), "ra".as_ref()]);
     assert_eq!(refused.status.code(), Some(3));
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(error.contains("with `address: slaac` only") && error.contains("trigger: link"), "{error}");
+    assert!(error.contains("with `address: slaac` only") && error.contains("leave `trigger` out"), "{error}");
+}
+
+#[test]
+fn a_node_is_told_before_its_link_goes_down() {
+    let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
+    let file = TemporaryFile::new(&format!("samp: {{ discover: ahead }}\n{text}"));
+    for flags in [&["--going-down", "60ms"][..], &["--going-down", "60ms", "--gap", "30ms"]] {
+        let lab = Lab::up(file.path(), flags);
+        let handoff = lab.json(&["handoff", "mn1", "ar2"]);
+        assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+        let before = handoff["going_down_ms"].as_f64().expect("it was told");
+        // From the telling to the detachment; the node may have heard it late.
+        assert!((0.0..10_000.0).contains(&before), "{handoff:#}");
+        let mut events = Events::of(&lab);
+        let told = events.wait("a hint", |record| record["event"] == "link_going_down");
+        assert_eq!(
+            (&told["node"], &told["handoff"], &told["access_router"]),
+            (&"mn1".into(), &1.into(), &"ar2".into())
+        );
+        lab.down();
+    }
 }

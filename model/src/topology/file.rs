@@ -7,11 +7,12 @@ use crate::settings::{
     Family, LinkBackend, Profile, Records, ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
-use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
+use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
 use serde::Deserialize;
 use serde_yaml::Spanned;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Nodes in a topology at most.
@@ -259,7 +260,20 @@ pub(super) struct Emulation {
     pub(super) attach: Option<Value<Word<AttachMode>>>,
     pub(super) gap: Option<Value<Delay>>,
     pub(super) trigger: Option<Value<Word<Trigger>>>,
+    pub(super) going_down: Option<Value<Delay>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
+}
+
+impl Emulation {
+    /// Where a knob of handoffs is written.
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+        let span = match key {
+            "trigger" => self.trigger.as_ref().map(span),
+            "going_down" => self.going_down.as_ref().map(span),
+            _ => None,
+        };
+        span.unwrap_or_default()
+    }
 }
 
 impl Keyword for Family {

@@ -170,6 +170,9 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
         settings.gap = gap.get();
     }
     word(errors, &mut settings.trigger, file.trigger.as_ref());
+    if let Some(going_down) = file.going_down.as_ref().and_then(|going_down| errors.value(going_down)) {
+        settings.going_down = going_down.get();
+    }
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings
 }

@@ -4,6 +4,7 @@ mod addressing;
 mod file;
 mod graph;
 mod graphml;
+mod hindrances;
 mod knobs;
 mod program;
 mod quality;
@@ -14,20 +15,17 @@ pub(crate) use schema::schema;
 
 pub(crate) use self::file::Packets;
 pub use addressing::AddressSpaceError;
+pub use hindrances::HandoffHindrance;
 pub use program::Program;
 pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart, RateChange};
 
 use crate::diagnostic::Diagnostic;
-use crate::settings::{
-    AddressMethod, AddressSettings, AttachMode, EmulationSettings, Family, MediaSettings, SampSettings,
-    Trigger,
-};
+use crate::settings::{AddressSettings, EmulationSettings, Family, MediaSettings, SampSettings};
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Reads a topology file.
 ///
@@ -255,52 +253,6 @@ impl Topology {
         addressing::assign(&mut self.nodes, family)?;
         self.family = family;
         Ok(())
-    }
-
-    /// Why mobile nodes cannot get their addresses as the topology says, if they cannot.
-    pub fn addressing_hindrance(&self) -> Option<&'static str> {
-        let (family, other) = match self.addressing.address {
-            AddressMethod::Static => return None,
-            AddressMethod::Dhcp => (Family::Ipv4, "DHCP needs `family: ipv4`"),
-            AddressMethod::Slaac => (Family::Ipv6, "SLAAC needs `family: ipv6`"),
-        };
-        let takes_part =
-            |node: &Node| node.access().is_some() || matches!(node.kind, NodeKind::MobileNode { .. });
-        if self.family != family {
-            Some(other)
-        } else if self.emulation.attach == AttachMode::Move {
-            Some("access routers give out addresses with `attach: switch` only")
-        } else if self.nodes.iter().any(|node| takes_part(node) && node.program.is_some()) {
-            Some("mobile nodes and access routers with a `program` have static addresses only")
-        } else {
-            None
-        }
-    }
-
-    /// Why mobile nodes cannot hear of their new links as the topology says, if they cannot.
-    pub fn trigger_hindrance(&self) -> Option<&'static str> {
-        let has_program =
-            |node: &Node| matches!(node.kind, NodeKind::MobileNode { .. }) && node.program.is_some();
-        match self.emulation.trigger {
-            Trigger::Link => None,
-            Trigger::Ra if self.addressing.address != AddressMethod::Slaac => {
-                Some("router advertisements tell of a new link with `address: slaac` only")
-            }
-            _ if self.nodes.iter().any(has_program) => {
-                Some("mobile nodes with a `program` are told of a new link by `trigger: link` only")
-            }
-            Trigger::Carrier | Trigger::Ra => None,
-        }
-    }
-
-    /// The longest that a mobile node may take to hear of its new link and to have an address there, while no message is
-    /// lost twice.
-    pub fn longest_wait(&self) -> Duration {
-        let unheard = match self.emulation.trigger {
-            Trigger::Ra => self.addressing.ra_interval[1],
-            Trigger::Link | Trigger::Carrier => Duration::ZERO,
-        };
-        unheard + self.addressing.longest_wait()
     }
 
     /// The node that has this address, and for a care-of address also the access router that it belongs to.

@@ -253,7 +253,7 @@ samp:
   durability: degraded
   virtual_nodes: 16
 media: {{ packet_interval: 10ms, payload_bytes: 80 }}
-emulation: {{ links: userspace, attach: move, gap: 50ms, trigger: carrier }}
+emulation: {{ links: userspace, attach: move, gap: 50ms, trigger: carrier, going_down: 20ms }}
 "
     ));
     assert_eq!(topology.name, "other");
@@ -276,6 +276,7 @@ emulation: {{ links: userspace, attach: move, gap: 50ms, trigger: carrier }}
     assert_eq!(topology.emulation.attach, crate::settings::AttachMode::Move);
     assert_eq!(topology.emulation.gap, Duration::from_millis(50));
     assert_eq!(topology.emulation.trigger, crate::settings::Trigger::Carrier);
+    assert_eq!(topology.emulation.going_down, Duration::from_millis(20));
 }
 
 #[test]

@@ -353,6 +353,7 @@ impl Emulation {
             attach: self.attach.map_or(topology.attach, Into::into),
             gap: self.gap.map_or(topology.gap, Delay::get),
             trigger: self.trigger.map_or(topology.trigger, Into::into),
+            going_down: self.going_down.map_or(topology.going_down, Delay::get),
             ..topology
         }
     }
@@ -491,6 +492,7 @@ mod tests {
             attach: AttachMode::Move,
             gap: Duration::from_millis(50),
             trigger: Trigger::Ra,
+            going_down: Duration::from_millis(20),
             nodes_per_process: NonZeroU16::new(7),
         };
         assert_eq!(Emulation::default().over(topology), topology);
@@ -499,6 +501,7 @@ mod tests {
             attach: Some(Attach::Switch),
             gap: Some(Delay::default()),
             trigger: Some(typed::Trigger::Carrier),
+            going_down: None,
             family: None,
         };
         let (links, attach, gap) = (LinkBackend::Auto, AttachMode::Switch, Duration::ZERO);

@@ -480,6 +480,9 @@ pub struct Emulation {
     /// What tells a mobile node of its new link
     #[arg(long, value_enum, value_name = "TRIGGER", env = "SAMP_LAB_TRIGGER")]
     pub trigger: Option<Trigger>,
+    /// How long before it is detached a mobile node is told of it, as 50ms
+    #[arg(long, value_name = "TIME", env = "SAMP_LAB_GOING_DOWN")]
+    pub going_down: Option<Delay>,
     /// Which addresses the nodes have
     #[arg(long, value_enum, value_name = "FAMILY", env = "SAMP_LAB_FAMILY")]
     pub family: Option<Family>,

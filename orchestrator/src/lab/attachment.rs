@@ -21,6 +21,7 @@ use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AddressMethod, Trigger};
 use samp_model::topology::{NodeId, Topology};
+use samp_sys::clock::monotonic_nanos;
 use samp_sys::netlink::{self, Batch, Route};
 use std::collections::BTreeMap;
 use std::io;
@@ -32,8 +33,25 @@ use std::time::Duration;
 pub(super) struct Air {
     /// In the order of [`Plan::mobile_nodes`].
     mobile_nodes: Vec<MobileNode>,
-    /// Who is in the gap of a handoff, by its end, and where to.
-    between: BTreeMap<(Time, NodeId), NodeId>,
+    /// The handoffs that have begun, by when they go on.
+    pending: BTreeMap<(Time, NodeId), Pending>,
+}
+
+/// How a handoff goes on that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// The mobile node has been told that its link goes down: it leaves.
+    Leave {
+        /// For where.
+        to: NodeId,
+        /// For how long it is then attached nowhere.
+        gap: Duration,
+    },
+    /// Its gap is over: it arrives.
+    Arrive {
+        /// Where.
+        to: NodeId,
+    },
 }
 
 #[derive(Debug)]
@@ -94,7 +112,7 @@ pub(super) enum AttachError {
     AlreadyThere { mobile_node: String, access_router: String },
     #[error("`{0}` is attached nowhere")]
     Nowhere(String),
-    #[error("`{0}` is in the gap of a handoff")]
+    #[error("`{0}` is in the middle of a handoff")]
     Between(String),
     #[error("cannot attach `{mobile_node}` to `{access_router}`")]
     Failed {
@@ -134,13 +152,32 @@ impl Air {
         let mobile_nodes = plan.mobile_nodes.iter();
         let start = |start| MobileNode { at: None, detached: None, interface_at: (start, None), next: 0 };
         let mobile_nodes = mobile_nodes.map(|mobile_node| start(mobile_node.start)).collect();
-        Self { mobile_nodes, between: BTreeMap::new() }
+        Self { mobile_nodes, pending: BTreeMap::new() }
     }
 
     /// The access router that a mobile node is attached to.
     pub(super) fn attached_to(&self, plan: &Plan, mobile_node: NodeId) -> Option<NodeId> {
         let state = &self.mobile_nodes[plan.mobile_node(mobile_node)?];
         state.at.as_ref().filter(|_| state.detached.is_none()).map(|place| place.node)
+    }
+
+    /// A mobile node's link is about to go down: it is to be told now, and [`due`](Self::due) to leave after `going_down`. Gives the
+    /// number of the handoff.
+    ///
+    /// # Errors
+    /// Nonsense is refused.
+    pub(super) fn warn(
+        &mut self,
+        ground: &Ground<'_>,
+        mobile_node: NodeId,
+        access_router: NodeId,
+        going_down: Duration,
+        gap: Duration,
+    ) -> Result<HandoffNumber, AttachError> {
+        let (radio, _) = self.find(ground, mobile_node, access_router)?;
+        let due = Time::from_nanos(monotonic_nanos()) + going_down;
+        self.pending.insert((due, mobile_node), Pending::Leave { to: access_router, gap });
+        Ok(self.mobile_nodes[radio].next)
     }
 
     /// Detaches a mobile node; it will be [`due`](Self::due) when the gap is over. Gives the number of the handoff, when it began
@@ -169,20 +206,20 @@ impl Air {
         }
         let detached = ground.part(radio).map_err(failed)?;
         state.detached = Some(detached);
-        self.between.insert((detached.at + gap, mobile_node), access_router);
+        self.pending.insert((detached.at + gap, mobile_node), Pending::Arrive { to: access_router });
         Ok((state.next, detached.at, old.node))
     }
 
-    /// When the next gap is over.
+    /// When the next handoff goes on that has begun.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.between.first_key_value().map(|(&(due, _), _)| due)
+        self.pending.first_key_value().map(|(&(due, _), _)| due)
     }
 
-    /// A mobile node whose gap is over, and the access router that it is to be attached to now.
-    pub(super) fn due(&mut self, now: Time) -> Option<(NodeId, NodeId)> {
-        let gap = self.between.first_entry().filter(|gap| gap.key().0 <= now)?;
-        let mobile_node = gap.key().1;
-        Some((mobile_node, gap.remove()))
+    /// A mobile node whose handoff is to go on now, and how.
+    pub(super) fn due(&mut self, now: Time) -> Option<(NodeId, Pending)> {
+        let pending = self.pending.first_entry().filter(|pending| pending.key().0 <= now)?;
+        let mobile_node = pending.key().1;
+        Some((mobile_node, pending.remove()))
     }
 
     /// What a mobile node's link will be like when it is attached to an access router.
@@ -265,7 +302,7 @@ impl Air {
         let radio = plan.mobile_node(mobile_node).ok_or_else(|| AttachError::NotMobile(name(mobile_node)))?;
         let router = plan.access_router(access_router);
         let router = router.ok_or_else(|| AttachError::NoAccess(name(access_router)))?;
-        if self.between.keys().any(|&(_, node)| node == mobile_node) {
+        if self.pending.keys().any(|&(_, node)| node == mobile_node) {
             return Err(AttachError::Between(name(mobile_node)));
         }
         let state = &self.mobile_nodes[radio];

@@ -2,7 +2,7 @@
 
 use super::agents::{Agents, Death, TellError};
 use super::apply::Network;
-use super::attachment::{self, Air, AttachError, Ground};
+use super::attachment::{self, Air, AttachError, Ground, Pending};
 use super::control::Answer;
 use super::links::Links;
 use super::multicast::Multicast;
@@ -142,17 +142,47 @@ impl Lab {
         Ok(handoff)
     }
 
-    /// When the next gap of a handoff is over.
+    /// Tells a mobile node that its link goes down, to detach it after that.
+    fn warn(&mut self, mobile_node: NodeId, to: NodeId, gap: Duration) -> Result<HandoffNumber, AttachError> {
+        let (air, ground) = self.air();
+        let handoff = air.warn(&ground, mobile_node, to, ground.plan.emulation.going_down, gap)?;
+        let access_router = self.name_of(to).into();
+        let told = self.agents.tell(mobile_node, &ToAgent::LinkGoingDown { handoff, access_router });
+        // It does not hold the handoff up that it was not told.
+        if let Err(error) = told {
+            tracing::warn!(%error, mobile_node = self.name_of(mobile_node), "cannot tell that its link goes down");
+        }
+        Ok(handoff)
+    }
+
+    /// When the next handoff goes on that has begun.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.air.next_due()
     }
 
-    /// Attaches the mobile nodes whose gap is over.
-    pub(super) fn attach_due(&mut self) {
-        while let Some((mobile_node, access_router)) = self.air.due(now()) {
-            if let Err(error) = self.attach(mobile_node, access_router) {
+    /// Goes on with the handoffs for which it is time.
+    pub(super) fn go_on(&mut self) {
+        while let Some((mobile_node, pending)) = self.air.due(now()) {
+            let gone_on = match pending {
+                Pending::Leave { to, gap } => self.begin(mobile_node, to, gap),
+                Pending::Arrive { to } => self.attach(mobile_node, to),
+            };
+            if let Err(error) = gone_on {
                 tracing::error!("{}", chain(&error));
             }
+        }
+    }
+
+    /// Detaches a mobile node, if there is a gap, or attaches it elsewhere at once.
+    fn begin(
+        &mut self,
+        mobile_node: NodeId,
+        to: NodeId,
+        gap: Duration,
+    ) -> Result<HandoffNumber, AttachError> {
+        match gap {
+            Duration::ZERO => self.attach(mobile_node, to),
+            gap => self.detach(mobile_node, to, gap),
         }
     }
 
@@ -295,9 +325,10 @@ impl Lab {
             matches!(kind, NodeKind::Router { access: Some(_), .. })
         })?;
         self.check_alive(mobile_node)?;
-        let begun = match gap.unwrap_or(self.plan.emulation.gap) {
-            Duration::ZERO => self.attach(mobile_node, router),
-            gap => self.detach(mobile_node, router, gap),
+        let gap = gap.unwrap_or(self.plan.emulation.gap);
+        let begun = match self.plan.emulation.going_down {
+            Duration::ZERO => self.begin(mobile_node, router, gap),
+            _ => self.warn(mobile_node, router, gap),
         };
         begun.map_err(|error| {
             let hint = match &error {

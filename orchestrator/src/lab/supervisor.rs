@@ -423,7 +423,7 @@ async fn run(
             over = gaps.expired() => {
                 over?;
                 gaps.clear()?;
-                lab.attach_due();
+                lab.go_on();
             }
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),

@@ -1,7 +1,7 @@
 //! Plans applied to the kernel, in network namespaces of their own: these tests need root, and leave nothing.
 
 use super::apply::{Network, Progress};
-use super::attachment::{Air, AttachError, Ground, Handoff};
+use super::attachment::{Air, AttachError, Ground, Handoff, Pending};
 use super::multicast::Multicast;
 use crate::plan::{Machine, Plan};
 use samp_model::Time;
@@ -297,7 +297,7 @@ async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
         let due = bench.air.next_due().unwrap();
         assert_eq!(due, detached + gap);
         assert_eq!(bench.air.due(Time::from_nanos(due.as_nanos() - 1)), None);
-        assert_eq!(bench.air.due(due), Some((node, ar2)));
+        assert_eq!(bench.air.due(due), Some((node, Pending::Arrive { to: ar2 })));
         assert_eq!((bench.air.due(due), bench.air.next_due()), (None, None));
         let mn1 = bench.arrive("mn1", "ar2", Some(left.ip()));
         bench.check_path(&mn1, &s1);

@@ -28,6 +28,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "trigger: ra (mobile nodes hear of new links by router advertisements)")?
             }
         }
+        if !self.emulation.going_down.is_zero() {
+            writeln!(f, "going_down: told {:?} before each detachment", self.emulation.going_down)?;
+        }
         writeln!(f, "discovery: {}, TTL {}", self.multicast.group, self.multicast.ttl)?;
         writeln!(
             f,

@@ -19,7 +19,7 @@ use routes::OwnNetwork;
 use samp_model::agent::AgentConfig;
 use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
-use samp_model::topology::{LinkQuality, NodeId, NodeKind, Subnet, Topology};
+use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::mem;
@@ -336,9 +336,9 @@ pub enum PlanError {
     /// Mobile nodes cannot get their addresses as the topology says, with what the command line says besides.
     #[error("{0}")]
     Addressing(&'static str),
-    /// Mobile nodes cannot hear of their new links as the topology says, with what the command line says besides.
-    #[error("{0}")]
-    Trigger(&'static str),
+    /// Handoffs cannot be as the topology says, with what the command line says besides.
+    #[error("{}", .0.why)]
+    Handoff(HandoffHindrance),
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -397,7 +397,7 @@ impl PlanError {
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
             PlanError::Addressing(_) => Some("write `address: static`, or change the other".into()),
-            PlanError::Trigger(_) => Some("write `trigger: link`, or change the other".into()),
+            PlanError::Handoff(hindrance) => Some(hindrance.hint()),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
             }
@@ -454,8 +454,8 @@ impl Plan {
         if let Some(hindrance) = topology.addressing_hindrance() {
             return Err(PlanError::Addressing(hindrance));
         }
-        if let Some(hindrance) = topology.trigger_hindrance() {
-            return Err(PlanError::Trigger(hindrance));
+        if let Some(hindrance) = topology.handoff_hindrance() {
+            return Err(PlanError::Handoff(hindrance));
         }
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;

@@ -285,7 +285,7 @@ fn of_call<'a>(
     (format!("call {call}"), sent, notes.collect())
 }
 
-/// From the detachment until the node is registered and its correspondent nodes have answered.
+/// From the detachment, or what tells of it before, until the node is registered and its correspondent nodes have answered.
 fn of_handoff<'a>(
     topology: &Topology,
     node: &str,
@@ -296,7 +296,9 @@ fn of_handoff<'a>(
     let own = || records.iter().filter(|record| record.node == node);
     let begins = |wanted: HandoffNumber| {
         own().find(|record| match record.event {
-            Event::Detached { handoff, .. } | Event::Attached { handoff, .. } => handoff == wanted,
+            Event::LinkGoingDown { handoff, .. }
+            | Event::Detached { handoff, .. }
+            | Event::Attached { handoff, .. } => handoff == wanted,
             _ => false,
         })
     };
@@ -340,6 +342,9 @@ fn note(event: &Event) -> Option<(Option<&str>, String)> {
         RegistrationScope::Home => "home server",
     };
     Some(match event {
+        Event::LinkGoingDown { access_router, .. } => {
+            (None, format!("is told that its link goes down, next is {access_router}"))
+        }
         Event::Detached { access_router, .. } => (None, format!("detached from {access_router}")),
         Event::Attached { access_router, .. } => (None, format!("attached to {access_router}")),
         Event::LinkTriggered { .. } => (None, "knows of the new link".to_owned()),

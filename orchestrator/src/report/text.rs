@@ -70,7 +70,11 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
         (true, true) => ", anchor kept",
         (true, false) => ", new anchor",
     };
-    writeln!(out, "{anchor}\n")?;
+    writeln!(out, "{anchor}")?;
+    if let Some(told) = handoff.going_down {
+        writeln!(out, "told {} ms before that its link goes down", ms(told))?;
+    }
+    writeln!(out)?;
     write_bars(out, handoff, style)?;
     writeln!(
         out,
@@ -334,6 +338,9 @@ pub fn emulation(settings: &EmulationSettings) -> String {
     }
     if settings.trigger != Trigger::Link {
         text += &format!(", trigger {}", word(&settings.trigger));
+    }
+    if !settings.going_down.is_zero() {
+        text += &format!(", going down {:?}", settings.going_down);
     }
     text
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!                         anchor needed ──▶ Open ──δ, or the deadline──▶ chosen ─▶ REGISTER or ACK to the choice
-//! discover: ahead,   handoff done, probe ──▶ Open ──the deadline──▶ candidates, kept for when an anchor is needed
+//! discover: ahead,   handoff done, probe, ──▶ Open ──the deadline──▶ candidates, kept for when an anchor is needed
+//!                    link going down
 //! ```
 //! RFC 3261 §17.1.3 keeps only the first response to a multicast request, so discovery is a transaction of its own
 //! kind, open for δ. With `confirm: standard` the request carries no Contact and so changes no binding (§10.2.3).
@@ -71,6 +72,16 @@ impl MobileNode {
     pub(super) fn look_ahead(&mut self, now: Time) {
         if self.settings.discover == Discover::Ahead && self.discovery.is_none() {
             self.multicast_register(now, self.settings.discovery_deadline, true);
+        }
+    }
+
+    /// A handoff cuts a discovery ahead short: who has answered by now is a candidate.
+    pub(super) fn keep_heard(&mut self) {
+        if let Some(discovery) = &self.discovery
+            && discovery.is_ahead
+            && !discovery.answers.is_empty()
+        {
+            self.candidates = discovery.answers.clone();
         }
     }
 

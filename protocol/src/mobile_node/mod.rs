@@ -289,6 +289,10 @@ impl Node for MobileNode {
                     self.handle_transaction_failure(now, &key, status::UNAVAILABLE);
                 }
             }
+            Input::LinkGoingDown { handoff, access_router } => {
+                self.record(Event::LinkGoingDown { handoff, access_router });
+                self.look_ahead(now);
+            }
             Input::LinkTrigger { handoff } => self.record(Event::LinkTriggered { handoff }),
             Input::AddressConfigured { handoff, address } => self.handle_address(now, handoff, address),
             Input::Call { callee, call } => self.start_call(now, callee, call),

@@ -77,6 +77,7 @@ impl MobileNode {
         self.handoff = handoff;
         self.care_of = Some(address);
         self.record(Event::AddressConfigured { handoff, address });
+        self.keep_heard();
         self.abandon_registrations();
         self.abandon_all_requests();
         if self.anchor.is_some() {

@@ -4,6 +4,7 @@ use super::*;
 use crate::node::MediaCommand;
 use crate::server::MAX_PATH;
 use crate::sip::{Message, Transport, parse};
+use samp_model::settings::Discover;
 
 const OFFER: &str =
     "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\nm=audio 7000 RTP/AVP 0\r\n";
@@ -454,4 +455,34 @@ fn a_terminal_takes_a_call_over_and_tells_who_asked() {
         _ => None,
     });
     assert_eq!(notified.as_deref(), Some(&b"SIP/2.0 200 OK\r\n"[..]));
+}
+
+#[test]
+fn who_answers_before_the_link_goes_down_is_a_candidate_after() {
+    let going_down = || Input::LinkGoingDown { handoff: 1, access_router: "ar2".to_owned() };
+    let moved = || Input::AddressConfigured { handoff: 1, address: "10.0.1.2".parse().unwrap() };
+    for (discover, looks) in [(Discover::Ahead, true), (Discover::Reactive, false)] {
+        let mut bench = Bench::new(|settings| settings.discover = discover);
+        let sent = bench.input(going_down());
+        let told = Event::LinkGoingDown { handoff: 1, access_router: "ar2".to_owned() };
+        assert_eq!(bench.events.last(), Some(&told));
+        assert_eq!(requests(&sent).len(), usize::from(looks), "{discover:?}");
+        if looks {
+            // The handoff comes long before the end of the discovery.
+            bench.after(Duration::from_millis(10));
+            bench.reply(&sent, &Method::Register, 200, "", "");
+            assert!(bench.node.candidates.is_empty());
+        }
+        bench.input(moved());
+        assert_eq!(bench.node.candidates.len(), usize::from(looks), "{discover:?}");
+    }
+    // Nobody has answered: what was known before is better than nothing.
+    let mut bench = Bench::new(|settings| settings.discover = Discover::Ahead);
+    let sent = bench.input(going_down());
+    bench.reply(&sent, &Method::Register, 200, "", "");
+    bench.after(Duration::from_secs(1));
+    assert_eq!(bench.node.candidates.len(), 1);
+    bench.input(going_down());
+    bench.input(moved());
+    assert_eq!(bench.node.candidates.len(), 1);
 }

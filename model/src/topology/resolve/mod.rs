@@ -180,11 +180,11 @@ impl<'f> Resolver<'f> {
             });
             return None;
         }
-        if let Some(hindrance) = topology.trigger_hindrance()
-            && let Some(trigger) = file.emulation.as_ref().and_then(|emulation| emulation.trigger.as_ref())
+        if let Some(hindrance) = topology.handoff_hindrance()
+            && let Some(emulation) = &file.emulation
         {
-            self.errors.report(span(trigger), hindrance, |error| {
-                error.hint("write `trigger: link`, or change the other")
+            self.errors.report(emulation.span_of(hindrance.key), hindrance.why, |error| {
+                error.hint(hindrance.hint())
             });
             return None;
         }

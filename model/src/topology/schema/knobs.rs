@@ -343,7 +343,7 @@ pub(super) fn addressing() -> Value {
 }
 
 pub(super) fn emulation() -> Value {
-    let EmulationSettings { links, attach, gap, trigger, nodes_per_process: _ } =
+    let EmulationSettings { links, attach, gap, trigger, going_down, nodes_per_process: _ } =
         EmulationSettings::default();
     object(
         "How the lab is made.",
@@ -358,6 +358,13 @@ pub(super) fn emulation() -> Value {
             (
                 "trigger",
                 scalar_or::<Word<Trigger>>("What tells a mobile node of its new link.", word(trigger)),
+            ),
+            (
+                "going_down",
+                scalar_or::<Delay>(
+                    "How long before its detachment a mobile node is told of it; 0 is not at all.",
+                    time(going_down),
+                ),
             ),
             (
                 "nodes_per_process",

@@ -35,6 +35,9 @@ pub struct Handoff {
     pub to: Option<String>,
     /// The new care-of address, once configured.
     pub address: Option<IpAddr>,
+    /// How long before its detachment the node was told of it, if it was.
+    #[serde(rename = "going_down_ms", serialize_with = "maybe_milliseconds")]
+    pub going_down: Option<Duration>,
     /// When the radio left the old access router.
     #[serde(rename = "detached_ns")]
     pub detached: Time,
@@ -152,6 +155,7 @@ impl Handoff {
             from: facts.from.clone(),
             to: facts.to.clone(),
             address: facts.address,
+            going_down: facts.going_down.map(|told| detached - told),
             detached,
             attach_cost: facts.attach_cost,
             frames_dropped: facts.frames_dropped,
@@ -208,6 +212,7 @@ struct Span(Time, Time, &'static str, Option<String>);
 /// The milestones that a handoff has whatever else goes on.
 struct Facts<'a> {
     records: Vec<&'a Record>,
+    going_down: Option<Time>,
     detached: Time,
     gap: Duration,
     from: String,
@@ -229,6 +234,7 @@ impl<'a> Facts<'a> {
     fn gather(records: &'a [Record], number: HandoffNumber, radio_round_trip: Option<Duration>) -> Self {
         let mut facts = Facts {
             records: records.iter().filter(|record| record.event.handoff() == Some(number)).collect(),
+            going_down: None,
             detached: Time::ZERO,
             gap: Duration::ZERO,
             from: String::new(),
@@ -245,6 +251,7 @@ impl<'a> Facts<'a> {
         let mut sent = None;
         for record in &facts.records {
             match &record.event {
+                Event::LinkGoingDown { .. } => facts.going_down = Some(record.at),
                 Event::Detached { access_router, gap, .. } => {
                     facts.detached = record.at;
                     facts.gap = *gap;
