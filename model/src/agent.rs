@@ -42,6 +42,8 @@ pub enum Role {
         address_of_record: String,
         /// Name of its radio interface.
         interface: String,
+        /// Name of its second one, with make before break.
+        second_interface: Option<String>,
         /// Which addresses it will have.
         family: Family,
         /// Its media.
@@ -86,6 +88,11 @@ pub enum ToAgent {
         handoff: HandoffNumber,
         /// The next access router.
         access_router: String,
+    },
+    /// One of two radios is attached nowhere any more.
+    LinkDown {
+        /// Which: 0 or 1.
+        radio: usize,
     },
     /// The radio is about to be behind this access router. With `trigger: carrier` and `ra`: the node does nothing before it
     /// hears of that itself.
@@ -132,6 +139,8 @@ pub enum ToAgent {
 pub struct LinkUp {
     /// Which handoff; 0 is the first attachment.
     pub handoff: HandoffNumber,
+    /// On which of the node's radios: 0, or 1 for its second one.
+    pub radio: usize,
     /// With `address: static`, the addresses to use there: one a family, the primary first.
     pub addresses: Vec<LinkAddress>,
     /// The access router's link-layer address there.

@@ -54,6 +54,16 @@ pub enum Event {
         /// Frames that were on the radio link at detachment and were dropped.
         frames_dropped: u64,
     },
+    /// Make before break: the radio that the mobile node had before left its old access router, after the new attachment.
+    /// Written by the emulator.
+    Released {
+        /// Which handoff.
+        handoff: HandoffNumber,
+        /// The old access router.
+        access_router: String,
+        /// Frames that were on its radio link and were dropped.
+        frames_dropped: u64,
+    },
     /// The mobile node knows that it is behind another access router.
     LinkTriggered {
         /// Which handoff.
@@ -401,6 +411,7 @@ impl Event {
             Event::LinkGoingDown { handoff, .. }
             | Event::Detached { handoff, .. }
             | Event::Attached { handoff, .. }
+            | Event::Released { handoff, .. }
             | Event::LinkTriggered { handoff }
             | Event::DhcpSent { handoff, .. }
             | Event::DhcpReceived { handoff, .. }

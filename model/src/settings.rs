@@ -397,6 +397,10 @@ pub struct EmulationSettings {
     /// What tells a mobile node of its new link.
     #[serde(default)]
     pub trigger: Trigger,
+    /// For how long the old attachment stays beside the new one, 0 to 60 s (make before break, with two radios); 0 is not at
+    /// all.
+    #[serde(default)]
+    pub make_before_break: Duration,
     /// So long before it is detached a mobile node is told, 0 to 60 s (as IEEE 802.21 Link_Going_Down); 0 is not at all.
     #[serde(default)]
     pub going_down: Duration,

@@ -15,14 +15,24 @@ pub struct RadioAddress {
     netlink: Netlink,
     interface: u32,
     configured: Option<LinkUp>,
-    /// Whether there are routes by way of its gateways.
+    /// Whether its gateways are known.
     is_routed: bool,
+    /// Whether the default routes are by way of them.
+    is_default: bool,
+    /// Where there are two radios: the routing table for packets from this one's addresses.
+    table: Option<u8>,
 }
 
 impl RadioAddress {
     /// Nothing is configured yet on the interface with index `interface`.
     pub fn new(netlink: Netlink, interface: u32) -> Self {
-        Self { netlink, interface, configured: None, is_routed: false }
+        Self { netlink, interface, configured: None, is_routed: false, is_default: false, table: None }
+    }
+
+    /// One of two radios: what is sent from its addresses leaves by it, whichever has the default routes. `table` is a routing
+    /// table of its own.
+    pub fn beside(netlink: Netlink, interface: u32, table: u8) -> Self {
+        Self { table: Some(table), ..Self::new(netlink, interface) }
     }
 
     /// Replaces what is configured, in one batch: the old addresses first, so that there are never both. With
@@ -47,6 +57,7 @@ impl RadioAddress {
         let applied = self.netlink.apply(batch);
         applied.with_context(|| format!("cannot configure the addresses of handoff {}", link.handoff))?;
         self.is_routed = dad != Dad::On;
+        self.is_default = self.is_routed;
         self.configured = Some(link.clone());
         Ok(())
     }
@@ -62,13 +73,28 @@ impl RadioAddress {
         self.add_routes(&mut batch, link);
         self.netlink.apply(batch).context("cannot configure routes")?;
         self.is_routed = true;
+        self.is_default = true;
         Ok(())
+    }
+
+    /// Index of the interface.
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// Another radio has the default routes now; the addresses stay.
+    pub fn yield_default(&mut self) {
+        self.is_default = false;
     }
 
     fn add_routes(&self, batch: &mut Batch, link: &LinkUp) {
         for new in &link.addresses {
             batch.add_neighbour(self.interface, new.gateway, link.gateway_mac);
-            batch.add_route(&self.default_route(new));
+            if let Some(table) = self.table {
+                batch.add_source_route(new.address, table, &self.default_route(new));
+            }
+            // In the place of another radio's, so that there always is one.
+            batch.replace_route(&self.default_route(new));
         }
     }
 
@@ -85,8 +111,13 @@ impl RadioAddress {
     fn removal(&mut self) -> Batch {
         let mut batch = Batch::default();
         for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
-            if self.is_routed {
+            if self.is_default {
                 batch.delete_route(&self.default_route(old));
+            }
+            if self.is_routed {
+                if let Some(table) = self.table {
+                    batch.delete_source_route(old.address, table, &self.default_route(old));
+                }
                 batch.delete_neighbour(self.interface, old.gateway);
             }
             batch.delete_address(self.interface, old.address, host_len(old.address));

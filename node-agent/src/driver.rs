@@ -26,6 +26,9 @@ const BURST: usize = 32;
 /// What a paused node may be told at most: more than a socket would hold for one that is stopped.
 const TOLD_MAX: usize = 4096;
 
+/// The routing table of the first of two radios; the second one's is the next.
+const FIRST_TABLE: u8 = 100;
+
 /// A protocol node and its sockets.
 pub(crate) struct Driver {
     name: String,
@@ -57,7 +60,8 @@ struct Paused {
 
 /// What only a mobile node has.
 struct Mobile {
-    radio: RadioAddress,
+    /// One, or two with make before break.
+    radios: Vec<RadioAddress>,
     /// Whence its addresses come, but for static ones.
     addresses: Option<AddressClient>,
     /// With `trigger: carrier`.
@@ -95,23 +99,35 @@ impl Driver {
         else {
             bail!("it has no protocol node");
         };
-        let mut netlink = Netlink::open().context("cannot open a netlink socket")?;
-        // The kernel answers when the interface can send: it first catches up with changes of the carrier, which
-        // it otherwise handles in the background while it drops packets.
-        let interface = netlink
-            .link_index(name)
-            .with_context(|| format!("cannot look up interface {name}"))?
-            .with_context(|| format!("there is no interface {name}"))?;
+        let (mut netlink, interface) = open_interface(name)?;
         let sip =
             SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
         let (mobile, termination) = match &config.role {
             Role::SipServer { .. } | Role::AccessRouter { .. } => {
                 (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
             }
-            Role::MobileNode { media, family, mac, identifier, addressing, trigger, .. } => {
+            Role::MobileNode {
+                media,
+                family,
+                mac,
+                identifier,
+                addressing,
+                trigger,
+                second_interface,
+                ..
+            } => {
                 let carrier = (*trigger == Trigger::Carrier).then(|| Carrier::open(&mut netlink, interface));
                 let carrier = carrier.transpose().context("cannot watch the carrier")?;
-                let radio = RadioAddress::new(netlink, interface);
+                let radios = match second_interface {
+                    None => vec![RadioAddress::new(netlink, interface)],
+                    Some(second) => {
+                        let (second_netlink, second) = open_interface(second)?;
+                        vec![
+                            RadioAddress::beside(netlink, interface, FIRST_TABLE),
+                            RadioAddress::beside(second_netlink, second, FIRST_TABLE + 1),
+                        ]
+                    }
+                };
                 let (settings, seed) = (addressing.clone(), config.seed);
                 let addresses = match addressing.address {
                     AddressMethod::Static => None,
@@ -129,7 +145,7 @@ impl Driver {
                 };
                 let media = Media::new(media.clone(), config.seed);
                 let rtp = UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?;
-                (Some(Mobile { radio, addresses, carrier, media, rtp }), None)
+                (Some(Mobile { radios, addresses, carrier, media, rtp }), None)
             }
         };
         let joins_ring = matches!(&config.role, Role::SipServer { join: Some(_), .. });
@@ -278,6 +294,7 @@ impl Driver {
         let now = now();
         match packet {
             ToAgent::LinkUp(link) => self.handle_link_up(now, link)?,
+            ToAgent::LinkDown { radio } => self.handle_link_down(radio)?,
             ToAgent::NextLink(link) => self.expect(link),
             ToAgent::LinkGoingDown { handoff, access_router } => {
                 self.feed(now, Input::LinkGoingDown { handoff, access_router })?;
@@ -309,6 +326,16 @@ impl Driver {
                 self.configure(&link, Dad::Off)?;
                 self.use_addresses(&link)
             }
+        }
+    }
+
+    /// The old link is gone, whose address was kept beside the new one.
+    fn handle_link_down(&mut self, radio: usize) -> anyhow::Result<()> {
+        // What came over it is counted first.
+        self.drain_rtp()?;
+        match self.mobile.as_mut().and_then(|mobile| mobile.radios.get_mut(radio)) {
+            Some(radio) => radio.clear(),
+            None => bail!("there is no radio {radio}"),
         }
     }
 
@@ -371,13 +398,13 @@ impl Driver {
                 }
                 Step::Use(link) => {
                     if let Some(mobile) = &mut self.mobile {
-                        mobile.radio.use_checked()?;
+                        mobile.radios[0].use_checked()?;
                     }
                     self.use_addresses(&link)?;
                 }
                 Step::Lose => {
                     if let Some(mobile) = &mut self.mobile {
-                        mobile.radio.clear()?;
+                        mobile.radios[0].clear()?;
                     }
                 }
             }
@@ -385,13 +412,18 @@ impl Driver {
         Ok(())
     }
 
-    /// The old addresses go, the new ones come.
+    /// The new addresses come, on one of the radios; those that it had go.
     fn configure(&mut self, link: &LinkUp, dad: Dad) -> anyhow::Result<()> {
         // What came over the old link is counted before the new one begins.
         self.drain_rtp()?;
         if let Some(mobile) = &mut self.mobile {
-            self.sip.handle_address_change();
-            mobile.radio.configure(link, dad)?;
+            let Some(radio) = mobile.radios.get_mut(link.radio) else {
+                bail!("there is no radio {}", link.radio)
+            };
+            radio.configure(link, dad)?;
+            self.sip.handle_address_change(radio.interface());
+            let others = mobile.radios.iter_mut().enumerate().filter(|(radio, _)| *radio != link.radio);
+            others.for_each(|(_, radio)| radio.yield_default());
             mobile.media.handle_address_change();
         }
         Ok(())
@@ -541,4 +573,16 @@ impl Driver {
 
 pub(crate) fn now() -> Time {
     Time::from_nanos(samp_sys::clock::monotonic_nanos())
+}
+
+/// A netlink socket in the calling thread's network namespace, and the index of an interface there.
+fn open_interface(name: &str) -> anyhow::Result<(Netlink, u32)> {
+    let mut netlink = Netlink::open().context("cannot open a netlink socket")?;
+    // The kernel answers when the interface can send: it first catches up with changes of the carrier, which
+    // it otherwise handles in the background while it drops packets.
+    let interface = netlink
+        .link_index(name)
+        .with_context(|| format!("cannot look up interface {name}"))?
+        .with_context(|| format!("there is no interface {name}"))?;
+    Ok((netlink, interface))
 }

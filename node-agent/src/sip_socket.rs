@@ -92,8 +92,9 @@ impl SipSocket {
         }
     }
 
-    /// The node's address is gone, and with it its connections.
-    pub(crate) fn handle_address_change(&mut self) {
+    /// The node has another address, on the interface with this index, and gives up its connections.
+    pub(crate) fn handle_address_change(&mut self, interface: u32) {
+        self.interface = interface;
         self.tcp.close_all();
     }
 

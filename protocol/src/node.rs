@@ -82,7 +82,7 @@ pub enum Input {
         /// Which handoff; 0 is the first attachment.
         handoff: HandoffNumber,
     },
-    /// Mobile node: the new care-of address is usable, the old one is gone.
+    /// Mobile node: the new care-of address is usable; the old one is gone, or goes soon.
     AddressConfigured {
         /// Which handoff.
         handoff: HandoffNumber,

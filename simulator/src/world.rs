@@ -437,6 +437,7 @@ impl World {
             NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
                 address_of_record: address_of_record.clone(),
                 interface: String::new(),
+                second_interface: None,
                 family: self.topology.family,
                 media: self.topology.media.clone(),
                 mac: [0; 6],

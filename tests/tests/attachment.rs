@@ -188,3 +188,46 @@ fn a_node_is_told_before_its_link_goes_down() {
         lab.down();
     }
 }
+
+#[test]
+fn make_before_break_loses_nothing_either_way() {
+    let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
+    let file = TemporaryFile::new(&format!("media: {{ packet_interval: 1ms, payload_bytes: 20 }}\n{text}"));
+    for family in ["ipv4", "ipv6"] {
+        // Long enough for the session update, however slow the machine.
+        let lab = Lab::up(file.path(), &["--make-before-break", "3s", "--family", family]);
+        let call = lab.json(&["call", "mn1", "mn2"]);
+        assert_eq!(call["outcome"], "established", "{call:#}");
+        for to in ["ar2", "ar1"] {
+            let handoff = lab.json(&["handoff", "mn1", to]);
+            assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+            assert!(handoff["kept_ms"].as_f64().expect("a time") >= 3000.0, "{handoff:#}");
+            assert_eq!(lab.json(&["inspect", "mn1"])["address"], handoff["address"]);
+        }
+        lab.json(&["hangup"]);
+        let mut events = Events::of(&lab);
+        for node in ["mn1", "mn2"] {
+            let heard = events.wait("what was heard", |record| {
+                record["event"] == "media_summary" && record["node"] == node
+            });
+            assert_eq!(heard["lost"], 0, "{family}: {heard:#}");
+            // Two handoffs of 3 s each, at 1,000 packets/s.
+            assert!(heard["received"].as_u64().expect("a count") > 3000, "{family}: {heard:#}");
+            events = Events::of(&lab);
+        }
+        lab.down();
+    }
+}
+
+#[test]
+fn a_gap_and_make_before_break_exclude_each_other() {
+    let line = topology("topologies/line.yaml");
+    let flags = ["--make-before-break", "50ms", "--gap", "20ms"].map(AsRef::as_ref);
+    let refused = run(["plan".as_ref(), line.as_os_str()].into_iter().chain(flags));
+    assert_eq!(refused.status.code(), Some(3));
+    let lab = Lab::up(&line, &["--make-before-break", "50ms"]);
+    let refused = lab.run(&["handoff", "mn1", "ar2", "--gap", "20ms"]);
+    assert!(!refused.status.success());
+    lab.json(&["handoff", "mn1", "ar2"]);
+    lab.down();
+}

@@ -260,6 +260,7 @@ pub(super) struct Emulation {
     pub(super) attach: Option<Value<Word<AttachMode>>>,
     pub(super) gap: Option<Value<Delay>>,
     pub(super) trigger: Option<Value<Word<Trigger>>>,
+    pub(super) make_before_break: Option<Value<Delay>>,
     pub(super) going_down: Option<Value<Delay>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
 }
@@ -269,6 +270,7 @@ impl Emulation {
     pub(super) fn span_of(&self, key: &str) -> Range<usize> {
         let span = match key {
             "trigger" => self.trigger.as_ref().map(span),
+            "make_before_break" => self.make_before_break.as_ref().map(span),
             "going_down" => self.going_down.as_ref().map(span),
             _ => None,
         };

@@ -43,7 +43,9 @@ impl Topology {
 
     /// Why handoffs cannot be as the topology says, if they cannot.
     pub fn handoff_hindrance(&self) -> Option<HandoffHindrance> {
-        let EmulationSettings { trigger, going_down, .. } = self.emulation;
+        let EmulationSettings { attach, gap, trigger, make_before_break, going_down, .. } = self.emulation;
+        let is_static = self.addressing.address == AddressMethod::Static;
+        let keeps_old = !make_before_break.is_zero();
         let has_program =
             |node: &Node| matches!(node.kind, NodeKind::MobileNode { .. }) && node.program.is_some();
         let has_program = self.nodes.iter().any(has_program);
@@ -53,6 +55,12 @@ impl Topology {
             ("trigger", "mobile nodes with a `program` are told of a new link by `trigger: link` only")
         } else if !going_down.is_zero() && has_program {
             ("going_down", "mobile nodes with a `program` cannot be told that their link goes down")
+        } else if keeps_old && !gap.is_zero() {
+            ("make_before_break", "a handoff either makes before it breaks or has a `gap`")
+        } else if keeps_old && (attach == AttachMode::Move || trigger != Trigger::Link || !is_static) {
+            ("make_before_break", "two radios need `attach: switch`, `trigger: link` and `address: static`")
+        } else if keeps_old && has_program {
+            ("make_before_break", "mobile nodes with a `program` have one radio")
         } else {
             return None;
         };
@@ -66,6 +74,9 @@ impl Topology {
             Trigger::Ra => self.addressing.ra_interval[1],
             Trigger::Link | Trigger::Carrier => Duration::ZERO,
         };
-        self.emulation.going_down + unheard + self.addressing.longest_wait()
+        self.emulation.going_down
+            + self.emulation.make_before_break
+            + unheard
+            + self.addressing.longest_wait()
     }
 }

@@ -166,13 +166,10 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     let Some(file) = file else { return settings };
     settings.links = errors.value_or(file.links.as_ref(), Word(settings.links)).0;
     settings.attach = errors.value_or(file.attach.as_ref(), Word(settings.attach)).0;
-    if let Some(gap) = file.gap.as_ref().and_then(|gap| errors.value(gap)) {
-        settings.gap = gap.get();
-    }
     word(errors, &mut settings.trigger, file.trigger.as_ref());
-    if let Some(going_down) = file.going_down.as_ref().and_then(|going_down| errors.value(going_down)) {
-        settings.going_down = going_down.get();
-    }
+    delay(errors, &mut settings.gap, file.gap.as_ref());
+    delay(errors, &mut settings.make_before_break, file.make_before_break.as_ref());
+    delay(errors, &mut settings.going_down, file.going_down.as_ref());
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings
 }
@@ -208,6 +205,13 @@ fn span_of_time<T: Copy>(
         errors.report(span_of_all(file), "the shortest time is longer than the longest", |error| {
             error.hint("write the shorter one first")
         });
+    }
+}
+
+/// Sets a time that the file may give, and that may be 0.
+fn delay(errors: &mut Errors, setting: &mut Duration, file: Option<&Value<Delay>>) {
+    if let Some(delay) = file.and_then(|file| errors.value(file)) {
+        *setting = delay.get();
     }
 }
 

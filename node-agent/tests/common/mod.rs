@@ -141,6 +141,7 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
         role: Role::MobileNode {
             address_of_record: format!("sip:mn{mobile}@samp.test"),
             interface: "radio0".into(),
+            second_interface: None,
             family: Family::Ipv4,
             media: MediaSettings::default(),
             mac: [2, 0, 0, 0, 0, 1],
@@ -166,6 +167,7 @@ pub(crate) fn server_config() -> AgentConfig {
 pub(crate) fn link_up(handoff: u32, mobile: usize, place: usize) -> ToAgent {
     ToAgent::LinkUp(LinkUp {
         handoff,
+        radio: 0,
         addresses: vec![LinkAddress {
             address: care_of(mobile, place).into(),
             gateway: gateway(mobile, place).into(),

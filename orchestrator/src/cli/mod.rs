@@ -353,6 +353,7 @@ impl Emulation {
             attach: self.attach.map_or(topology.attach, Into::into),
             gap: self.gap.map_or(topology.gap, Delay::get),
             trigger: self.trigger.map_or(topology.trigger, Into::into),
+            make_before_break: self.make_before_break.map_or(topology.make_before_break, Delay::get),
             going_down: self.going_down.map_or(topology.going_down, Delay::get),
             ..topology
         }
@@ -492,6 +493,7 @@ mod tests {
             attach: AttachMode::Move,
             gap: Duration::from_millis(50),
             trigger: Trigger::Ra,
+            make_before_break: Duration::ZERO,
             going_down: Duration::from_millis(20),
             nodes_per_process: NonZeroU16::new(7),
         };
@@ -501,6 +503,7 @@ mod tests {
             attach: Some(Attach::Switch),
             gap: Some(Delay::default()),
             trigger: Some(typed::Trigger::Carrier),
+            make_before_break: None,
             going_down: None,
             family: None,
         };

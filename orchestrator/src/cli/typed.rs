@@ -480,6 +480,9 @@ pub struct Emulation {
     /// What tells a mobile node of its new link
     #[arg(long, value_enum, value_name = "TRIGGER", env = "SAMP_LAB_TRIGGER")]
     pub trigger: Option<Trigger>,
+    /// For how long the old attachment stays beside the new one, with two radios, as 50ms
+    #[arg(long, value_name = "TIME", env = "SAMP_LAB_MAKE_BEFORE_BREAK")]
+    pub make_before_break: Option<Delay>,
     /// How long before it is detached a mobile node is told of it, as 50ms
     #[arg(long, value_name = "TIME", env = "SAMP_LAB_GOING_DOWN")]
     pub going_down: Option<Delay>,

@@ -8,6 +8,9 @@
 //! With `trigger: carrier` the radio's network end goes down when it is detached and comes up when it is attached: the
 //! mobile node's interface, the other end of the pair, loses its carrier and gets it back.
 //!
+//! Make before break takes two radios: the one that is not in use is attached to the new access router, and the other is
+//! released later.
+//!
 //! A handoff with a gap breaks before it makes: the radio is detached, and attached when the gap is over.
 
 use super::agents::TellError;
@@ -52,6 +55,8 @@ pub(super) enum Pending {
         /// Where.
         to: NodeId,
     },
+    /// Make before break: the radio that it had before is released.
+    Release,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,10 @@ struct MobileNode {
     at: Option<Place>,
     /// In the gap of a handoff: when it was detached, and how many frames on the air were dropped.
     detached: Option<Attachment>,
+    /// The radio that is in use there: 0, or 1 for the second one.
+    radio: usize,
+    /// Make before break: where the other radio still is.
+    leaving: Option<Place>,
     /// In mode `move`: in whose namespace its access interface is, and its number in multicast routing there.
     interface_at: (NodeId, Option<u16>),
     /// Number of its next attachment.
@@ -68,9 +77,9 @@ struct MobileNode {
 
 /// An attachment of one mobile node.
 #[derive(Clone, Debug)]
-struct Place {
+pub(super) struct Place {
     /// The access router.
-    node: NodeId,
+    pub(super) node: NodeId,
     /// Its position in [`Plan::access_routers`].
     router: usize,
     /// The care-of addresses there, the primary first.
@@ -99,6 +108,21 @@ pub(super) struct Handoff {
     /// Frames that were on the air and were dropped.
     pub(super) frames_dropped: u64,
     old: Option<Place>,
+}
+
+/// An old attachment that has been given up after the new one was made: tell the mobile node, then [`Ground::leave`].
+#[derive(Debug)]
+pub(super) struct Release {
+    /// Of which handoff.
+    pub(super) handoff: HandoffNumber,
+    /// Which radio: 0 or 1.
+    pub(super) radio: usize,
+    /// When it left.
+    pub(super) at: Time,
+    /// Frames that were on the air and were dropped.
+    pub(super) frames_dropped: u64,
+    /// Where it was.
+    pub(super) old: Place,
 }
 
 /// Why an attachment was not made.
@@ -150,7 +174,10 @@ impl Air {
     /// Nobody is attached.
     pub(super) fn new(plan: &Plan) -> Self {
         let mobile_nodes = plan.mobile_nodes.iter();
-        let start = |start| MobileNode { at: None, detached: None, interface_at: (start, None), next: 0 };
+        let start = |start| {
+            let interface_at = (start, None);
+            MobileNode { at: None, detached: None, radio: 0, leaving: None, interface_at, next: 0 }
+        };
         let mobile_nodes = mobile_nodes.map(|mobile_node| start(mobile_node.start)).collect();
         Self { mobile_nodes, pending: BTreeMap::new() }
     }
@@ -159,6 +186,11 @@ impl Air {
     pub(super) fn attached_to(&self, plan: &Plan, mobile_node: NodeId) -> Option<NodeId> {
         let state = &self.mobile_nodes[plan.mobile_node(mobile_node)?];
         state.at.as_ref().filter(|_| state.detached.is_none()).map(|place| place.node)
+    }
+
+    /// Which of its radios a mobile node uses: 0, or 1 for the second one.
+    pub(super) fn radio_in_use(&self, plan: &Plan, mobile_node: NodeId) -> Option<usize> {
+        Some(self.mobile_nodes[plan.mobile_node(mobile_node)?].radio)
     }
 
     /// A mobile node's link is about to go down: it is to be told now, and [`due`](Self::due) to leave after `going_down`. Gives the
@@ -239,6 +271,7 @@ impl Air {
         let addresses = place.addresses.iter().zip(&router.subnets);
         Ok(LinkUp {
             handoff: self.mobile_nodes[radio].next,
+            radio: self.mobile_nodes[radio].next_radio(ground.plan),
             addresses: addresses
                 .filter(|_| ground.topology.addressing.address == AddressMethod::Static)
                 .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
@@ -265,7 +298,7 @@ impl Air {
         let state = &mut self.mobile_nodes[radio];
         let (old, detached) = (state.at.clone(), state.detached);
         let made = match &plan.mobile_nodes[radio].moving {
-            None => ground.switch(radio, &place),
+            None => ground.switch(plan.radio(radio, link.radio), &place),
             Some(moving) => ground.carry(radio, moving, &place, state),
         };
         let made = made.map_err(|source| {
@@ -278,6 +311,14 @@ impl Air {
         state.at = Some(place);
         state.detached = None;
         state.next += 1;
+        if link.radio != state.radio {
+            state.radio = link.radio;
+            state.leaving = old;
+            let release = made.attached + plan.emulation.make_before_break;
+            self.pending.insert((release, mobile_node), Pending::Release);
+            let Made { attached, cost, frames_dropped, .. } = made;
+            return Ok(Handoff { link, detached: None, attached, cost, frames_dropped, old: None });
+        }
         let called = Time::from_nanos(made.attached.as_nanos().saturating_sub(made.cost.as_nanos() as u64));
         Ok(Handoff {
             link,
@@ -290,7 +331,24 @@ impl Air {
         })
     }
 
-    /// The mobile node's radio, and the place that it is to be attached to.
+    /// Detaches the radio that a mobile node had before; none when there is no such.
+    ///
+    /// # Errors
+    /// There is no air.
+    pub(super) fn release(
+        &mut self,
+        ground: &Ground<'_>,
+        mobile_node: NodeId,
+    ) -> Result<Option<Release>, Cause> {
+        let Some(number) = ground.plan.mobile_node(mobile_node) else { return Ok(None) };
+        let state = &mut self.mobile_nodes[number];
+        let Some(old) = state.leaving.take() else { return Ok(None) };
+        let radio = 1 - state.radio;
+        let Attachment { at, frames_dropped, .. } = ground.part(ground.plan.radio(number, radio))?;
+        Ok(Some(Release { handoff: state.next - 1, radio, at, frames_dropped, old }))
+    }
+
+    /// The mobile node's first radio, and the place that it is to be attached to.
     fn find(
         &self,
         ground: &Ground<'_>,
@@ -313,6 +371,16 @@ impl Air {
         }
         let addresses = topology.care_of_addresses(mobile_node, access_router).collect();
         Ok((radio, Place { node: access_router, router, addresses }))
+    }
+}
+
+impl MobileNode {
+    /// The radio of its next attachment: with make before break the one that is not in use.
+    fn next_radio(&self, plan: &Plan) -> usize {
+        match self.at {
+            Some(_) => (self.radio + 1) % plan.radios_each(),
+            None => self.radio,
+        }
     }
 }
 
@@ -372,7 +440,7 @@ impl Ground<'_> {
         let access = self.plan.access_routers[new.router].access.ok_or(Cause::NoAir)?;
         let mut batch = Batch::default();
         for &address in &new.addresses {
-            batch.add_neighbour(access.index, address, self.plan.mobile_nodes[radio].mac.0);
+            batch.add_neighbour(access.index, address, self.plan.line.radios[radio].mac.0);
         }
         self.network.configure(new.node.0, batch)?;
         Ok(access)
@@ -437,7 +505,7 @@ impl Ground<'_> {
     }
 
     /// What hung on an interface that has moved away is gone with it; the rest goes here.
-    fn leave(&mut self, old: &Place) {
+    pub(super) fn leave(&mut self, old: &Place) {
         if let Some(&primary) = old.addresses.first() {
             self.multicast.remove_source(self.plan, primary);
         }

@@ -184,7 +184,9 @@ fn set_quality(
     let line = || network.line.as_ref().ok_or(LinkError::NoLine);
     if number >= plan.links.len() {
         // The mobile nodes have the same order everywhere.
-        line()?.set_radio_quality(number - plan.links.len(), quality);
+        for which in 0..plan.radios_each() {
+            line()?.set_radio_quality(plan.radio(number - plan.links.len(), which), quality);
+        }
         return Ok(());
     }
     match plan.emulation.links {

@@ -8,7 +8,7 @@
 use super::apply::Network;
 use super::attachment::Air;
 use super::links::Links;
-use crate::plan::{Plan, RADIO, VethEnd};
+use crate::plan::{Plan, RADIOS, VethEnd};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use samp_model::control::{LinkId, LinkProbes, LinkStatus, PROBE_BYTES, Probed, Probes};
 use samp_model::settings::LinkBackend;
@@ -176,7 +176,8 @@ impl Probing {
 fn radio(plan: &Plan, air: &Air, node: NodeId) -> Option<([NodeId; 2], [Port; 2])> {
     let router = air.attached_to(plan, node)?;
     let interfaces = &plan.namespaces[node.0].interfaces;
-    let own = interfaces.iter().position(|interface| interface.name == RADIO)?;
+    let name = RADIOS[air.radio_in_use(plan, node)?];
+    let own = interfaces.iter().position(|interface| interface.name == name)?;
     let (index, mac) = match &plan.mobile_nodes[plan.mobile_node(node)?].moving {
         Some(moving) => (moving.index, moving.mac),
         None => {

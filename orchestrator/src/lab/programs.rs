@@ -6,7 +6,7 @@
 use super::agents::Death;
 use super::apply::Network;
 use super::process::{Ended, Process, SignalError, last_words};
-use crate::plan::{Plan, ProgramPlan, RADIO};
+use crate::plan::{Plan, ProgramPlan, RADIOS};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::LinkUp;
 use samp_model::control::{AgentState, Cause};
@@ -148,7 +148,7 @@ impl Program {
 /// What configures a mobile node's radio.
 fn radio(network: &Network, node: NodeId) -> io::Result<RadioAddress> {
     let mut netlink = network.open_netlink(node.0)?;
-    let index = netlink.link_index(RADIO)?.ok_or_else(|| io::Error::other("there is no radio"))?;
+    let index = netlink.link_index(RADIOS[0])?.ok_or_else(|| io::Error::other("there is no radio"))?;
     Ok(RadioAddress::new(netlink, index))
 }
 

@@ -2,7 +2,7 @@
 
 use super::agents::{Agents, Death, TellError};
 use super::apply::Network;
-use super::attachment::{self, Air, AttachError, Ground, Pending};
+use super::attachment::{self, Air, AttachError, Ground, Pending, Release};
 use super::control::Answer;
 use super::links::Links;
 use super::multicast::Multicast;
@@ -166,11 +166,32 @@ impl Lab {
             let gone_on = match pending {
                 Pending::Leave { to, gap } => self.begin(mobile_node, to, gap),
                 Pending::Arrive { to } => self.attach(mobile_node, to),
+                Pending::Release => {
+                    self.release(mobile_node);
+                    continue;
+                }
             };
             if let Err(error) = gone_on {
                 tracing::error!("{}", chain(&error));
             }
         }
+    }
+
+    /// Gives up the attachment that a mobile node had before.
+    fn release(&mut self, mobile_node: NodeId) {
+        let (air, ground) = self.air();
+        let Release { handoff, radio, at, frames_dropped, old } = match air.release(&ground, mobile_node) {
+            Ok(Some(release)) => release,
+            Ok(None) => return,
+            Err(error) => return tracing::error!("cannot release an attachment: {}", chain(&error)),
+        };
+        // One that has died since misses nothing.
+        if let Err(error) = self.agents.tell(mobile_node, &ToAgent::LinkDown { radio }) {
+            tracing::warn!(%error, mobile_node = self.name_of(mobile_node), "cannot tell that its old link is gone");
+        }
+        self.air().1.leave(&old);
+        let access_router = self.name_of(old.node).into();
+        self.record(at, mobile_node, Event::Released { handoff, access_router, frames_dropped });
     }
 
     /// Detaches a mobile node, if there is a gap, or attaches it elsewhere at once.
@@ -326,6 +347,11 @@ impl Lab {
         })?;
         self.check_alive(mobile_node)?;
         let gap = gap.unwrap_or(self.plan.emulation.gap);
+        if !gap.is_zero() && !self.plan.emulation.make_before_break.is_zero() {
+            let message = "this lab's handoffs make before they break: they have no gap".to_owned();
+            let hint = Some("bring the lab up without `make_before_break`".into());
+            return Err(Refusal { message, hint, cause: Cause::Other });
+        }
         let begun = match self.plan.emulation.going_down {
             Duration::ZERO => self.begin(mobile_node, router, gap),
             _ => self.warn(mobile_node, router, gap),

@@ -8,8 +8,9 @@ use samp_model::Time;
 use samp_model::control::Stage;
 use samp_model::paths::least_delay;
 use samp_model::record::HandoffNumber;
-use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, LinkBackend, Trigger};
+use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, Dad, EmulationSettings, LinkBackend, Trigger};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
+use samp_node::RadioAddress;
 use samp_sys::netlink::{Batch, CarrierWatch, Route};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -58,12 +59,12 @@ impl Bench {
     }
 
     fn with_radio(attach: AttachMode, one_way_delay: Duration) -> Self {
-        Self::with_trigger(attach, one_way_delay, Trigger::Link)
+        Self::with(attach, one_way_delay, |_| {})
     }
 
-    fn with_trigger(attach: AttachMode, one_way_delay: Duration, trigger: Trigger) -> Self {
+    fn with(attach: AttachMode, one_way_delay: Duration, set: impl FnOnce(&mut EmulationSettings)) -> Self {
         let mut topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
-        topology.emulation.trigger = trigger;
+        set(&mut topology.emulation);
         for node in &mut topology.nodes {
             if let NodeKind::MobileNode { radio, .. } = &mut node.kind {
                 radio.up.one_way_delay = one_way_delay;
@@ -306,6 +307,49 @@ async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
     }
 }
 
+#[tokio::test]
+async fn make_before_break_keeps_both_attachments() {
+    let hold = Duration::from_secs(60);
+    let two_radios = |emulation: &mut EmulationSettings| emulation.make_before_break = hold;
+    let mut bench = Bench::with(AttachMode::Switch, Duration::from_millis(2), two_radios);
+    let node = bench.node("mn1");
+    let s1 = bench.socket("s1", bench.address("s1"));
+    let netlink = || bench.network.open_netlink(node.0).unwrap();
+    let [first, second] = [0, 1].map(|radio| bench.plan.namespaces[node.0].interfaces[radio].index);
+    let mut radios =
+        [RadioAddress::beside(netlink(), first, 100), RadioAddress::beside(netlink(), second, 101)];
+    let link = bench.attach("mn1", "ar1").unwrap().link;
+    assert_eq!(link.radio, 0);
+    radios[0].configure(&link, Dad::Off).unwrap();
+    let mut old = bench.socket("mn1", link.addresses[0].address);
+    bench.check_path(&old, &s1);
+    for (number, access_router) in (1..).zip(["ar2", "ar1", "ar2"]) {
+        let handoff = bench.attach("mn1", access_router).unwrap();
+        let radio = handoff.link.radio;
+        assert_eq!((handoff.link.handoff, handoff.detached, radio), (number, None, number as usize % 2));
+        radios[radio].configure(&handoff.link, Dad::Off).unwrap();
+        radios[1 - radio].yield_default();
+        let new = bench.socket("mn1", handoff.link.addresses[0].address);
+        // Each has the delay of its own access router, there and back.
+        bench.check_path(&new, &s1);
+        bench.check_path(&old, &s1);
+        assert!(matches!(bench.attach("mn1", "ar1"), Err(AttachError::Between(_))));
+
+        let due = bench.air.next_due().unwrap();
+        assert_eq!(due, handoff.attached + hold);
+        assert_eq!(bench.air.due(due), Some((node, Pending::Release)));
+        let (air, mut ground) = bench.air();
+        let release = air.release(&ground, node).unwrap().unwrap();
+        ground.leave(&release.old);
+        assert_eq!((release.handoff, release.radio, release.frames_dropped), (number, 1 - radio, 0));
+        radios[1 - radio].clear().unwrap();
+        s1.send_to(b"late", old.local_addr().unwrap()).unwrap();
+        hears_nothing(&old);
+        bench.check_path(&new, &s1);
+        old = new;
+    }
+}
+
 /// What is heard of the carrier until it is as it should be: how often it has come.
 fn carrier(watch: &mut CarrierWatch, is_up: bool) -> u32 {
     let deadline = Instant::now() + PATIENCE;
@@ -323,7 +367,8 @@ fn carrier(watch: &mut CarrierWatch, is_up: bool) -> u32 {
 #[tokio::test]
 async fn a_carrier_goes_and_comes_with_the_attachment() {
     for mode in [AttachMode::Switch, AttachMode::Move] {
-        let mut bench = Bench::with_trigger(mode, Duration::from_millis(2), Trigger::Carrier);
+        let by_carrier = |emulation: &mut EmulationSettings| emulation.trigger = Trigger::Carrier;
+        let mut bench = Bench::with(mode, Duration::from_millis(2), by_carrier);
         let s1 = bench.socket("s1", bench.address("s1"));
         let node = bench.network.namespaces.open(bench.node("mn1").0).unwrap();
         let mut watch = node.run(CarrierWatch::open).unwrap().unwrap();

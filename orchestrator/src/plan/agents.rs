@@ -1,7 +1,7 @@
 //! The agents and what they are told, and the user's programs in the place of some.
 
 use super::wiring::Wiring;
-use super::{ACCESS, AgentPlan, ProgramPlan, RADIO};
+use super::{ACCESS, AgentPlan, ProgramPlan, RADIOS, radios_each};
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::random::seed_for;
 use samp_model::settings::AddressMethod;
@@ -46,7 +46,8 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
             },
             NodeKind::MobileNode { address_of_record, host, .. } => Role::MobileNode {
                 address_of_record: address_of_record.clone(),
-                interface: RADIO.into(),
+                interface: RADIOS[0].into(),
+                second_interface: (radios_each(&topology.emulation) == 2).then(|| RADIOS[1].into()),
                 family: topology.family,
                 media: topology.media.clone(),
                 mac: wiring.mobile_nodes.iter().find(|mobile_node| mobile_node.node == id)?.mac.0,

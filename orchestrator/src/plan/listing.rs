@@ -28,6 +28,10 @@ impl fmt::Display for Plan {
                 writeln!(f, "trigger: ra (mobile nodes hear of new links by router advertisements)")?
             }
         }
+        if !self.emulation.make_before_break.is_zero() {
+            let kept = self.emulation.make_before_break;
+            writeln!(f, "make_before_break: two radios, the old attachment kept for {kept:?}")?;
+        }
         if !self.emulation.going_down.is_zero() {
             writeln!(f, "going_down: told {:?} before each detachment", self.emulation.going_down)?;
         }

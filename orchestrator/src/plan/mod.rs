@@ -27,8 +27,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 use wiring::Wiring;
 
-/// Name of a mobile node's radio interface.
-pub const RADIO: &str = "radio0";
+/// Names of a mobile node's radio interfaces, of which it has the second with make before break.
+pub const RADIOS: [&str; 2] = ["radio0", "radio1"];
 /// Name of an access router's interface towards the air, in attach mode `switch`.
 pub const ACCESS: &str = "access0";
 /// Name of the namespace where the delay line lives.
@@ -185,7 +185,7 @@ pub struct VethEnd {
 pub struct LinePlan {
     /// Wired links.
     pub pipes: Vec<Pipe>,
-    /// Mobile nodes' ends of the air.
+    /// Mobile nodes' ends of the air: the first of each, then the second of each.
     pub radios: Vec<RadioEnd>,
     /// Network ends of the air: in attach mode `switch` one an access router, in `move` one a mobile node.
     pub access: Vec<u32>,
@@ -229,7 +229,7 @@ pub struct MobileNodePlan {
     pub node: NodeId,
     /// Where it begins.
     pub start: NodeId,
-    /// Link-layer address of its radio interface.
+    /// Link-layer address of its (first) radio interface.
     pub mac: Mac,
     /// In attach mode `move`: the interface that moves from access router to access router.
     pub moving: Option<MovingInterface>,
@@ -492,15 +492,30 @@ impl Plan {
         alike.flat_map(move |alike| alike.chunks(most))
     }
 
-    /// Position of a mobile node in [`Plan::mobile_nodes`], which is also its number among the radios.
+    /// Position of a mobile node in [`Plan::mobile_nodes`], which is also the number of its first radio.
     pub fn mobile_node(&self, node: NodeId) -> Option<usize> {
         self.mobile_nodes.binary_search_by_key(&node, |mobile_node| mobile_node.node).ok()
+    }
+
+    /// The number of a mobile node's first (0) or second (1) radio among those of the delay line.
+    pub fn radio(&self, mobile_node: usize, which: usize) -> usize {
+        mobile_node + which * self.mobile_nodes.len()
+    }
+
+    /// How many radios each mobile node has.
+    pub fn radios_each(&self) -> usize {
+        radios_each(&self.emulation)
     }
 
     /// Position of an access router in [`Plan::access_routers`], which is also in attach mode `switch` its number among the delay line's access ends.
     pub fn access_router(&self, node: NodeId) -> Option<usize> {
         self.access_routers.binary_search_by_key(&node, |access_router| access_router.node).ok()
     }
+}
+
+/// How many radios each mobile node has.
+fn radios_each(emulation: &EmulationSettings) -> usize {
+    if emulation.make_before_break.is_zero() { 1 } else { 2 }
 }
 
 /// No `auto` is left afterwards.

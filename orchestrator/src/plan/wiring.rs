@@ -2,7 +2,8 @@
 
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
-    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIO, RadioEnd, Sysctl, Veth, VethEnd, WIRE,
+    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIOS, RadioEnd, Sysctl, Veth, VethEnd,
+    WIRE, radios_each,
 };
 use samp_model::random::seed_for;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
@@ -92,7 +93,7 @@ impl Wiring {
         wiring.wired_links(topology, emulation.links);
         match emulation.attach {
             AttachMode::Move => wiring.moving_air(topology),
-            AttachMode::Switch | AttachMode::Auto => wiring.switched_air(topology),
+            AttachMode::Switch | AttachMode::Auto => wiring.switched_air(topology, radios_each(&emulation)),
         }
         wiring
     }
@@ -164,8 +165,8 @@ impl Wiring {
     }
 
     /// Attach mode `switch`: every mobile node and every access router has one fixed end at the air.
-    fn switched_air(&mut self, topology: &Topology) {
-        self.radios(topology);
+    fn switched_air(&mut self, topology: &Topology, radios_each: usize) {
+        (0..radios_each).for_each(|which| self.radios(topology, which));
         for node in topology.access_routers() {
             let Some(network) = topology.node(node).access() else { continue };
             let interface = self.add_interface(node.0, ACCESS.into(), None);
@@ -192,7 +193,7 @@ impl Wiring {
     ///
     /// It is born where the node begins, so that building the lab moves nothing.
     fn moving_air(&mut self, topology: &Topology) {
-        self.radios(topology);
+        self.radios(topology, 0);
         for node in topology.access_routers() {
             let Some(network) = topology.node(node).access() else { continue };
             let gateways = network.subnets.iter().map(|subnet| own_address(subnet.gateway()));
@@ -219,16 +220,19 @@ impl Wiring {
         }
     }
 
-    /// The mobile nodes' ends of the air.
-    fn radios(&mut self, topology: &Topology) {
+    /// The mobile nodes' ends of the air: their first radios (0) or their second ones (1).
+    fn radios(&mut self, topology: &Topology, which: usize) {
         for node in topology.mobile_nodes() {
             let NodeKind::MobileNode { start, radio, .. } = &topology.node(node).kind else { continue };
-            let interface = self.add_interface(node.0, RADIO.into(), None);
+            let interface = self.add_interface(node.0, RADIOS[which].into(), None);
             let mac = self.namespaces[node.0].interfaces[interface].mac;
             let end = VethEnd { namespace: node.0, interface };
-            let index = self.through_wire(end, format!("{}-mob", topology.node(node).name));
+            let name = format!("{}-{}", topology.node(node).name, ["mob", "mo2"][which]);
+            let index = self.through_wire(end, name);
             self.line.radios.push(RadioEnd { index, mac, up: radio.up, down: radio.down });
-            self.mobile_nodes.push(MobileNodePlan { node, start: *start, mac, moving: None });
+            if which == 0 {
+                self.mobile_nodes.push(MobileNodePlan { node, start: *start, mac, moving: None });
+            }
         }
     }
 

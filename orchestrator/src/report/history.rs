@@ -136,12 +136,11 @@ impl History {
 
     /// The instant at which a handoff of a node began, and the one at which its next handoff did.
     pub fn handoff_window(&self, node: &str, number: HandoffNumber) -> Option<(Time, Time)> {
-        let mut detachments = self.of(node).iter().filter_map(|record| match record.event {
-            Event::Detached { handoff, .. } if handoff >= number => Some((handoff, record.at)),
-            _ => None,
-        });
-        let (first, start) = detachments.next()?;
-        let until = detachments.next().map_or(Time::from_nanos(u64::MAX), |(_, at)| at);
+        let mut beginnings =
+            self.of(node).iter().filter_map(begins).filter(|(handoff, _)| *handoff >= number);
+        let (first, start) = beginnings.next()?;
+        let until = beginnings.find(|(handoff, _)| *handoff > number);
+        let until = until.map_or(Time::from_nanos(u64::MAX), |(_, at)| at);
         (first == number).then_some((start, until))
     }
 
@@ -255,6 +254,20 @@ impl FromIterator<Record> for History {
         let mut history = Self::default();
         records.into_iter().for_each(|record| history.push(record));
         history
+    }
+}
+
+/// The handoff that this record begins, and when: with its detachment, or, where it makes before it breaks, with its
+/// attachment. Others have both.
+pub(super) fn begins(record: &Record) -> Option<(HandoffNumber, Time)> {
+    match record.event {
+        Event::Detached { handoff, .. } => Some((handoff, record.at)),
+        // The first attachment is no handoff.
+        Event::Attached { handoff: 1.., attach_cost, .. } => {
+            let called = record.at.as_nanos().saturating_sub(attach_cost.as_nanos() as u64);
+            Some((record.event.handoff()?, Time::from_nanos(called)))
+        }
+        _ => None,
     }
 }
 

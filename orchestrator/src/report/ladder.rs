@@ -347,6 +347,7 @@ fn note(event: &Event) -> Option<(Option<&str>, String)> {
         }
         Event::Detached { access_router, .. } => (None, format!("detached from {access_router}")),
         Event::Attached { access_router, .. } => (None, format!("attached to {access_router}")),
+        Event::Released { access_router, .. } => (None, format!("released from {access_router}")),
         Event::LinkTriggered { .. } => (None, "knows of the new link".to_owned()),
         Event::AddressConfigured { address, .. } => (None, format!("has the address {address}")),
         Event::DiscoveryStarted { .. } => (None, "looks for an anchor".to_owned()),

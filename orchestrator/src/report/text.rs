@@ -74,6 +74,9 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
     if let Some(told) = handoff.going_down {
         writeln!(out, "told {} ms before that its link goes down", ms(told))?;
     }
+    if let Some(kept) = handoff.kept {
+        writeln!(out, "the old link stayed for {} ms beside the new one", ms(kept))?;
+    }
     writeln!(out)?;
     write_bars(out, handoff, style)?;
     writeln!(
@@ -338,6 +341,9 @@ pub fn emulation(settings: &EmulationSettings) -> String {
     }
     if settings.trigger != Trigger::Link {
         text += &format!(", trigger {}", word(&settings.trigger));
+    }
+    if !settings.make_before_break.is_zero() {
+        text += &format!(", make before break {:?}", settings.make_before_break);
     }
     if !settings.going_down.is_zero() {
         text += &format!(", going down {:?}", settings.going_down);

@@ -9,6 +9,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fmt;
@@ -172,6 +173,29 @@ impl Batch {
         self.push(message, 0, move || format!("delete route {route}"));
     }
 
+    /// Lets packets from this address go by a route of their own, which is alone in routing table `table`.
+    pub fn add_source_route(&mut self, source: IpAddr, table: u8, route: &Route) {
+        let route = *route;
+        let mut message = route_message(&route);
+        message.header.table = table;
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        let what = move || format!("add route {route} for {source}");
+        self.push(RouteNetlinkMessage::NewRoute(message), flags, what);
+        let what = move || format!("add a rule for {source}");
+        self.push(RouteNetlinkMessage::NewRule(rule_message(source, table)), NLM_F_CREATE | NLM_F_EXCL, what);
+    }
+
+    /// Takes away what [`add_source_route`](Self::add_source_route) has added.
+    pub fn delete_source_route(&mut self, source: IpAddr, table: u8, route: &Route) {
+        let route = *route;
+        let what = move || format!("delete the rule for {source}");
+        self.push(RouteNetlinkMessage::DelRule(rule_message(source, table)), 0, what);
+        let mut message = route_message(&route);
+        message.header.table = table;
+        let what = move || format!("delete route {route} for {source}");
+        self.push(RouteNetlinkMessage::DelRoute(message), 0, what);
+    }
+
     /// Adds or replaces a permanent neighbour entry: no ARP or neighbour discovery for this address.
     pub fn add_neighbour(&mut self, index: u32, address: IpAddr, mac: [u8; 6]) {
         let mut message = neighbour_message(index, address);
@@ -297,6 +321,16 @@ fn route_message(route: &Route) -> RouteMessage {
     if let Some(source) = route.source {
         message.attributes.push(RouteAttribute::PrefSource(source.into()));
     }
+    message
+}
+
+fn rule_message(source: IpAddr, table: u8) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = family(source);
+    message.header.src_len = if source.is_ipv4() { 32 } else { 128 };
+    message.header.table = table;
+    message.header.action = RuleAction::ToTable;
+    message.attributes.push(RuleAttribute::Source(source));
     message
 }
 

@@ -343,8 +343,15 @@ pub(super) fn addressing() -> Value {
 }
 
 pub(super) fn emulation() -> Value {
-    let EmulationSettings { links, attach, gap, trigger, going_down, nodes_per_process: _ } =
-        EmulationSettings::default();
+    let EmulationSettings {
+        links,
+        attach,
+        gap,
+        trigger,
+        make_before_break,
+        going_down,
+        nodes_per_process: _,
+    } = EmulationSettings::default();
     object(
         "How the lab is made.",
         &[],
@@ -358,6 +365,13 @@ pub(super) fn emulation() -> Value {
             (
                 "trigger",
                 scalar_or::<Word<Trigger>>("What tells a mobile node of its new link.", word(trigger)),
+            ),
+            (
+                "make_before_break",
+                scalar_or::<Delay>(
+                    "For how long the old attachment stays beside the new one, with two radios; 0 is not at all.",
+                    time(make_before_break),
+                ),
             ),
             (
                 "going_down",

@@ -55,7 +55,9 @@ fn what_there_is(records: &[Record]) -> String {
     const LISTED: usize = 5;
     let latest = records.iter().rev().filter_map(|record| match &record.event {
         Event::CallStarted { call, .. } => Some(call.clone()),
-        Event::Detached { handoff, .. } => Some(format!("{}/{handoff}", record.node)),
+        Event::Detached { handoff, .. } | Event::Released { handoff, .. } => {
+            Some(format!("{}/{handoff}", record.node))
+        }
         _ => None,
     });
     let latest: Vec<_> = latest.take(LISTED).collect();

@@ -6,7 +6,7 @@ mod registration;
 use self::call::CallView;
 use self::registration::Registration;
 use super::floor::Floors;
-use super::history::History;
+use super::history::{History, begins};
 use super::path::{CriticalPath, Milestone};
 use super::statistics::{maybe_milliseconds, milliseconds};
 use samp_model::record::{DhcpMessage, HandoffNumber};
@@ -38,7 +38,10 @@ pub struct Handoff {
     /// How long before its detachment the node was told of it, if it was.
     #[serde(rename = "going_down_ms", serialize_with = "maybe_milliseconds")]
     pub going_down: Option<Duration>,
-    /// When the radio left the old access router.
+    /// Make before break: how long the old attachment stayed beside the new one.
+    #[serde(rename = "kept_ms", serialize_with = "maybe_milliseconds")]
+    pub kept: Option<Duration>,
+    /// When the radio left the old access router; with make before break, when the new attachment began.
     #[serde(rename = "detached_ns")]
     pub detached: Time,
     /// What the attachment itself cost the emulator.
@@ -108,13 +111,7 @@ impl Handoffs {
     /// As [`Handoffs::assemble`], from records in order.
     pub fn from_history(floors: &Floors<'_>, history: &History) -> Self {
         let handoffs = history.nodes().flat_map(|(node, records)| {
-            let numbers: BTreeSet<_> = records
-                .iter()
-                .filter_map(|record| match record.event {
-                    Event::Detached { handoff, .. } => Some(handoff),
-                    _ => None,
-                })
-                .collect();
+            let numbers: BTreeSet<_> = records.iter().filter_map(begins).map(|(number, _)| number).collect();
             numbers.into_iter().filter_map(move |number| Handoff::assemble(floors, history, node, number))
         });
         Self(handoffs.collect())
@@ -130,7 +127,8 @@ impl Handoff {
         number: HandoffNumber,
     ) -> Option<Self> {
         let (detached, until) = history.handoff_window(node, number)?;
-        let facts = Facts::gather(history.of(node), number, radio_round_trip(floors.topology(), node));
+        let facts =
+            Facts::gather(history.of(node), number, detached, radio_round_trip(floors.topology(), node));
         let registration = Registration::follow(floors, &facts);
         let mut calls = Vec::new();
         let mut missing = facts.missing();
@@ -155,6 +153,7 @@ impl Handoff {
             from: facts.from.clone(),
             to: facts.to.clone(),
             address: facts.address,
+            kept: facts.released.zip(facts.attached).map(|(released, attached)| released - attached),
             going_down: facts.going_down.map(|told| detached - told),
             detached,
             attach_cost: facts.attach_cost,
@@ -217,6 +216,7 @@ struct Facts<'a> {
     gap: Duration,
     from: String,
     attached: Option<Time>,
+    released: Option<Time>,
     to: Option<String>,
     attach_cost: Duration,
     frames_dropped: u64,
@@ -230,15 +230,21 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The records must hold the detachment.
-    fn gather(records: &'a [Record], number: HandoffNumber, radio_round_trip: Option<Duration>) -> Self {
+    /// The handoff began at `detached`.
+    fn gather(
+        records: &'a [Record],
+        number: HandoffNumber,
+        detached: Time,
+        radio_round_trip: Option<Duration>,
+    ) -> Self {
         let mut facts = Facts {
             records: records.iter().filter(|record| record.event.handoff() == Some(number)).collect(),
             going_down: None,
-            detached: Time::ZERO,
+            detached,
             gap: Duration::ZERO,
             from: String::new(),
             attached: None,
+            released: None,
             to: None,
             attach_cost: Duration::ZERO,
             frames_dropped: 0,
@@ -253,7 +259,6 @@ impl<'a> Facts<'a> {
             match &record.event {
                 Event::LinkGoingDown { .. } => facts.going_down = Some(record.at),
                 Event::Detached { access_router, gap, .. } => {
-                    facts.detached = record.at;
                     facts.gap = *gap;
                     facts.from = access_router.clone();
                 }
@@ -261,7 +266,12 @@ impl<'a> Facts<'a> {
                     facts.attached = Some(record.at);
                     facts.to = Some(access_router.clone());
                     facts.attach_cost = *attach_cost;
-                    facts.frames_dropped = *frames_dropped;
+                    facts.frames_dropped += *frames_dropped;
+                }
+                Event::Released { access_router, frames_dropped, .. } => {
+                    facts.released = Some(record.at);
+                    facts.from = access_router.clone();
+                    facts.frames_dropped += *frames_dropped;
                 }
                 Event::LinkTriggered { .. } => facts.triggered = Some(record.at),
                 // Of a lease that was lost and had again nothing is part of the handoff.
@@ -328,10 +338,17 @@ impl<'a> Facts<'a> {
     }
 
     fn missing(&self) -> Vec<String> {
-        [(self.attached, "attachment"), (self.triggered, "link trigger"), (self.configured, "address")]
-            .into_iter()
-            .filter(|(at, _)| at.is_none())
-            .map(|(_, what)| what.to_owned())
-            .collect()
+        // Where it makes before it breaks, that is the last thing to come.
+        let left = (!self.from.is_empty()).then_some(self.detached);
+        [
+            (self.attached, "attachment"),
+            (self.triggered, "link trigger"),
+            (self.configured, "address"),
+            (left, "release of the old link"),
+        ]
+        .into_iter()
+        .filter(|(at, _)| at.is_none())
+        .map(|(_, what)| what.to_owned())
+        .collect()
     }
 }
