@@ -1,7 +1,7 @@
-//! A SAMP server alone on its ring, as it runs in a lab, for measurements:
+//! A SAMP server, as it runs in a lab, for measurements: alone on its ring, or on that of the server at JOIN.
 //!
 //! ```text
-//! lone_server ADDRESS:PORT INTERFACE PROCESSOR [SETTINGS]
+//! lone_server ADDRESS:PORT INTERFACE PROCESSOR [SETTINGS [JOIN]]
 //! ```
 //! The agent has PROCESSOR for itself; its supervisor, which only counts what it is told, is another thread. SETTINGS
 //! is a JSON object with the fields of [`SampSettings`] that shall differ from the defaults.
@@ -18,6 +18,8 @@ use serde_json::{Map, Value};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
+/// What the servers share with `auth: digest`; sip_load knows it, too.
+const RING_KEY: &str = "bench";
 /// The longest packet of an agent, in bytes.
 const PACKET_MAX: usize = 64 * 1024;
 
@@ -28,12 +30,13 @@ fn main() -> anyhow::Result<()> {
     let interface = argument("INTERFACE")?;
     let processor = argument("PROCESSOR")?.parse().context("PROCESSOR")?;
     let samp = settings(argument("SETTINGS").ok().as_deref())?;
+    let join = argument("JOIN").ok().map(|join| join.parse()).transpose().context("JOIN")?;
     let config = AgentConfig {
         name: "server".to_owned(),
         seed: 1,
+        secret: samp.auth.is_on().then(|| RING_KEY.to_owned()),
         samp,
-        secret: None,
-        role: Role::SipServer { address, join: None, interface },
+        role: Role::SipServer { address, join, interface },
     };
     let pair = || socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
     let ((agent, supervisor), (hired, hiring)) = (pair()?, pair()?);

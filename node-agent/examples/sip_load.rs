@@ -3,6 +3,7 @@
 //! ```text
 //! sip_load registers SERVER LOCAL NODES SECONDS   REGISTERs as fast as the server answers, NODES over and over
 //! sip_load grow      SERVER LOCAL NODES           each of NODES once, with the delays of every tenth of them
+//! sip_load authenticated SERVER LOCAL NODES SECONDS   REGISTERs with credentials, for nonces that were asked for before
 //! sip_load calls     SERVER LOCAL NODES SECONDS   calls to NODES that have registered, as fast as they are answered
 //! sip_load paced     SERVER LOCAL NODES SECONDS RATE   RATE calls a second, and INVITE → 200
 //! sip_load respond   LOCAL                        no load, but a server that does nothing: what the generator can do
@@ -12,6 +13,9 @@
 //! Prints one line of `name value` pairs; delays in microseconds.
 
 use anyhow::{Context, bail};
+use samp_model::settings::SampSettings;
+use samp_node::RingKey;
+use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::io;
@@ -41,6 +45,15 @@ fn main() -> anyhow::Result<()> {
                 print_delays(delays);
             }
             result.print();
+            Ok(())
+        }
+        ["authenticated", server, local, nodes, seconds] => {
+            let mut load = Load::new(server.parse()?, local.parse()?, nodes.parse()?)?;
+            // Each node's first REGISTER is answered with its challenge.
+            load.users = (0..load.nodes).map(User::new).collect();
+            let challenged = load.run(Kind::Register, Pace::Window, None)?.refused;
+            load.run(Kind::Register, Pace::Window, Some(Duration::from_secs(seconds.parse()?)))?.print();
+            println!("challenged {challenged}");
             Ok(())
         }
         ["calls", server, local, nodes, seconds] => {
@@ -108,6 +121,8 @@ struct Load {
     caller: UdpSocket,
     callee: UdpSocket,
     nodes: usize,
+    /// Who the nodes are, where they have to say it.
+    users: Vec<User>,
     /// Distinguishes the requests of this run from those of others.
     run: u32,
     /// Requests so far; each has its number in its Call-ID.
@@ -133,6 +148,7 @@ impl Load {
             caller: open(5060)?,
             callee: open(5061)?,
             nodes,
+            users: Vec::new(),
             run: std::process::id(),
             sent: 0,
             waiting: VecDeque::new(),
@@ -185,7 +201,8 @@ impl Load {
                  Max-Forwards: 70\r\nFrom: <sip:b{node}@samp.test>;tag=f{number}\r\n\
                  To: <sip:b{node}@samp.test>\r\nCall-ID: {number}@{run}.load\r\nCSeq: {cseq} REGISTER\r\n\
                  Contact: <sip:b{node}@{local}:5061>\r\nExpires: 3600\r\nUser-Agent: load\r\n\
-                 Content-Length: 0\r\n\r\n"
+                 {}Content-Length: 0\r\n\r\n",
+                self.users.get_mut(node).and_then(User::authorization).unwrap_or_default()
             )?,
             Kind::Call => {
                 let body = sdp(local);
@@ -225,6 +242,10 @@ impl Load {
                 outcome.delays.push(now - sent);
             } else {
                 outcome.refused += 1;
+            }
+            let nodes = self.nodes;
+            if let Some(user) = self.users.get_mut(number % nodes).filter(|_| status == 401) {
+                user.nonce = nonce(message).map(str::to_owned);
             }
             if kind == Kind::Register {
                 break;
@@ -277,6 +298,54 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// A user who authenticates (RFC 7616 with SHA-256, as RFC 8760 wants).
+struct User {
+    name: String,
+    /// H(A1).
+    secret: String,
+    nonce: Option<String>,
+    count: u32,
+}
+
+impl User {
+    const REALM: &str = "samp.test";
+
+    fn new(node: usize) -> Self {
+        let name = format!("b{node}");
+        let user = format!("sip:{name}@{}", Self::REALM);
+        let password = RingKey::new("bench").password(&SampSettings::default(), &user);
+        let secret = hash(&[&name, Self::REALM, &password]);
+        Self { name, secret, nonce: None, count: 0 }
+    }
+
+    /// A header field for a REGISTER, once there is a challenge.
+    fn authorization(&mut self) -> Option<String> {
+        let nonce = self.nonce.as_deref()?;
+        self.count += 1;
+        let (realm, count) = (Self::REALM, format!("{:08x}", self.count));
+        let uri = format!("sip:{realm}");
+        let response = hash(&[&self.secret, nonce, &count, "load", "auth", &hash(&["REGISTER", &uri])]);
+        Some(format!(
+            "Authorization: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             algorithm=SHA-256, qop=auth, nc={count}, cnonce=\"load\", response=\"{response}\"\r\n",
+            self.name
+        ))
+    }
+}
+
+fn hash(parts: &[&str]) -> String {
+    Sha256::digest(parts.join(":")).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The nonce of a challenge by SHA-256.
+fn nonce(message: &[u8]) -> Option<&str> {
+    let lines = std::str::from_utf8(message).ok()?.lines();
+    let challenges = lines.filter(|line| line.starts_with("WWW-Authenticate:"));
+    challenges
+        .filter(|line| line.contains("SHA-256"))
+        .find_map(|line| line.split("nonce=\"").nth(1)?.split('"').next())
 }
 
 fn sdp(local: IpAddr) -> String {
