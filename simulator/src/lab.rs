@@ -4,7 +4,7 @@ use crate::wires::Unchanged;
 use crate::world::World;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::record::RegistrationScope;
-use samp_model::settings::AddressMethod;
+use samp_model::settings::{AddressMethod, EmulationSettings, Trigger};
 use samp_model::topology::{NodeKind, Topology};
 use samp_model::{Event, NodeId, Record, Time};
 use samp_protocol::Input;
@@ -39,6 +39,9 @@ pub enum Hindrance {
     /// Addresses are not given at once.
     #[error("the simulator knows only static addresses")]
     Addresses,
+    /// Attachments are announced, overlap, or are told of otherwise.
+    #[error("the simulator does not know `{0}`")]
+    Attachment(&'static str),
 }
 
 /// What a lab did not get to.
@@ -69,6 +72,16 @@ impl VirtualLab {
         }
         if topology.addressing.address != AddressMethod::Static {
             return Err(Hindrance::Addresses);
+        }
+        let EmulationSettings { trigger, make_before_break, going_down, .. } = topology.emulation;
+        for (is_wanted, knob) in [
+            (trigger != Trigger::Link, "trigger"),
+            (!make_before_break.is_zero(), "make_before_break"),
+            (!going_down.is_zero(), "going_down"),
+        ] {
+            if is_wanted {
+                return Err(Hindrance::Attachment(knob));
+            }
         }
         let names = topology.nodes().map(|(id, node)| (node.name.clone(), id)).collect();
         Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), told: 0 })

@@ -168,4 +168,7 @@ fn what_there_is_no_simulation_of_is_said() {
     let mut topology = grid_small();
     topology.addressing.address = AddressMethod::Dhcp;
     assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Addresses));
+    let mut topology = grid_small();
+    topology.emulation.make_before_break = Duration::from_millis(50);
+    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Attachment("make_before_break")));
 }
