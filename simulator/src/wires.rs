@@ -13,6 +13,9 @@ use std::time::Duration;
 /// same fate there and here.
 const RADIOS: u64 = 1 << 32;
 
+/// Vertices other than servers whose shortest paths are kept: in a city, those of one vertex take a megabyte.
+const REMEMBERED: usize = 256;
+
 /// A direction of a link that a message passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hop {
@@ -51,7 +54,11 @@ struct Wire {
 #[derive(Debug)]
 pub(crate) struct Wires {
     graph: WiredGraph,
-    /// The shortest paths from every vertex that has sent something.
+    /// Whether every link takes as long back as there, so that a way may be measured from either end.
+    is_symmetric: bool,
+    /// The SIP servers, from which most ways are measured.
+    servers: BTreeSet<NodeId>,
+    /// The shortest paths from servers, and from other vertices that have lately sent something.
     paths: HashMap<NodeId, ShortestPaths>,
     wired: Vec<Wire>,
     radios: HashMap<NodeId, Wire>,
@@ -86,9 +93,17 @@ impl Wires {
         };
         let mut all = wired.iter().chain(radios.values()).flat_map(|wire| &wire.quality);
         let every_hop_counts = !all.all(only_delays);
-        let graph = WiredGraph::new(topology);
-        let paths = HashMap::new();
-        Self { graph, paths, wired, radios, cut: BTreeSet::new(), every_hop_counts }
+        let takes_as_long_back = |wire: &Wire| wire.quality[0].one_way_delay == wire.quality[1].one_way_delay;
+        Self {
+            graph: WiredGraph::new(topology),
+            is_symmetric: wired.iter().all(takes_as_long_back),
+            servers: topology.sip_servers().collect(),
+            paths: HashMap::new(),
+            wired,
+            radios,
+            cut: BTreeSet::new(),
+            every_hop_counts,
+        }
     }
 
     /// From now on every hop counts: links are going to change.
@@ -103,7 +118,8 @@ impl Wires {
 
     /// The sum of the delays from one place to another; none where there is no way.
     pub(crate) fn delay(&mut self, from: Place, to: Place) -> Option<Duration> {
-        let wired = self.paths(from).one_way_delay(to.vertex)?;
+        let (root, leaf) = self.measured_from(from, to);
+        let wired = self.paths(root).one_way_delay(leaf)?;
         let radio = |place: Place, way: usize| {
             let radio = place.mobile_node.and_then(|node| self.radios.get(&node));
             radio.map_or(Duration::ZERO, |radio| radio.quality[way].one_way_delay)
@@ -121,13 +137,14 @@ impl Wires {
     /// Routers on the way from one place to another, the first one behind a mobile node included; none where there is
     /// no way.
     pub(crate) fn routers(&mut self, from: Place, to: Place) -> Option<u16> {
-        self.paths(from).hops(to.vertex)
+        let (root, leaf) = self.measured_from(from, to);
+        self.paths(root).hops(leaf)
     }
 
     /// The hops from one place to another; none where there is no way. Routes never change.
     pub(crate) fn route(&mut self, topology: &Topology, from: Place, to: Place) -> Option<Vec<Hop>> {
         let mut hops: Vec<_> = to.mobile_node.map(|node| Hop::Radio(node, 1)).into_iter().collect();
-        let paths = self.paths(from);
+        let paths = self.paths(from.vertex);
         paths.hops(to.vertex)?;
         let mut here = to.vertex;
         while let Some(Step { node, link }) = paths.step_back(here) {
@@ -224,7 +241,20 @@ impl Wires {
         Ok((numbers.len(), topology.links[*first].ends[0]))
     }
 
-    fn paths(&mut self, from: Place) -> &ShortestPaths {
-        self.paths.entry(from.vertex).or_insert_with(|| ShortestPaths::new(&self.graph, from.vertex))
+    /// The end that a way is measured from, and the other one.
+    fn measured_from(&self, from: Place, to: Place) -> (NodeId, NodeId) {
+        if self.is_symmetric && self.servers.contains(&to.vertex) {
+            (to.vertex, from.vertex)
+        } else {
+            (from.vertex, to.vertex)
+        }
+    }
+
+    fn paths(&mut self, root: NodeId) -> &ShortestPaths {
+        if self.paths.len() >= self.servers.len() + REMEMBERED && !self.paths.contains_key(&root) {
+            let servers = &self.servers;
+            self.paths.retain(|root, _| servers.contains(root));
+        }
+        self.paths.entry(root).or_insert_with(|| ShortestPaths::new(&self.graph, root))
     }
 }
