@@ -1,16 +1,19 @@
 //! A location cache with a lifetime and a size: tier 1 at the mobile node, tier 2 at the anchor.
+//!
+//! Callees are named by what the user of the cache likes, an address-of-record or a number.
 
 mod movement;
 
 use movement::Movement;
 use samp_model::Time;
 use samp_model::settings::CacheSettings;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How a location became known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Learned {
+pub enum Learned {
     /// The callee said so as it moved: between two of these it moved once.
     Told,
     /// An answer came from there: since the last time it may have moved any number of times.
@@ -19,11 +22,11 @@ pub(crate) enum Learned {
 
 /// What is believed about where callees are.
 #[derive(Debug)]
-pub(crate) struct LocationCache<L> {
+pub struct LocationCache<K, L> {
     settings: CacheSettings,
-    entries: BTreeMap<String, Entry<L>>,
+    entries: BTreeMap<K, Entry<L>>,
     /// Who was written when: the oldest goes first.
-    order: BTreeSet<(u64, String)>,
+    order: BTreeSet<(u64, K)>,
     writes: u64,
 }
 
@@ -37,24 +40,32 @@ struct Entry<L> {
     write: u64,
 }
 
-impl<L: Clone + PartialEq> LocationCache<L> {
-    pub(crate) fn new(settings: CacheSettings) -> Self {
+impl<K: Ord, L: Clone + PartialEq> LocationCache<K, L> {
+    /// An empty cache.
+    pub fn new(settings: CacheSettings) -> Self {
         Self { settings, entries: BTreeMap::new(), order: BTreeSet::new(), writes: 0 }
     }
 
     /// The location, unless it is unknown, refuted or too old.
-    pub(crate) fn get(&self, now: Time, address_of_record: &str) -> Option<L> {
-        let entry = self.entries.get(address_of_record)?;
+    pub fn get<Q: Ord + ?Sized>(&self, now: Time, callee: &Q) -> Option<L>
+    where
+        K: Borrow<Q>,
+    {
+        let entry = self.entries.get(callee)?;
         let is_fresh = now < entry.learned_at + self.lifetime(entry);
         (is_fresh && !entry.refuted).then(|| entry.location.clone())
     }
 
     /// Believes this from now on, for the cache's lifetime.
-    pub(crate) fn learn(&mut self, now: Time, address_of_record: &str, location: L, how: Learned) {
+    pub fn learn<Q>(&mut self, now: Time, callee: &Q, location: L, how: Learned)
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
         if !self.settings.enabled || self.settings.size == 0 {
             return;
         }
-        let movement = match self.remove(address_of_record) {
+        let movement = match self.remove(callee) {
             Some(mut before) => {
                 let elapsed = now - before.learned_at;
                 before.movement.observe(elapsed, before.location != location, how);
@@ -65,12 +76,12 @@ impl<L: Clone + PartialEq> LocationCache<L> {
         if self.entries.len() == self.settings.size
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            self.entries.remove(&oldest);
+            self.entries.remove(oldest.borrow());
         }
         self.writes += 1;
-        self.order.insert((self.writes, address_of_record.to_owned()));
+        self.order.insert((self.writes, callee.to_owned()));
         let entry = Entry { location, learned_at: now, refuted: false, movement, write: self.writes };
-        self.entries.insert(address_of_record.to_owned(), entry);
+        self.entries.insert(callee.to_owned(), entry);
     }
 
     /// Entries, too old ones included.
@@ -79,8 +90,11 @@ impl<L: Clone + PartialEq> LocationCache<L> {
     }
 
     /// Believes nothing about this callee's place any more.
-    pub(crate) fn forget(&mut self, address_of_record: &str) {
-        if let Some(entry) = self.entries.get_mut(address_of_record) {
+    pub fn forget<Q: Ord + ?Sized>(&mut self, callee: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(entry) = self.entries.get_mut(callee) {
             entry.refuted = true;
         }
     }
@@ -89,9 +103,13 @@ impl<L: Clone + PartialEq> LocationCache<L> {
         if self.settings.adaptive { entry.movement.lifetime() } else { self.settings.lifetime }
     }
 
-    fn remove(&mut self, address_of_record: &str) -> Option<Entry<L>> {
-        let entry = self.entries.remove(address_of_record)?;
-        self.order.remove(&(entry.write, address_of_record.to_owned()));
+    fn remove<Q>(&mut self, callee: &Q) -> Option<Entry<L>>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ToOwned<Owned = K> + ?Sized,
+    {
+        let entry = self.entries.remove(callee)?;
+        self.order.remove(&(entry.write, callee.to_owned()));
         Some(entry)
     }
 }
@@ -110,7 +128,7 @@ mod tests {
 
     #[test]
     fn entries_age_and_the_oldest_makes_room() {
-        let mut cache = LocationCache::new(settings());
+        let mut cache = LocationCache::<String, _>::new(settings());
         cache.learn(at(0), "a", 1, Learned::Found);
         cache.learn(at(1), "b", 2, Learned::Found);
         cache.learn(at(2), "a", 3, Learned::Found);
@@ -124,7 +142,7 @@ mod tests {
         assert_eq!(cache.get(at(3), "a"), None);
         cache.learn(at(4), "a", 5, Learned::Found);
         assert_eq!(cache.get(at(4), "a"), Some(5));
-        let mut off = LocationCache::new(CacheSettings { enabled: false, ..settings() });
+        let mut off = LocationCache::<String, _>::new(CacheSettings { enabled: false, ..settings() });
         off.learn(at(0), "a", 1, Learned::Found);
         assert_eq!(off.get(at(0), "a"), None);
     }
@@ -132,7 +150,8 @@ mod tests {
     #[test]
     fn an_adaptive_cache_believes_who_stays_longer_than_who_moves() {
         let adaptive = CacheSettings { adaptive: true, ..settings() };
-        let (mut cache, mut fixed) = (LocationCache::new(adaptive), LocationCache::new(settings()));
+        let (mut cache, mut fixed) =
+            (LocationCache::<String, _>::new(adaptive), LocationCache::new(settings()));
         for round in 0..100_u64 {
             for cache in [&mut cache, &mut fixed] {
                 cache.learn(at(5 * round), "stays", 0_u64, Learned::Found);

@@ -1,7 +1,7 @@
 //! SIP, Chord and SAMP as sans-IO state machines: time, randomness and input are arguments.
 #![forbid(unsafe_code)]
 
-mod cache;
+pub mod cache;
 pub mod dhcp;
 mod digest;
 mod keys;

@@ -76,7 +76,7 @@ pub struct MobileNode {
     /// Calls that this node wants to see at another terminal, by the Call-ID of the REFER.
     transfers: BTreeMap<String, Transfer>,
     /// Tier 1: care-of addresses of callees.
-    tier1: LocationCache<Uri>,
+    tier1: LocationCache<String, Uri>,
     timers: Timers<Timer>,
     transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,

@@ -10,6 +10,7 @@
 pub(crate) mod arc;
 pub(crate) mod fingerprint;
 mod fingers;
+mod ideal;
 pub(crate) mod list;
 pub(crate) mod member;
 mod peer;
@@ -19,6 +20,7 @@ mod route;
 mod tests;
 pub(crate) mod wire;
 
+pub use ideal::IdealRing;
 pub use peer::{Peer, identifier_of};
 pub(crate) use route::NextHop;
 
@@ -27,6 +29,7 @@ use arc::Arc;
 use fingers::{FingerName, Fingers};
 use list::SuccessorList;
 use member::{Member, Step};
+use samp_model::ring::LONGEST_LIST;
 use samp_model::settings::ChordSettings;
 use samp_model::{Event, OverlayId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -178,9 +181,10 @@ impl Chord {
     fn place(&mut self, ring: &[Peer]) {
         for index in 0..self.members.len() {
             let me = self.members[index].me();
-            let position = ring.iter().position(|peer| *peer == me).expect("own members are in the ring");
+            let position = ring.binary_search(&me).expect("own members are in the ring");
             let next = |step: usize| ring[(position + step) % ring.len()];
-            let rest: Vec<_> = (2..=ring.len()).map(next).collect();
+            // One more than a list has room for shows that it is not the whole ring.
+            let rest: Vec<_> = (2..=ring.len()).map(next).take(LONGEST_LIST).collect();
             let successors = SuccessorList::new(me, self.settings.successors, next(1), &rest);
             let predecessor = Some(next(ring.len() - 1)).filter(|peer| *peer != me);
             self.members[index].place(predecessor, successors);

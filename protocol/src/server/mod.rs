@@ -95,7 +95,7 @@ pub struct SampServer {
     repairs: Repairs,
     leaving: Leaving,
     /// Tier 2: anchors of callees.
-    tier2: LocationCache<SocketAddr>,
+    tier2: LocationCache<String, SocketAddr>,
     /// Questions to other servers: who was asked, why, and what.
     asked: BTreeMap<ClientKey, (SocketAddr, Asked, OverlayRequest)>,
     /// Requests that are forwarded statefully.

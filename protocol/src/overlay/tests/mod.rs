@@ -4,7 +4,7 @@ mod lookups;
 mod member;
 mod proof;
 
-use super::fingers::start;
+use super::ideal::{chords, members_of, owner_among, way};
 use super::*;
 use samp_model::OverlayId;
 
@@ -29,45 +29,13 @@ fn settings(virtual_nodes: usize) -> ChordSettings {
     ChordSettings { successors: LENGTH, virtual_nodes, ..ChordSettings::default() }
 }
 
-/// All members that these servers are, in the order of their identifiers.
-fn members_of(servers: impl IntoIterator<Item = SocketAddr>, virtual_nodes: usize) -> Vec<Peer> {
-    let numbers = 0..virtual_nodes as u16;
-    let servers = servers.into_iter();
-    let mut peers: Vec<_> = servers
-        .flat_map(|server| numbers.clone().map(move |number| Peer::virtual_node(server, number)))
-        .collect();
-    peers.sort();
-    peers
-}
-
-/// Who owns a key among `ring`, all members in order.
-fn owner_among(ring: &[Peer], key: OverlayId) -> Peer {
-    ring[ring.partition_point(|peer| peer.id < key) % ring.len()]
-}
-
 impl Ring {
     /// An ideal ring of these servers, fingers included.
     fn ideal(numbers: impl IntoIterator<Item = u16>, settings: ChordSettings) -> Self {
         let servers: Vec<_> = numbers.into_iter().map(address).collect();
-        let all = members_of(servers.iter().copied(), settings.virtual_nodes);
         let now = Time::ZERO;
-        let chords = servers.iter().map(|&server| {
-            let join = Some(servers[0]).filter(|first| *first != server);
-            let mut chord = Chord::new(server, settings.clone(), join, now);
-            chord.place(&all);
-            for index in 0..chord.members.len() {
-                for exponent in 0..OverlayId::BITS {
-                    if let Some(key) = start(&chord.members[index], exponent) {
-                        let owner = owner_among(&all, key);
-                        if owner.address != server {
-                            chord.fingers.set((index, exponent), owner);
-                        }
-                    }
-                }
-            }
-            (server, chord)
-        });
-        let servers = chords.collect();
+        let chords = chords(&servers, &settings, now);
+        let servers = servers.into_iter().zip(chords).collect();
         Self { now, settings, servers, under_way: Vec::new(), is_parted: false }
     }
 
@@ -134,31 +102,14 @@ impl Ring {
 
     /// Routes a lookup as the servers do: the owner, and the hops to it. None when it meets a dead server.
     fn find(&self, from: SocketAddr, key: OverlayId) -> Option<(Peer, usize)> {
-        let (mut at, mut owner) = (from, None);
-        for hops in 0..2 * self.servers.len() + 2 {
-            let chord = self.servers.get(&at)?;
-            let hop = match owner {
-                Some(owner) => chord.next_hop_at(owner, key),
-                None => chord.next_hop(key),
-            };
-            let next = match hop {
-                NextHop::Here => return chord.home(key).map(|member| (member.me(), hops)),
-                NextHop::Owner(peer) => {
-                    owner = Some(peer.id);
-                    peer.address
-                }
-                NextHop::Nearer(peer) => {
-                    owner = None;
-                    peer.address
-                }
-                NextHop::Unknown => return None,
-            };
-            if self.is_cut_off(at, next) {
-                return None;
-            }
-            at = next;
-        }
-        None
+        let limit = 2 * self.servers.len() + 1;
+        let reach = |at, next| {
+            let is_reached = at == next || !self.is_cut_off(at, next);
+            is_reached.then(|| self.servers.get(&next)).flatten()
+        };
+        let way = way(from, key, limit, reach)?;
+        let owner = self.servers[way.last().unwrap_or(&from)].home(key)?;
+        Some((owner.me(), way.len()))
     }
 
     /// Lets time pass by so many stabilisation periods, with every question answered at once.
