@@ -65,23 +65,26 @@ impl<K: Ord, L: Clone + PartialEq> LocationCache<K, L> {
         if !self.settings.enabled || self.settings.size == 0 {
             return;
         }
-        let movement = match self.remove(callee) {
-            Some(mut before) => {
-                let elapsed = now - before.learned_at;
-                before.movement.observe(elapsed, before.location != location, how);
-                before.movement
-            }
-            None => Movement::unknown(self.settings.lifetime),
-        };
-        if self.entries.len() == self.settings.size
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.entries.remove(oldest.borrow());
-        }
         self.writes += 1;
+        match self.entries.get_mut(callee) {
+            Some(entry) => {
+                entry.movement.observe(now - entry.learned_at, entry.location != location, how);
+                self.order.remove(&(entry.write, callee.to_owned()));
+                let movement = entry.movement;
+                *entry = Entry { location, learned_at: now, refuted: false, movement, write: self.writes };
+            }
+            None => {
+                if self.entries.len() == self.settings.size
+                    && let Some((_, oldest)) = self.order.pop_first()
+                {
+                    self.entries.remove(oldest.borrow());
+                }
+                let movement = Movement::unknown(self.settings.lifetime);
+                let entry = Entry { location, learned_at: now, refuted: false, movement, write: self.writes };
+                self.entries.insert(callee.to_owned(), entry);
+            }
+        }
         self.order.insert((self.writes, callee.to_owned()));
-        let entry = Entry { location, learned_at: now, refuted: false, movement, write: self.writes };
-        self.entries.insert(callee.to_owned(), entry);
     }
 
     /// Entries, too old ones included.
@@ -101,16 +104,6 @@ impl<K: Ord, L: Clone + PartialEq> LocationCache<K, L> {
 
     fn lifetime(&self, entry: &Entry<L>) -> Duration {
         if self.settings.adaptive { entry.movement.lifetime() } else { self.settings.lifetime }
-    }
-
-    fn remove<Q>(&mut self, callee: &Q) -> Option<Entry<L>>
-    where
-        K: Borrow<Q>,
-        Q: Ord + ToOwned<Owned = K> + ?Sized,
-    {
-        let entry = self.entries.remove(callee)?;
-        self.order.remove(&(entry.write, callee.to_owned()));
-        Some(entry)
     }
 }
 

@@ -1,14 +1,20 @@
 //! A world in virtual time that drives the very state machines of the lab: deterministic to the bit, per seed.
 //!
+//! [`cost`] counts hops in the paper's world without messages, in the grid of [`city`].
+//!
 //! [`World`] is the world. [`Scenario`] is what a seed stands for, [`play`] lets it happen and holds it against the
 //! [`Invariant`]s, [`shrink`] makes a failing one small, [`play_seeds`] does all of it with many.
 //!
 //! [`VirtualLab`] is a world that can be asked what a running lab can be asked, and writes the same records.
 
+mod choice;
+pub mod city;
+pub mod cost;
 mod faults;
 mod invariants;
 mod lab;
 mod network;
+mod parallel;
 mod play;
 mod scenario;
 mod seeds;

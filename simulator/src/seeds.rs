@@ -1,15 +1,13 @@
 //! Plays seeds on several threads, and brings those that fail into a form that can be read.
 
 use crate::invariants::Violation;
+use crate::parallel::for_each;
 use crate::play::{Options, Outcome, play};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread;
 
 /// Lines of the shortened trace.
 const TRACE_LINES: usize = 60;
@@ -41,23 +39,7 @@ impl fmt::Display for Failure {
 
 /// Plays these seeds on so many threads, and tells how each went, in the order in which they end.
 pub fn play_seeds(seeds: Range<u64>, threads: usize, mut tell: impl FnMut(Outcome, Option<Failure>)) {
-    let next = AtomicU64::new(seeds.start);
-    thread::scope(|scope| {
-        let (results, finished) = mpsc::channel();
-        for _ in 0..threads.max(1) {
-            let (next, results, end) = (&next, results.clone(), seeds.end);
-            scope.spawn(move || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || results.send(play_seed(seed)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(results);
-        finished.into_iter().for_each(|(outcome, failure)| tell(outcome, failure));
-    });
+    for_each(seeds, threads, || play_seed, |_, (outcome, failure)| tell(outcome, failure));
 }
 
 fn play_seed(seed: u64) -> (Outcome, Option<Failure>) {

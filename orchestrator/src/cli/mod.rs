@@ -10,7 +10,7 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Capture, Drawing, Emulation, Family, FileKind, Format, Link, LinkState, Links, Tolerated,
+    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
@@ -107,6 +107,8 @@ pub enum Command {
         /// The run's directory.
         run: PathBuf,
     },
+    /// Make figures.
+    Figures(Figures),
     /// End a lab, or remove what a dead one has left.
     Down(Which),
     /// End all labs.
@@ -311,6 +313,7 @@ impl Invocation {
             }
             TypedCommand::Sim { experiment, out } => Command::Sim { file: experiment, out },
             TypedCommand::Compare { sim } => Command::Compare { run: sim },
+            TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),
             TypedCommand::Completions { shell } => Command::Completions(shell),

@@ -1,5 +1,9 @@
 //! The command line as it is typed.
 
+mod figures;
+
+pub use self::figures::Figures;
+
 use crate::calibration::Tolerance;
 use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -310,6 +314,11 @@ pub(super) enum TypedCommand {
         #[arg(long, value_name = "RUN", env = "SAMP_LAB_SIM")]
         sim: PathBuf,
     },
+    /// Make the paper's figures, and those that it leaves out, as SVG and CSV
+    ///
+    /// Mobile nodes move in the paper's world, and what registrations and sessions cost is counted in hops, without
+    /// messages. The figures depend on nothing but seeds and parameters.
+    Figures(Figures),
     /// End a lab, or remove what a crashed one has left
     Down {
         /// The lab

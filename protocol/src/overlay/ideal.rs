@@ -142,9 +142,9 @@ mod tests {
             for number in 0..100 {
                 let key = identifier_of(&format!("sip:mn{number}@samp.test"));
                 let owner = ring.owner(key);
-                for from in 0..servers.len() {
+                for (from, &server) in servers.iter().enumerate() {
                     let reach = |_, to| ring.numbers.get(&to).map(|&number| &ring.chords[number]);
-                    let of_key: Vec<_> = way(servers[from], key, 40, reach).unwrap();
+                    let of_key: Vec<_> = way(server, key, 40, reach).unwrap();
                     let of_key: Vec<_> = of_key.into_iter().map(|server| ring.numbers[&server]).collect();
                     let way = ring.way(from, owner);
                     assert_eq!(way, of_key);

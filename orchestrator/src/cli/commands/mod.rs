@@ -6,6 +6,7 @@ mod compare;
 mod difference;
 mod doctor;
 mod exec;
+mod figures;
 mod files;
 mod follow;
 mod generate;
@@ -62,6 +63,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         }
         Command::Sim { file, out } => sim::sim(terminal, &file, out.as_deref())?,
         Command::Compare { run } => compare::with_simulation(terminal, &run)?,
+        Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,
         Command::Completions(shell) => generate::completions(terminal, shell)?,

@@ -1,0 +1,283 @@
+//! One world at one α: every node moves, registers and sets up sessions, and all systems are charged for the same.
+
+use super::caches::{Caches, Found, Outcomes, Wasted};
+use super::overlay::Route;
+use super::parameters::{Counted, HomeUpdate, Reach, SigmaOver, SigmaWhen};
+use super::world::World;
+use crate::city::{HotspotWalk, Position};
+use rand::RngExt;
+use rand_pcg::Pcg64;
+use samp_model::Time;
+use samp_model::random::generator;
+use std::time::Duration;
+
+/// Hops of a kind of message in each system: sums over all registrations or sessions of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hops {
+    /// How many there were.
+    pub count: u64,
+    /// Mobile IPv6.
+    pub mipv6: u64,
+    /// Hierarchical Mobile IPv6.
+    pub hmipv6: u64,
+    /// SAMP without the optimisation: hierarchical registration, or caching.
+    pub samp: u64,
+    /// The same with a full membership table in the place of the ring.
+    pub samp_table: u64,
+    /// SAMP with the optimisation.
+    pub samp_optimised: u64,
+    /// Hops from server to server, without the optimisation.
+    pub overlay: u64,
+    /// Hops from server to server, with the optimisation.
+    pub overlay_optimised: u64,
+}
+
+/// Deviations of the numbers of mobile nodes per agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sigma {
+    /// Per home agent.
+    pub mipv6: f64,
+    /// Per MAP.
+    pub hmipv6: f64,
+    /// Per home server.
+    pub samp_home: f64,
+    /// Per anchor.
+    pub samp_anchor: f64,
+}
+
+/// What is measured of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cell {
+    /// Hops of registrations, one for each step that was made.
+    pub registrations: Hops,
+    /// Steps that led into another domain.
+    pub crossings: u64,
+    /// Steps with which the anchor changed.
+    pub anchor_changes: u64,
+    /// Hops of first packets, one for each session.
+    pub sessions: Hops,
+    /// What the caches had for them.
+    pub outcomes: Outcomes,
+    /// How unevenly nodes are spread over agents.
+    pub sigma: Sigma,
+}
+
+/// Plays a world at one α.
+pub fn play(world: &World, alpha: f64) -> Cell {
+    let mut state = State::new(world);
+    let parameters = &world.parameters;
+    let walk = HotspotWalk {
+        alpha,
+        hotspot: world.placement.hotspot,
+        borders: parameters.borders,
+        at_hotspot: parameters.at_hotspot,
+    };
+    let mut steps = generator(world.seed, &format!("steps {alpha}"));
+    let mut calls = generator(world.seed, &format!("calls {alpha}"));
+    let mut sigmas = [0.0; 2];
+    for round in 1..=parameters.moves {
+        for node in 0..state.places.len() {
+            let to = walk.step(&world.grid, state.places[node], &mut steps);
+            if to != state.places[node] {
+                state.step(node, to);
+            }
+        }
+        let now = Time::ZERO + Duration::from_secs(u64::from(round) * u64::from(parameters.move_interval));
+        for node in 0..state.places.len() {
+            if calls.random::<f64>() < parameters.sessions {
+                let contacts = world.contacts(node);
+                state.set_up(now, node, contacts[calls.random_range(0..contacts.len())] as usize);
+            }
+        }
+        if parameters.sigma_when == SigmaWhen::Mean || round == parameters.moves {
+            let loads = [&state.on_map, &state.on_anchor];
+            sigmas = std::array::from_fn(|index| sigmas[index] + deviation(loads[index], loads[index].len()));
+        }
+    }
+    if parameters.sigma_when == SigmaWhen::Mean {
+        sigmas = sigmas.map(|sum| sum / f64::from(parameters.moves));
+    }
+    let servers = world.placement.servers.len();
+    let mut on_home = vec![0; servers];
+    (0..state.places.len()).for_each(|node| on_home[usize::from(world.overlay.home(node))] += 1);
+    let slots = if parameters.sigma_over == SigmaOver::Slots { servers } else { 1 };
+    state.cell.sigma = Sigma {
+        mipv6: deviation(&[parameters.nodes], slots),
+        hmipv6: sigmas[0],
+        samp_home: deviation(&on_home, servers),
+        samp_anchor: sigmas[1],
+    };
+    Cell { outcomes: state.caches.outcomes, ..state.cell }
+}
+
+/// The population deviation of these loads, and of none at the slots that are left.
+pub(super) fn deviation(loads: &[u32], slots: usize) -> f64 {
+    let (sum, squares) = loads.iter().fold((0_u64, 0_u64), |(sum, squares), &load| {
+        let load = u64::from(load);
+        (sum + load, squares + load * load)
+    });
+    let slots = slots as u64;
+    // Exact until the root: n·Σx² − (Σx)².
+    ((slots * squares - sum * sum) as f64).sqrt() / slots as f64
+}
+
+/// Where everybody is, and what has been counted.
+struct State<'a> {
+    world: &'a World,
+    places: Vec<Position>,
+    /// The domain of each node, whose server is its MAP.
+    maps: Vec<u16>,
+    anchors: Vec<u16>,
+    on_map: Vec<u32>,
+    on_anchor: Vec<u32>,
+    caches: Caches,
+    choices: Pcg64,
+    cell: Cell,
+}
+
+impl<'a> State<'a> {
+    fn new(world: &'a World) -> Self {
+        let servers = world.placement.servers.len();
+        let places = world.placement.nodes.clone();
+        let mut state = Self {
+            world,
+            maps: places.iter().map(|&place| world.grid.domain_of(place) as u16).collect(),
+            anchors: Vec::with_capacity(places.len()),
+            places,
+            on_map: vec![0; servers],
+            on_anchor: vec![0; servers],
+            caches: Caches::new(&world.parameters, servers),
+            choices: generator(world.seed, "anchors"),
+            cell: Cell::default(),
+        };
+        for node in 0..state.places.len() {
+            let anchor = state.choose_anchor(state.places[node], None);
+            state.anchors.push(anchor);
+            state.on_map[usize::from(state.maps[node])] += 1;
+            state.on_anchor[usize::from(anchor)] += 1;
+        }
+        state
+    }
+
+    fn server(&self, number: u16) -> Position {
+        self.world.placement.servers[usize::from(number)]
+    }
+
+    /// The anchor of a node at this place, which has been `present` until now.
+    fn choose_anchor(&mut self, place: Position, present: Option<u16>) -> u16 {
+        let World { grid, placement, .. } = self.world;
+        let Reach::Hops(reach) = self.world.parameters.anchor_reach else {
+            return grid.domain_of(place) as u16;
+        };
+        let distance = |server: u16| grid.distance(place, placement.servers[usize::from(server)]);
+        if let Some(present) = present.filter(|&present| distance(present) <= reach) {
+            return present;
+        }
+        let all = 0..placement.servers.len() as u16;
+        let near: Vec<u16> = all.clone().filter(|&server| distance(server) <= reach).collect();
+        match near[..] {
+            [] => all.min_by_key(|&server| distance(server)).expect("there is a server"),
+            _ => near[self.choices.random_range(0..near.len())],
+        }
+    }
+
+    /// A node moves to another access router, and every system registers it.
+    fn step(&mut self, node: usize, to: Position) {
+        let World { grid, placement, overlay, parameters, .. } = self.world;
+        let (map, anchor) = (grid.domain_of(to) as u16, self.choose_anchor(to, Some(self.anchors[node])));
+        let old_map = std::mem::replace(&mut self.maps[node], map);
+        let old_anchor = std::mem::replace(&mut self.anchors[node], anchor);
+        let (changes_map, changes_anchor) = (old_map != map, old_anchor != anchor);
+        if changes_map {
+            self.on_map[usize::from(old_map)] -= 1;
+            self.on_map[usize::from(map)] += 1;
+            self.cell.crossings += 1;
+        }
+        if changes_anchor {
+            self.on_anchor[usize::from(old_anchor)] -= 1;
+            self.on_anchor[usize::from(anchor)] += 1;
+            self.cell.anchor_changes += 1;
+        }
+        self.places[node] = to;
+
+        // How often the way to MAP or anchor counts when home has to know, too.
+        let twice = if parameters.home_update == HomeUpdate::Separate { 2 } else { 1 };
+        let to_map = grid.distance(to, self.server(map));
+        let to_anchor = grid.distance(to, self.server(anchor));
+        let hmipv6 = match changes_map {
+            true => twice * to_map + grid.distance(self.server(map), placement.home_agent),
+            false => to_map,
+        };
+        let route = overlay.route(anchor, node);
+        let table = self.table(anchor, overlay.home(node));
+        let hops = &mut self.cell.registrations;
+        hops.count += 1;
+        hops.mipv6 += u64::from(grid.distance(to, placement.home_agent));
+        hops.hmipv6 += u64::from(hmipv6);
+        hops.samp += u64::from(twice * to_anchor + route.distance);
+        hops.samp_table += u64::from(twice * to_anchor + table.distance);
+        hops.overlay += u64::from(route.overlay_hops);
+        if changes_anchor {
+            hops.samp_optimised += u64::from(twice * to_anchor + route.distance);
+            hops.overlay_optimised += u64::from(route.overlay_hops);
+        } else {
+            hops.samp_optimised += u64::from(to_anchor);
+        }
+    }
+
+    /// A node sets up a session with another, and every system carries its first packet.
+    fn set_up(&mut self, now: Time, caller: usize, callee: usize) {
+        let World { grid, placement, overlay, parameters, .. } = self.world;
+        let (from, to) = (self.places[caller], self.places[callee]);
+        let [own, anchor] = [self.anchors[caller], self.anchors[callee]];
+        let [own_place, anchor_place] = [self.server(own), self.server(anchor)];
+        let home = overlay.home(callee);
+        let home_agent = grid.distance(from, placement.home_agent);
+        let map = self.server(self.maps[callee]);
+        let to_own = grid.distance(from, own_place);
+        let down = grid.distance(anchor_place, to);
+        let from_home = grid.distance(self.server(home), anchor_place) + down;
+        let route = overlay.route(own, callee);
+
+        let mut wasted = 0;
+        let found = self.caches.look_up(now, (caller as u32, own), (callee as u32, to, anchor), |leg| {
+            wasted += match leg {
+                Wasted::CareOfAddress(place) => grid.distance(from, place),
+                Wasted::Anchor(server) => grid.distance(own_place, placement.servers[usize::from(server)]),
+            }
+        });
+        if parameters.stale_legs == Counted::No {
+            wasted = 0;
+        }
+        let table = self.table(own, home);
+        let hops = &mut self.cell.sessions;
+        let optimised = match found {
+            Found::Callee => grid.distance(from, to),
+            Found::Anchor => to_own + grid.distance(own_place, anchor_place) + down,
+            Found::Nothing => {
+                hops.overlay_optimised += u64::from(route.overlay_hops);
+                to_own + route.distance + from_home
+            }
+        };
+        hops.count += 1;
+        hops.mipv6 += u64::from(home_agent + grid.distance(placement.home_agent, to));
+        let by_map = grid.distance(placement.home_agent, map) + grid.distance(map, to);
+        hops.hmipv6 += u64::from(home_agent + by_map);
+        hops.samp += u64::from(to_own + route.distance + from_home);
+        hops.samp_table += u64::from(to_own + table.distance + from_home);
+        hops.samp_optimised += u64::from(wasted + optimised);
+        hops.overlay += u64::from(route.overlay_hops);
+    }
+
+    /// What a lookup costs a server that knows all others.
+    fn table(&self, from: u16, home: u16) -> Route {
+        let is_counted = from != home && self.world.parameters.owner_hop == Counted::Yes;
+        match is_counted {
+            true => {
+                let distance = self.world.grid.distance(self.server(from), self.server(home));
+                Route { overlay_hops: 1, distance }
+            }
+            false => Route::default(),
+        }
+    }
+}
