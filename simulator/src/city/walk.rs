@@ -120,4 +120,32 @@ mod tests {
         let below = HotspotWalk { hotspot: Position { x: 2, y: 4 }, ..drawn(0.6, AtHotspot::Stay) };
         check(below, (2, 2), &mixed);
     }
+
+    /// In the paper's city: of the 149 links of a row, 9 lead into another domain, and all are passed equally often.
+    #[test]
+    fn a_random_walk_changes_domains_with_9_of_149_steps() {
+        let grid = Grid::new((150, 150), (15, 15), false);
+        let walk = walk(0.0, Borders::Stay, AtHotspot::Stay);
+        let mut random = generator(1, "domains");
+        let walkers = 4000;
+        let (mut crossings, mut squares, mut steps) = (0.0, 0.0, 0.0);
+        for _ in 0..walkers {
+            let mut at = Position { x: random.random_range(0..150), y: random.random_range(0..150) };
+            let mut own = 0.0;
+            for _ in 0..200 {
+                let to = walk.step(&grid, at, &mut random);
+                steps += f64::from(u8::from(to != at));
+                own += f64::from(u8::from(grid.domain_of(to) != grid.domain_of(at)));
+                at = to;
+            }
+            crossings += own;
+            squares += own * own;
+        }
+        // Walkers are independent of each other, steps of one are not.
+        let n = f64::from(walkers);
+        let error = (squares / n - (crossings / n).powi(2)).sqrt() / n.sqrt() / (steps / n);
+        let rate = crossings / steps;
+        assert!((rate - 9.0 / 149.0).abs() <= 4.0 * error, "{rate} ± {error}");
+        assert!(error < 0.02 * rate, "{error}");
+    }
 }

@@ -1,15 +1,15 @@
 //! One world at one α: every node moves, registers and sets up sessions, and all systems are charged for the same.
 
 use super::caches::{Caches, Found, Outcomes, Wasted};
+use super::drive::{Watch, drive};
 use super::overlay::Route;
 use super::parameters::{Counted, HomeUpdate, Reach, SigmaOver, SigmaWhen};
 use super::world::World;
-use crate::city::{HotspotWalk, Position};
+use crate::city::Position;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use samp_model::Time;
 use samp_model::random::generator;
-use std::time::Duration;
 
 /// Hops of a kind of message in each system: sums over all registrations or sessions of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,47 +65,14 @@ pub struct Cell {
 /// Plays a world at one α.
 pub fn play(world: &World, alpha: f64) -> Cell {
     let mut state = State::new(world);
+    drive(world, alpha, &mut state);
     let parameters = &world.parameters;
-    let walk = HotspotWalk {
-        alpha,
-        hotspot: world.placement.hotspot,
-        borders: parameters.borders,
-        at_hotspot: parameters.at_hotspot,
-    };
-    let mut steps = generator(world.seed, &format!("steps {alpha}"));
-    let mut calls = generator(world.seed, &format!("calls {alpha}"));
-    let mut sigmas = [0.0; 2];
-    for round in 1..=parameters.moves {
-        for node in 0..state.places.len() {
-            let to = walk.step(&world.grid, state.places[node], &mut steps);
-            if to != state.places[node] {
-                state.step(node, to);
-            }
-        }
-        let now = Time::ZERO + Duration::from_secs(u64::from(round) * u64::from(parameters.move_interval));
-        for node in 0..state.places.len() {
-            if calls.random::<f64>() < parameters.sessions {
-                let contacts = world.contacts(node);
-                state.set_up(now, node, contacts[calls.random_range(0..contacts.len())] as usize);
-            }
-        }
-        if parameters.sigma_when == SigmaWhen::Mean || round == parameters.moves {
-            let loads = [&state.on_map, &state.on_anchor];
-            sigmas = std::array::from_fn(|index| sigmas[index] + deviation(loads[index], loads[index].len()));
-        }
-    }
-    if parameters.sigma_when == SigmaWhen::Mean {
-        sigmas = sigmas.map(|sum| sum / f64::from(parameters.moves));
-    }
     let servers = world.placement.servers.len();
-    let mut on_home = vec![0; servers];
-    (0..state.places.len()).for_each(|node| on_home[usize::from(world.overlay.home(node))] += 1);
     let slots = if parameters.sigma_over == SigmaOver::Slots { servers } else { 1 };
     state.cell.sigma = Sigma {
         mipv6: deviation(&[parameters.nodes], slots),
-        hmipv6: sigmas[0],
-        samp_home: deviation(&on_home, servers),
-        samp_anchor: sigmas[1],
+        samp_home: deviation(&world.overlay.loads(), servers),
+        ..state.cell.sigma
     };
     Cell { outcomes: state.caches.outcomes, ..state.cell }
 }
@@ -124,9 +91,6 @@ pub(super) fn deviation(loads: &[u32], slots: usize) -> f64 {
 /// Where everybody is, and what has been counted.
 struct State<'a> {
     world: &'a World,
-    places: Vec<Position>,
-    /// The domain of each node, whose server is its MAP.
-    maps: Vec<u16>,
     anchors: Vec<u16>,
     on_map: Vec<u32>,
     on_anchor: Vec<u32>,
@@ -138,29 +102,26 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn new(world: &'a World) -> Self {
         let servers = world.placement.servers.len();
-        let places = world.placement.nodes.clone();
         let mut state = Self {
             world,
-            maps: places.iter().map(|&place| world.grid.domain_of(place) as u16).collect(),
-            anchors: Vec::with_capacity(places.len()),
-            places,
+            anchors: Vec::with_capacity(world.placement.nodes.len()),
             on_map: vec![0; servers],
             on_anchor: vec![0; servers],
             caches: Caches::new(&world.parameters, servers),
             choices: generator(world.seed, "anchors"),
             cell: Cell::default(),
         };
-        for node in 0..state.places.len() {
-            let anchor = state.choose_anchor(state.places[node], None);
+        for &place in &world.placement.nodes {
+            let anchor = state.choose_anchor(place, None);
             state.anchors.push(anchor);
-            state.on_map[usize::from(state.maps[node])] += 1;
+            state.on_map[world.grid.domain_of(place)] += 1;
             state.on_anchor[usize::from(anchor)] += 1;
         }
         state
     }
 
     fn server(&self, number: u16) -> Position {
-        self.world.placement.servers[usize::from(number)]
+        self.world.place_of(number)
     }
 
     /// The anchor of a node at this place, which has been `present` until now.
@@ -181,11 +142,25 @@ impl<'a> State<'a> {
         }
     }
 
-    /// A node moves to another access router, and every system registers it.
-    fn step(&mut self, node: usize, to: Position) {
+    /// What a lookup costs a server that knows all others.
+    fn table(&self, from: u16, home: u16) -> Route {
+        let is_counted = from != home && self.world.parameters.owner_hop == Counted::Yes;
+        match is_counted {
+            true => {
+                let distance = self.world.grid.distance(self.server(from), self.server(home));
+                Route { overlay_hops: 1, distance }
+            }
+            false => Route::default(),
+        }
+    }
+}
+
+impl Watch for State<'_> {
+    /// Every system registers the node.
+    fn step(&mut self, node: usize, from: Position, to: Position) {
         let World { grid, placement, overlay, parameters, .. } = self.world;
-        let (map, anchor) = (grid.domain_of(to) as u16, self.choose_anchor(to, Some(self.anchors[node])));
-        let old_map = std::mem::replace(&mut self.maps[node], map);
+        let [old_map, map] = [from, to].map(|place| grid.domain_of(place) as u16);
+        let anchor = self.choose_anchor(to, Some(self.anchors[node]));
         let old_anchor = std::mem::replace(&mut self.anchors[node], anchor);
         let (changes_map, changes_anchor) = (old_map != map, old_anchor != anchor);
         if changes_map {
@@ -198,7 +173,6 @@ impl<'a> State<'a> {
             self.on_anchor[usize::from(anchor)] += 1;
             self.cell.anchor_changes += 1;
         }
-        self.places[node] = to;
 
         // How often the way to MAP or anchor counts when home has to know, too.
         let twice = if parameters.home_update == HomeUpdate::Separate { 2 } else { 1 };
@@ -225,15 +199,14 @@ impl<'a> State<'a> {
         }
     }
 
-    /// A node sets up a session with another, and every system carries its first packet.
-    fn set_up(&mut self, now: Time, caller: usize, callee: usize) {
+    /// Every system carries the first packet.
+    fn call(&mut self, now: Time, caller: usize, callee: usize, [from, to]: [Position; 2]) {
         let World { grid, placement, overlay, parameters, .. } = self.world;
-        let (from, to) = (self.places[caller], self.places[callee]);
         let [own, anchor] = [self.anchors[caller], self.anchors[callee]];
         let [own_place, anchor_place] = [self.server(own), self.server(anchor)];
         let home = overlay.home(callee);
         let home_agent = grid.distance(from, placement.home_agent);
-        let map = self.server(self.maps[callee]);
+        let map = placement.servers[grid.domain_of(to)];
         let to_own = grid.distance(from, own_place);
         let down = grid.distance(anchor_place, to);
         let from_home = grid.distance(self.server(home), anchor_place) + down;
@@ -269,15 +242,16 @@ impl<'a> State<'a> {
         hops.overlay += u64::from(route.overlay_hops);
     }
 
-    /// What a lookup costs a server that knows all others.
-    fn table(&self, from: u16, home: u16) -> Route {
-        let is_counted = from != home && self.world.parameters.owner_hop == Counted::Yes;
-        match is_counted {
-            true => {
-                let distance = self.world.grid.distance(self.server(from), self.server(home));
-                Route { overlay_hops: 1, distance }
-            }
-            false => Route::default(),
-        }
+    fn end_round(&mut self, is_last: bool) {
+        let parameters = &self.world.parameters;
+        let share = match parameters.sigma_when {
+            SigmaWhen::End if is_last => 1.0,
+            SigmaWhen::End => return,
+            SigmaWhen::Mean => 1.0 / f64::from(parameters.moves),
+        };
+        let [on_map, on_anchor] =
+            [&self.on_map, &self.on_anchor].map(|loads| share * deviation(loads, loads.len()));
+        self.cell.sigma.hmipv6 += on_map;
+        self.cell.sigma.samp_anchor += on_anchor;
     }
 }

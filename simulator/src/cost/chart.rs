@@ -4,7 +4,7 @@ use super::figures::Figure;
 use super::statistics::Estimate;
 use std::fmt::Write;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 740.0;
 const HEIGHT: f64 = 400.0;
 /// The frame's left, top, right and bottom.
 const FRAME: [f64; 4] = [70.0, 44.0, 490.0, 340.0];
@@ -36,11 +36,22 @@ struct Axis {
 }
 
 impl Axis {
-    /// An axis that shows all these values. A linear one begins at 0 unless a value is smaller, a logarithmic one is for
-    /// what is positive.
-    fn new(values: impl Iterator<Item = f64> + Clone, is_log: bool, start: f64, end: f64) -> Self {
+    /// An axis from the first to the last of these values.
+    fn tight(values: impl Iterator<Item = f64> + Clone, is_log: bool, start: f64, end: f64) -> Self {
+        let (from, to) = (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::MIN, f64::max));
+        // A single value needs an axis, too.
+        if from < to {
+            Self { from, to, is_log, start, end }
+        } else {
+            Self::round([from].into_iter(), is_log, start, end)
+        }
+    }
+
+    /// An axis between round values about all of these. A linear one begins at 0 unless a value is smaller, a
+    /// logarithmic one is for what is positive.
+    fn round(values: impl Iterator<Item = f64> + Clone, is_log: bool, start: f64, end: f64) -> Self {
         let least = values.clone().filter(|value| !is_log || *value > 0.0).fold(f64::INFINITY, f64::min);
-        let most = values.fold(f64::NEG_INFINITY, f64::max);
+        let most = values.fold(f64::MIN, f64::max);
         let (from, to) = match is_log {
             // Of nothing positive there is nothing to show.
             true if !least.is_finite() => (1.0, 10.0),
@@ -66,12 +77,18 @@ impl Axis {
 
     fn ticks(&self) -> Vec<f64> {
         let (from, to) = (self.from, self.to);
-        if self.is_log {
-            let decades = (to / from).log10().round() as i32;
-            return (0..=decades).map(|exponent| from * 10_f64.powi(exponent)).collect();
+        if !self.is_log {
+            let step = step(to - from);
+            let first = (from / step).ceil();
+            return (0..=((to / step - first) + 1e-9) as u32)
+                .map(|number| (first + f64::from(number)) * step)
+                .collect();
         }
-        let step = step(to - from);
-        (0..=((to - from) / step).round() as u32).map(|number| from + f64::from(number) * step).collect()
+        let factors: &[f64] = if to / from > 300.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
+        let all =
+            decades.flat_map(|exponent| factors.iter().map(move |factor| factor * 10_f64.powi(exponent)));
+        all.filter(|tick| (from * 0.999..=to * 1.001).contains(tick)).collect()
     }
 }
 
@@ -86,8 +103,8 @@ fn step(span: f64) -> f64 {
 pub(super) fn chart(figure: &Figure) -> String {
     let [left, top, right, bottom] = FRAME;
     let points = || figure.series.iter().flat_map(|series| &series.points);
-    let x = Axis::new(points().map(|point| point.x), figure.is_log_x, left, right);
-    let y = Axis::new(points().flat_map(|point| [point.low, point.high]), figure.is_log, bottom, top);
+    let x = Axis::tight(points().map(|point| point.x), figure.is_log_x, left, right);
+    let y = Axis::round(points().flat_map(|point| [point.low, point.high]), figure.is_log, bottom, top);
     let seeds = points().next().map_or(0, |point| point.n);
     let middle = (left + right) / 2.0;
     let mut text = format!(
@@ -185,7 +202,7 @@ mod tests {
     #[test]
     fn axes_have_round_ticks_about_all_values() {
         let ticks = |values: &[f64], is_log| {
-            let axis = Axis::new(values.iter().copied(), is_log, 0.0, 100.0);
+            let axis = Axis::round(values.iter().copied(), is_log, 0.0, 100.0);
             (
                 axis.ticks().into_iter().map(number).collect::<Vec<_>>(),
                 values.iter().map(|v| axis.place(*v)).collect::<Vec<_>>(),
@@ -193,9 +210,16 @@ mod tests {
         };
         assert_eq!(ticks(&[0.0, 1.0], false).0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(ticks(&[87.0, 431.0], false).0, ["0", "100", "200", "300", "400", "500"]);
-        assert_eq!(ticks(&[12.0, 995.0], true).0, ["10", "100", "1000"]);
+        assert_eq!(ticks(&[12.0, 995.0], true).0, ["10", "20", "50", "100", "200", "500", "1000"]);
         assert_eq!(ticks(&[0.0, 0.0], false).0.first().unwrap(), "0");
-        assert_eq!(ticks(&[0.0, 0.0], true).0, ["1", "10"]);
+        assert_eq!(ticks(&[0.0, 0.0], true).0, ["1", "2", "5", "10"]);
+        assert_eq!(
+            ticks(&[0.3, 4e5], true).0,
+            ["0.1", "1", "10", "100", "1000", "10000", "100000", "1000000"]
+        );
+        let tight = Axis::tight([1.0, 4.0, 128.0].into_iter(), true, 0.0, 70.0);
+        assert_eq!(tight.ticks(), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        assert_eq!((tight.place(1.0), tight.place(128.0)), (0.0, 70.0));
         for is_log in [false, true] {
             for values in [[0.0, 0.0], [-3.0, 8.0], [0.003, 7e5], [5.0, 5.0], [10.0, 10.0]] {
                 let (_, places) = ticks(&values, is_log);

@@ -8,10 +8,12 @@
 mod caches;
 mod cell;
 mod chart;
+mod drive;
 pub mod figures;
 mod overlay;
 mod parameters;
 mod statistics;
+mod table1;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -24,4 +26,5 @@ pub use parameters::{
     Counted, HomeUpdate, Lifetime, Parameter, Parameters, Reach, SigmaOver, SigmaWhen, UnknownParameter,
 };
 pub use statistics::Estimate;
+pub use table1::{Row, Table1};
 pub use world::World;

@@ -22,6 +22,10 @@ pub struct Route {
 pub(super) struct Overlay {
     /// By server and member.
     routes: Vec<Route>,
+    /// The servers on all ways, one way behind the other.
+    ways: Vec<u16>,
+    /// Where each way ends there, by server and member.
+    ends: Vec<u32>,
     /// Of which server each member is.
     servers: Vec<u16>,
     /// The member that is home to each mobile node.
@@ -39,26 +43,48 @@ impl Overlay {
         seed: u64,
     ) -> Self {
         let ring = IdealRing::new(&addresses(servers.len(), seed), settings);
-        let cost = |from: usize, member: usize| {
-            let way = ring.way(from, member);
-            let counted = way.len() - usize::from(!counts_owner_hop && !way.is_empty());
-            let legs = std::iter::once(from).chain(way.iter().copied()).zip(&way[..counted]);
-            let distance = legs.map(|(from, &to)| grid.distance(servers[from], servers[to])).sum();
-            Route { overlay_hops: counted as u32, distance }
-        };
-        Self {
-            routes: (0..servers.len())
-                .flat_map(|from| (0..ring.members()).map(move |member| (from, member)))
-                .map(|(from, member)| cost(from, member))
-                .collect(),
+        let mut overlay = Self {
+            routes: Vec::with_capacity(servers.len() * ring.members()),
+            ways: Vec::new(),
+            ends: Vec::with_capacity(servers.len() * ring.members()),
             servers: (0..ring.members()).map(|member| ring.server_of(member) as u16).collect(),
             homes: (0..nodes).map(|node| ring.owner(key_of(node)) as u32).collect(),
+        };
+        for from in 0..servers.len() {
+            for member in 0..ring.members() {
+                let way = ring.way(from, member);
+                let counted = way.len() - usize::from(!counts_owner_hop && !way.is_empty());
+                let legs = std::iter::once(from).chain(way.iter().copied()).zip(&way[..counted]);
+                let distance = legs.map(|(from, &to)| grid.distance(servers[from], servers[to])).sum();
+                overlay.routes.push(Route { overlay_hops: counted as u32, distance });
+                overlay.ways.extend(way.iter().map(|&server| server as u16));
+                overlay.ends.push(overlay.ways.len() as u32);
+            }
         }
+        overlay
     }
 
     /// What a lookup of a node's key costs from a server.
     pub(super) fn route(&self, from: u16, node: usize) -> Route {
-        self.routes[usize::from(from) * self.servers.len() + self.homes[node] as usize]
+        self.routes[self.index(from, node)]
+    }
+
+    /// The servers that it passes, the home server last; none when it begins there.
+    pub(super) fn way(&self, from: u16, node: usize) -> &[u16] {
+        let index = self.index(from, node);
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.ways[start as usize..self.ends[index] as usize]
+    }
+
+    fn index(&self, from: u16, node: usize) -> usize {
+        usize::from(from) * self.servers.len() + self.homes[node] as usize
+    }
+
+    /// How many nodes each server is home to.
+    pub(super) fn loads(&self) -> Vec<u32> {
+        let mut loads = vec![0; self.routes.len() / self.servers.len()];
+        self.homes.iter().for_each(|&member| loads[usize::from(self.servers[member as usize])] += 1);
+        loads
     }
 
     /// A node's home server.
@@ -104,6 +130,9 @@ mod tests {
                 let way = ring.way(from.into(), ring.owner(key_of(node)));
                 let (route, shorter) = (whole.route(from, node), without.route(from, node));
                 assert_eq!(route.overlay_hops as usize, way.len());
+                assert!(
+                    whole.way(from, node).iter().map(|&server| usize::from(server)).eq(way.iter().copied())
+                );
                 assert_eq!(shorter.overlay_hops as usize, way.len().saturating_sub(1));
                 let straight =
                     grid.distance(servers[usize::from(from)], servers[usize::from(whole.home(node))]);

@@ -171,8 +171,8 @@ parameters! {
     successors: usize = 4, "L, the length of the ring's successor lists, 1 to 32.";
     anchor_reach: Reach = Reach::Domain, "Which server becomes the anchor: that of the domain (`domain`), or one at random among those within so many hops, kept while it is within them (δ as a distance).";
     move_interval: u32 = 30, "Seconds between two moves of a node, 1 to 86,400: what lifetimes are held against.";
-    sessions: f64 = 0.05, "Sessions that a node sets up per move, 0 to 1.";
-    contacts: u32 = 5, "Nodes that a node calls, drawn once, 1 to 1000; each session is with any of them.";
+    sessions: f64 = 0.02, "Sessions that a node sets up per move, 0 to 1.";
+    contacts: u32 = 2, "Nodes that a node calls, drawn once, 1 to 1000; each session is with any of them.";
     tier1_lifetime: u32 = 60, "Seconds for which a mobile node believes a care-of address.";
     tier2_lifetime: u32 = 600, "Seconds for which a server believes a callee's anchor.";
     tier1_size: usize = 64, "Entries in a mobile node's cache.";

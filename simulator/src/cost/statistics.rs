@@ -31,14 +31,15 @@ impl Estimate {
     /// Of these values, at least one; with one alone the interval is empty.
     pub fn of(x: f64, values: &[f64]) -> Self {
         let n = values.len();
-        let mean = values.iter().sum::<f64>() / n as f64;
+        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // The mean of equal values is that value.
+        let mean = (values.iter().sum::<f64>() / n as f64).clamp(min, max);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let half = match n {
             1 => 0.0,
             _ => t_95(n - 1) * (squares / (n - 1) as f64 / n as f64).sqrt(),
         };
-        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Self { x, mean, low: mean - half, high: mean + half, min, max, n }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::overlay::Overlay;
 use super::parameters::{Counted, Parameters};
-use crate::city::{Grid, Placement};
+use crate::city::{Grid, Placement, Position};
 use rand::RngExt;
 use samp_model::random::generator;
 
@@ -36,6 +36,26 @@ impl World {
         });
         let contacts = contacts.collect();
         Self { parameters: parameters.clone(), seed, grid, placement, overlay, contacts }
+    }
+
+    /// Where a server is.
+    pub(super) fn place_of(&self, server: u16) -> Position {
+        self.placement.servers[usize::from(server)]
+    }
+
+    /// How far it is from one server on the way to a node's home server until the first one that is on the way there
+    /// from another server, too, and which one that is.
+    pub(super) fn until_met(&self, from: u16, other: u16, node: usize) -> (u32, u16) {
+        let others = self.overlay.way(other, node);
+        let (mut distance, mut at) = (0, from);
+        for &next in self.overlay.way(from, node) {
+            if at == other || others.contains(&at) {
+                break;
+            }
+            distance += self.grid.distance(self.place_of(at), self.place_of(next));
+            at = next;
+        }
+        (distance, at)
     }
 
     /// Whom a node calls.

@@ -1,9 +1,9 @@
 //! `figures`: the paper's figures, and those that it leaves out, from worlds without messages.
 
-use super::super::{Exit, Failure, Figures, Progress, Terminal};
+use super::super::{Exit, Failure, Figures as Wanted, Progress, Terminal};
 use crate::experiment::Interrupt;
 use crate::report::table;
-use samp_simulator::cost::{self, Estimate, Figure, Name, Parameter, Parameters, Study};
+use samp_simulator::cost::{self, Estimate, Figure, Name, Parameter, Parameters, Study, Table1};
 use serde::Serialize;
 use std::fs;
 use std::num::NonZero;
@@ -12,16 +12,27 @@ use std::thread::available_parallelism;
 
 /// What was made.
 #[derive(Serialize)]
-struct Made {
+struct Made<T> {
     first_seed: u64,
     seeds: u64,
     parameters: Vec<Parameter>,
-    figures: Vec<Figure>,
+    #[serde(flatten)]
+    results: T,
     written: Vec<PathBuf>,
 }
 
-/// Makes figures.
-pub(super) fn figures(terminal: &Terminal, wanted: &Figures) -> Result<Exit, Failure> {
+#[derive(Serialize)]
+struct Figures {
+    figures: Vec<Figure>,
+}
+
+#[derive(Serialize)]
+struct Table {
+    table1: Table1,
+}
+
+/// Makes figures, or the table.
+pub(super) fn figures(terminal: &Terminal, wanted: &Wanted) -> Result<Exit, Failure> {
     let parameters = parameters(&wanted.set)?;
     if wanted.parameters {
         terminal.show(&parameters.list(), |list| describe(list))?;
@@ -30,35 +41,65 @@ pub(super) fn figures(terminal: &Terminal, wanted: &Figures) -> Result<Exit, Fai
     if !wanted.alphas.is_sorted_by(|one, next| one < next) {
         return Err(Failure::new(Exit::Usage, "the values of `--alpha` must ascend"));
     }
-    let names = if wanted.names.is_empty() { Name::ALL } else { &wanted.names };
-    let path = |name: &Name, kind: &str| wanted.out.join(format!("figure-{name}.{kind}"));
-    let paths: Vec<_> = names.iter().flat_map(|name| [path(name, "svg"), path(name, "csv")]).collect();
-    if let Some(present) = paths.iter().find(|path| !wanted.force && path.symlink_metadata().is_ok()) {
-        return Err(Failure::new(Exit::Conflict, format!("{} exists", present.display()))
-            .hint("name another directory with `--out`, or overwrite it with `--force`".to_owned()));
-    }
-    let _interrupt =
-        Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
     let study = Study {
         parameters,
         alphas: wanted.alphas.clone(),
         seeds: wanted.seed..wanted.seed + wanted.seeds,
         jobs: wanted.jobs.map_or_else(|| available_parallelism().map_or(1, NonZero::get), usize::from),
     };
-    let figures = with_progress(terminal, &study, names);
-    let texts = figures.iter().flat_map(|figure| [figure.svg(), figure.csv(&study)]);
+    let names = if wanted.names.is_empty() { Name::ALL } else { &wanted.names };
+    let files: Vec<_> = match wanted.table1 {
+        true => vec!["table1.csv".to_owned()],
+        false => {
+            names.iter().flat_map(|name| ["svg", "csv"].map(|kind| format!("figure-{name}.{kind}"))).collect()
+        }
+    };
+    let paths: Vec<_> = files.iter().map(|file| wanted.out.join(file)).collect();
+    if let Some(present) = paths.iter().find(|path| !wanted.force && path.symlink_metadata().is_ok()) {
+        return Err(Failure::new(Exit::Conflict, format!("{} exists", present.display()))
+            .hint("name another directory with `--out`, or overwrite it with `--force`".to_owned()));
+    }
+    let _interrupt =
+        Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error))?;
+    if wanted.table1 {
+        let table1 = with_progress(terminal, |tell| Table1::of(&study, tell));
+        let texts = [table1.csv(&study)];
+        finish(terminal, &study, paths, &texts, Table { table1 }, |table| show_table(&table.table1))?;
+    } else {
+        let figures = with_progress(terminal, |tell| cost::figures::draw(&study, names, tell));
+        let texts: Vec<_> = figures.iter().flat_map(|figure| [figure.svg(), figure.csv(&study)]).collect();
+        finish(terminal, &study, paths, &texts, Figures { figures }, |made| {
+            made.figures.iter().map(show_figure).collect()
+        })?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Writes the files, and shows what is in them.
+fn finish<T: Serialize>(
+    terminal: &Terminal,
+    study: &Study,
+    paths: Vec<PathBuf>,
+    texts: &[String],
+    results: T,
+    show: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
     for (path, text) in paths.iter().zip(texts) {
-        write(path, &text)?;
+        write(path, text)?;
     }
     let made = Made {
-        first_seed: wanted.seed,
-        seeds: wanted.seeds,
+        first_seed: study.seeds.start,
+        seeds: study.seeds.end - study.seeds.start,
         parameters: study.parameters.list(),
-        figures,
+        results,
         written: paths,
     };
-    terminal.show(&made, show)?;
-    Ok(Exit::Success)
+    terminal.show(&made, |made| {
+        let written = made.written.iter().map(|path| format!("wrote {}\n", path.display()));
+        let seeds =
+            format!("mean over {} seeds from {}, ± half of its 95 % interval\n", made.seeds, made.first_seed);
+        show(&made.results) + &seeds + &written.collect::<String>()
+    })
 }
 
 /// The defaults, but for what was typed.
@@ -75,18 +116,18 @@ fn parameters(set: &[(String, String)]) -> Result<Parameters, Failure> {
     Ok(parameters)
 }
 
-fn with_progress(terminal: &Terminal, study: &Study, names: &[Name]) -> Vec<Figure> {
+fn with_progress<T>(terminal: &Terminal, work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> T) -> T {
     let bar = terminal.bar(0);
-    bar.set_message("cells played");
-    let figures = cost::figures::draw(study, names, |done, total| {
+    bar.set_message("worlds played");
+    let made = work(&mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
         if done == total && terminal.progress == Progress::Lines {
-            terminal.note(format!("cells played: {done} of {total}"));
+            terminal.note(format!("worlds played: {done} of {total}"));
         }
     });
     bar.finish_and_clear();
-    figures
+    made
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -102,22 +143,56 @@ fn describe(list: &[Parameter]) -> String {
     lines.collect()
 }
 
-fn show(made: &Made) -> String {
-    let mut text = String::new();
-    for figure in &made.figures {
-        let header: Vec<_> =
-            std::iter::once(figure.x).chain(figure.series.iter().map(|series| series.name)).collect();
-        let places = figure.series.first().map_or(&[][..], |series| &series.points).iter();
-        let rows = places.enumerate().map(|(index, place)| {
-            let values = figure.series.iter().map(|series| estimate(&series.points[index]));
-            std::iter::once(place.x.to_string()).chain(values).collect::<Vec<_>>()
+fn show_figure(figure: &Figure) -> String {
+    let header: Vec<_> =
+        std::iter::once(figure.x).chain(figure.series.iter().map(|series| series.name)).collect();
+    let mut places: Vec<_> =
+        figure.series.iter().flat_map(|series| &series.points).map(|point| point.x).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let rows = places.into_iter().map(|x| {
+        let values = figure.series.iter().map(|series| {
+            let point = series.points.iter().find(|point| point.x == x);
+            point.map_or_else(String::new, estimate)
         });
-        let table = table(&header, rows);
-        text += &format!("figure {}: {}; {}\n\n{table}\n", figure.name, figure.title, figure.y);
-    }
-    text +=
-        &format!("mean over {} seeds from {}, ± half of its 95 % interval\n", made.seeds, made.first_seed);
-    text + &made.written.iter().map(|path| format!("wrote {}\n", path.display())).collect::<String>()
+        std::iter::once(x.to_string()).chain(values).collect::<Vec<_>>()
+    });
+    let table = table(&header, rows);
+    format!("figure {}: {}; {}\n\n{table}\n", figure.name, figure.title, figure.y)
+}
+
+fn show_table(table1: &Table1) -> String {
+    let header = [
+        "system",
+        "paper",
+        "registration",
+        "first packet",
+        "every packet",
+        "σ home",
+        "σ local",
+        "without service",
+    ];
+    let rows = table1.rows.iter().map(|row| {
+        let yes_or_no = |yes: bool| if yes { "Y" } else { "N" };
+        let paper = row.paper.map_or_else(String::new, |paper| paper.map(yes_or_no).join(" "));
+        let optional = |value: &Option<Estimate>| value.as_ref().map_or_else(String::new, estimate);
+        vec![
+            row.system.to_owned(),
+            paper,
+            estimate(&row.registration),
+            estimate(&row.first_packet),
+            estimate(&row.every_packet),
+            optional(&row.sigma_home),
+            optional(&row.sigma_local),
+            estimate(&row.without_service),
+        ]
+    });
+    let table = table(&header, rows);
+    format!(
+        "table 1 at α = {}; packets and registrations in hops, the rest in nodes\n\n{table}\n\
+         paper: scalability, localised mobility management, signalling and data separated\n",
+        table1.alpha
+    )
 }
 
 fn estimate(point: &Estimate) -> String {

@@ -16,6 +16,9 @@ pub struct Figures {
         value_parser = PossibleValuesParser::new(Name::ALL.iter().map(|name| name.name()))
             .try_map(|text| text.parse::<Name>()))]
     pub names: Vec<Name>,
+    /// Make the paper's table 1 with numbers instead, at the middle one of the values of α
+    #[arg(long, conflicts_with = "names", env = "SAMP_LAB_TABLE1", value_parser = FalseyValueParser::new())]
+    pub table1: bool,
     /// Write them into this directory
     #[arg(long, alias = "output", value_name = "DIR", default_value = "figures", env = "SAMP_LAB_OUT")]
     pub out: PathBuf,
