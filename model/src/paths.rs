@@ -259,8 +259,8 @@ pub fn neighbouring_access_routers(topology: &Topology) -> BTreeMap<NodeId, Vec<
 /// The shortest time in which a packet gets from one address to another along its route, radio links included: the sum of
 /// the configured one-way delays, less what jitter and reordering can take off.
 ///
-/// None when an address belongs to no node or there is no path.
-pub fn least_delay(topology: &Topology, from: IpAddr, to: IpAddr) -> Option<Duration> {
+/// `graph` is the topology's. None when an address belongs to no node or there is no path.
+pub fn least_delay(topology: &Topology, graph: &WiredGraph, from: IpAddr, to: IpAddr) -> Option<Duration> {
     let (from, from_router) = topology.locate(from)?;
     let (to, to_router) = topology.locate(to)?;
     let mut delay = Duration::ZERO;
@@ -272,7 +272,7 @@ pub fn least_delay(topology: &Topology, from: IpAddr, to: IpAddr) -> Option<Dura
     }
     let first = from_router.unwrap_or(from);
     let mut here = to_router.unwrap_or(to);
-    let paths = ShortestPaths::new(&WiredGraph::new(topology), first);
+    let paths = ShortestPaths::new(graph, first);
     while let Some(Step { node, link }) = paths.step_back(here) {
         let link = &topology.links[link];
         delay += link.quality[usize::from(link.ends[0] != node)].least_delay();
@@ -427,7 +427,8 @@ links:
             topology
                 .care_of_address(topology.find(mobile_node).unwrap(), topology.find(access_router).unwrap())
         };
-        let micros = |from, to| least_delay(&topology, from, to).map(|delay| delay.as_micros());
+        let graph = WiredGraph::new(&topology);
+        let micros = |from, to| least_delay(&topology, &graph, from, to).map(|delay| delay.as_micros());
         assert_eq!(micros(address("a"), address("d")), Some(3_000));
         assert_eq!(micros(address("d"), address("a")), Some(4_000));
         assert_eq!(micros(address("s1"), address("a")), Some(4_500));
@@ -451,7 +452,8 @@ radio: { one_way_delay: 3ms, jitter: 500us normal }
         let topology = parse("text", text).unwrap();
         let address = |name| topology.node(find(&topology, name)).address().unwrap();
         let care_of = topology.care_of_address(find(&topology, "m"), find(&topology, "b"));
-        let micros = |from, to| least_delay(&topology, from, to).map(|delay| delay.as_micros());
+        let graph = WiredGraph::new(&topology);
+        let micros = |from, to| least_delay(&topology, &graph, from, to).map(|delay| delay.as_micros());
         assert_eq!(micros(address("a"), address("b")), Some(3_000));
         assert_eq!(micros(address("b"), address("a")), Some(5_000));
         assert_eq!(micros(address("s"), care_of), Some(3_000 + 1_000));

@@ -1,6 +1,6 @@
 //! SAMP in virtual time: discovery, registration, calls through both caches, handoffs, loss, crashes.
 
-use samp_model::paths::least_delay;
+use samp_model::paths::{WiredGraph, least_delay};
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use samp_model::settings::Family;
 use samp_model::{Event, NodeId, Topology, topology};
@@ -199,7 +199,8 @@ fn assert_set_up_takes_its_links_time(world: &World, caller: NodeId, callee: Nod
     let ends = [caller, callee].map(|node| world.address(node).expect("an address"));
     ways.push([&ends[..1], &path, &ends[1..]].concat());
     let legs = ways.iter().flat_map(|way| way.windows(2)).map(|leg| (leg[0], leg[1]));
-    let delay = |from, to| least_delay(world.topology(), from, to).expect("a way");
+    let graph = WiredGraph::new(world.topology());
+    let delay = |from, to| least_delay(world.topology(), &graph, from, to).expect("a way");
     let links: Duration = legs.map(|(from, to)| delay(from, to) + delay(to, from)).sum();
     assert_eq!(srd, links, "{ways:?}");
 }

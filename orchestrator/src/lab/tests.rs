@@ -6,7 +6,7 @@ use super::multicast::Multicast;
 use crate::plan::{Machine, Plan};
 use samp_model::Time;
 use samp_model::control::Stage;
-use samp_model::paths::least_delay;
+use samp_model::paths::{WiredGraph, least_delay};
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, Dad, EmulationSettings, LinkBackend, Trigger};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
@@ -178,7 +178,9 @@ impl Bench {
     fn check_path(&self, a: &UdpSocket, b: &UdpSocket) {
         for (from, to) in [(a, b), (b, a)] {
             let (source, destination) = (from.local_addr().unwrap(), to.local_addr().unwrap());
-            let floor = least_delay(&self.topology, source.ip(), destination.ip()).unwrap();
+            let floor =
+                least_delay(&self.topology, &WiredGraph::new(&self.topology), source.ip(), destination.ip())
+                    .unwrap();
             let sent = Instant::now();
             from.send_to(b"packet", destination).unwrap();
             let (_, whence) = to.recv_from(&mut [0; 16]).expect("the packet arrives");

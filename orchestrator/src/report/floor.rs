@@ -1,6 +1,7 @@
 //! What theory allows at best: sums of the shortest times that links can take.
 
 use super::history::History;
+use samp_model::paths::WiredGraph;
 use samp_model::topology::{Link, NodeKind};
 use samp_model::{Event, Topology, paths};
 use std::borrow::Cow;
@@ -42,13 +43,14 @@ pub(super) fn at_its_fastest<'t>(topology: &'t Topology, history: &History) -> C
 #[derive(Debug)]
 pub struct Floors<'a> {
     topology: &'a Topology,
+    graph: WiredGraph,
     known: RefCell<HashMap<(IpAddr, IpAddr), Option<Duration>>>,
 }
 
 impl<'a> Floors<'a> {
     /// Of this topology.
     pub fn new(topology: &'a Topology) -> Self {
-        Self { topology, known: RefCell::default() }
+        Self { topology, graph: WiredGraph::new(topology), known: RefCell::default() }
     }
 
     /// The topology.
@@ -62,7 +64,7 @@ impl<'a> Floors<'a> {
             .known
             .borrow_mut()
             .entry((from, to))
-            .or_insert_with(|| paths::least_delay(self.topology, from, to))
+            .or_insert_with(|| paths::least_delay(self.topology, &self.graph, from, to))
     }
 
     /// Along these addresses, first to last, and back the same way.
