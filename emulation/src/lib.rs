@@ -23,6 +23,7 @@
 
 #![deny(unsafe_code)]
 
+mod bpf;
 mod counters;
 mod engine;
 mod flight;
@@ -34,6 +35,7 @@ mod spec;
 mod table;
 mod trail;
 
+pub use bpf::{KernelSwitch, MAX_RADIOS};
 pub use counters::Counters;
 pub use handle::{Attachment, DelayLine, StartError, THREAD};
 pub use histogram::Histogram;

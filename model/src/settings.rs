@@ -362,11 +362,13 @@ pub enum LinkBackend {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachMode {
-    /// The default, `switch`; resolved in the plan.
+    /// `bpf` where that can be, else `switch`; resolved in the plan.
     #[default]
     Auto,
-    /// One write to the air's attachment table.
+    /// One write to the air's attachment table, in the delay line.
     Switch,
+    /// One write to the air's attachment table, in the kernel: radio links have neither delay nor loss.
+    Bpf,
     /// The interface itself moves from one access router's namespace into the next one's.
     Move,
 }

@@ -143,20 +143,25 @@ fn a_carrier_brings_what_dhcp_needs() {
 #[test]
 fn a_node_that_is_told_nothing_hears_another_router() {
     let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
-    let file = TemporaryFile::new(&format!(
-        "family: ipv6\naddressing: {{ address: slaac, profile: fast }}\nemulation: {{ trigger: ra }}\n{text}"
-    ));
-    let lab = Lab::up(file.path(), &[]);
-    let call = lab.json(&["call", "mn1", "mn2"]);
-    assert_eq!(call["outcome"], "established", "{call:#}");
-    for to in ["ar2", "ar1", "ar2"] {
-        // It asks nobody: until an advertisement comes, it does not know that it has moved.
-        let handoff = lab.json(&["handoff", "mn1", to]);
-        let expected = ["l2", "attach_cost", "movement_detection", "ra_unsolicited", "address"];
-        assert_eq!(head(&handoff), expected, "{handoff:#}");
-        assert_eq!(lab.json(&["inspect", "mn1"])["address"], handoff["address"]);
+    // Without a delay the kernel has the radio links, where it lets labs have them.
+    for radio in ["1ms", "0"] {
+        let text =
+            text.replace("radio: { one_way_delay: 1ms }", &format!("radio: {{ one_way_delay: {radio} }}"));
+        let file = TemporaryFile::new(&format!(
+            "family: ipv6\naddressing: {{ address: slaac, profile: fast }}\nemulation: {{ trigger: ra }}\n{text}"
+        ));
+        let lab = Lab::up(file.path(), &[]);
+        let call = lab.json(&["call", "mn1", "mn2"]);
+        assert_eq!(call["outcome"], "established", "{call:#}");
+        for to in ["ar2", "ar1", "ar2"] {
+            // It asks nobody: until an advertisement comes, it does not know that it has moved.
+            let handoff = lab.json(&["handoff", "mn1", to]);
+            let expected = ["l2", "attach_cost", "movement_detection", "ra_unsolicited", "address"];
+            assert_eq!(head(&handoff), expected, "{handoff:#}");
+            assert_eq!(lab.json(&["inspect", "mn1"])["address"], handoff["address"]);
+        }
+        lab.down();
     }
-    lab.down();
 }
 
 #[test]
@@ -230,4 +235,32 @@ fn a_gap_and_make_before_break_exclude_each_other() {
     assert!(!refused.status.success());
     lab.json(&["handoff", "mn1", "ar2"]);
     lab.down();
+}
+
+#[test]
+fn the_kernels_switch_serves_radio_links_without_delay() {
+    let text = fs::read_to_string(topology("topologies/line.yaml")).expect("the shipped topology");
+    let radio = "radio: { one_way_delay: 1ms }";
+    assert!(text.contains(radio));
+    let file = TemporaryFile::new(&text.replace(radio, "radio: { one_way_delay: 0 }"));
+    let plan = run(["plan".as_ref(), file.path().as_os_str(), "--attach".as_ref(), "bpf".as_ref()]);
+    let expected = if plan.status.success() { "bpf" } else { "switch" };
+    for flags in [&["--family", "ipv4"][..], &["--family", "ipv6", "--trigger", "carrier"]] {
+        let lab = Lab::up(file.path(), flags);
+        assert_eq!(lab.json(&["inspect"])["emulation"]["attach"], expected);
+        let call = lab.json(&["call", "mn1", "mn2"]);
+        assert_eq!(call["outcome"], "established", "{call:#}");
+        for to in ["ar2", "ar1", "ar2"] {
+            let handoff = lab.json(&["handoff", "mn1", to]);
+            assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+            assert_eq!(handoff["frames_dropped"], 0, "nothing is on the air: {handoff:#}");
+        }
+        // It could not do that.
+        assert_eq!(lab.run(&["link", "mn1", "--loss", "5%"]).status.success(), expected == "switch");
+        lab.down();
+    }
+    // A radio link with a delay is the delay line's.
+    let line = topology("topologies/line.yaml");
+    let refused = run(["plan".as_ref(), line.as_os_str(), "--attach".as_ref(), "bpf".as_ref()]);
+    assert_eq!(refused.status.code(), Some(3));
 }

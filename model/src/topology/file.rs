@@ -390,7 +390,7 @@ impl Keyword for LinkBackend {
 impl Keyword for AttachMode {
     const WHAT: &'static str = "a way to hand off";
     const WORDS: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("switch", Self::Switch), ("move", Self::Move)];
+        &[("auto", Self::Auto), ("switch", Self::Switch), ("bpf", Self::Bpf), ("move", Self::Move)];
 }
 
 impl Keyword for Trigger {

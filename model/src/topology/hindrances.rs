@@ -33,7 +33,7 @@ impl Topology {
         if self.family != family {
             Some(other)
         } else if self.emulation.attach == AttachMode::Move {
-            Some("access routers give out addresses with `attach: switch` only")
+            Some("access routers give out addresses with `attach: switch` or `bpf` only")
         } else if self.nodes.iter().any(|node| takes_part(node) && node.program.is_some()) {
             Some("mobile nodes and access routers with a `program` have static addresses only")
         } else {
@@ -58,7 +58,10 @@ impl Topology {
         } else if keeps_old && !gap.is_zero() {
             ("make_before_break", "a handoff either makes before it breaks or has a `gap`")
         } else if keeps_old && (attach == AttachMode::Move || trigger != Trigger::Link || !is_static) {
-            ("make_before_break", "two radios need `attach: switch`, `trigger: link` and `address: static`")
+            (
+                "make_before_break",
+                "two radios need `attach: switch` or `bpf`, `trigger: link` and `address: static`",
+            )
         } else if keeps_old && has_program {
             ("make_before_break", "mobile nodes with a `program` have one radio")
         } else {

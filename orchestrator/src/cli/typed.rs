@@ -516,10 +516,12 @@ pub enum Links {
 /// How handoffs are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Attach {
-    /// switch
+    /// bpf where that can be, else switch
     Auto,
     /// One write to the air's attachment table
     Switch,
+    /// The same in the kernel, for radio links without delay and loss
+    Bpf,
     /// The interface itself moves
     Move,
 }
@@ -572,6 +574,7 @@ impl From<Attach> for AttachMode {
         match attach {
             Attach::Auto => Self::Auto,
             Attach::Switch => Self::Switch,
+            Attach::Bpf => Self::Bpf,
             Attach::Move => Self::Move,
         }
     }

@@ -7,8 +7,9 @@ use super::mounts::FreshProc;
 use super::namespaces::Namespaces;
 use super::netem::{self, NetemError};
 use crate::plan::{LinePlan, NamespacePlan, Plan, VethEnd};
-use samp_emulation::{AccessSpec, DelayLine, LineSpec, PipeSpec, RadioSpec, StartError};
+use samp_emulation::{AccessSpec, DelayLine, KernelSwitch, LineSpec, PipeSpec, RadioSpec, StartError};
 use samp_model::control::Stage;
+use samp_model::settings::AttachMode;
 use samp_sys::keeper::Misses;
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{self, Batch, Netlink};
@@ -24,6 +25,8 @@ pub struct Network {
     pub(super) misses: Vec<Misses>,
     /// None when nothing needs one.
     pub(super) line: Option<DelayLine>,
+    /// With `attach: bpf`, what has the radios in the place of the delay line.
+    pub(super) switch: Option<KernelSwitch>,
 }
 
 /// Why a plan could not be applied.
@@ -68,6 +71,9 @@ pub enum ApplyError {
     /// The delay line could not be started.
     #[error("cannot start the delay line")]
     Line(#[source] StartError),
+    /// The kernel's switch could not be started.
+    #[error("cannot start the switch of BPF programs")]
+    Switch(#[source] io::Error),
     /// Nobody waits for the lab any more.
     #[error("whoever waited for the lab is gone")]
     Abandoned(#[source] io::Error),
@@ -87,7 +93,7 @@ impl Network {
         let failed = |source| ApplyError::Namespaces { count, source };
         let (namespaces, misses) = Namespaces::create(proc, count).map_err(failed)?;
         // A thread that goes from namespace to namespace and ends in the last.
-        let line = thread::scope(|scope| {
+        let (line, switch) = thread::scope(|scope| {
             let build = || {
                 let mut site = Site { plan, namespaces: &namespaces, progress };
                 site.prepare()?;
@@ -97,7 +103,7 @@ impl Network {
             let thread = thread::Builder::new().name("builder".into()).spawn_scoped(scope, build);
             thread.map_err(failed)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
-        Ok(Network { namespaces, misses, line })
+        Ok(Network { namespaces, misses, line, switch })
     }
 
     /// A netlink socket in namespace `number`.
@@ -169,7 +175,7 @@ impl Site<'_, '_> {
         Ok(())
     }
 
-    fn emulate(&mut self) -> Result<Option<DelayLine>, ApplyError> {
+    fn emulate(&mut self) -> Result<(Option<DelayLine>, Option<KernelSwitch>), ApplyError> {
         let plan = self.plan;
         let total = plan.namespaces.len() + 1;
         for (number, namespace) in plan.namespaces.iter().enumerate() {
@@ -179,15 +185,18 @@ impl Site<'_, '_> {
             }
             self.step(Stage::Emulation, number + 1, total)?;
         }
-        let line = match &plan.line {
-            line if line.is_empty() => None,
-            line => {
-                let wire = self.open(plan.wire())?;
-                Some(DelayLine::start(&wire, line_spec(line)).map_err(ApplyError::Line)?)
-            }
-        };
+        let wire = self.open(plan.wire())?;
+        let mut spec = line_spec(&plan.line);
+        let mut switch = None;
+        if plan.emulation.attach == AttachMode::Bpf {
+            let radios: Vec<_> = spec.radios.drain(..).map(|radio| (radio.index, radio.mac)).collect();
+            let access: Vec<_> = spec.access.drain(..).map(|access| access.index).collect();
+            switch = Some(KernelSwitch::start(&wire, &radios, &access).map_err(ApplyError::Switch)?);
+        }
+        let is_idle = spec.pipes.is_empty() && spec.radios.is_empty();
+        let line = (!is_idle).then(|| DelayLine::start(&wire, spec)).transpose().map_err(ApplyError::Line)?;
         self.step(Stage::Emulation, total, total)?;
-        Ok(line)
+        Ok((line, switch))
     }
 
     /// One end of a veth pair; without a namespace it is born where the socket is.

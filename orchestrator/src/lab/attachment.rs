@@ -1,8 +1,8 @@
 //! Handoffs: the network's end of a mobile node's radio link goes from one access router to another.
 //!
-//! In both modes the radio link's frames pass the delay line, whose attachment table says where they come out; frames
-//! that are on the air when the table is written are dropped. In mode `switch` that write is the handoff. In mode
-//! `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
+//! In modes `switch` and `move` the radio link's frames pass the delay line, whose attachment table says where they come out;
+//! frames that are on the air when the table is written are dropped. In mode `switch` that write is the handoff, and in mode
+//! `bpf`, where the table is one of the kernel's and frames take no time. In mode `move` the radio is detached, the mobile node's access interface moves into the new router's namespace, and the
 //! radio is attached again.
 //!
 //! With `trigger: carrier` the radio's network end goes down when it is detached and comes up when it is attached: the
@@ -18,7 +18,7 @@ use super::apply::Network;
 use super::multicast::Multicast;
 use super::programs::ProgramError;
 use crate::plan::{AccessInterface, MovingInterface, Plan};
-use samp_emulation::{Attachment, DelayLine};
+use samp_emulation::Attachment;
 use samp_model::Time;
 use samp_model::agent::{LinkAddress, LinkUp};
 use samp_model::record::HandoffNumber;
@@ -152,6 +152,8 @@ pub(super) enum AttachError {
 pub(super) enum Cause {
     #[error("the lab has no air")]
     NoAir,
+    #[error("the kernel's switch refuses")]
+    Switch(#[source] io::Error),
     #[error("the kernel refuses")]
     Network(#[from] netlink::ApplyError),
     #[error("the access router cannot route its multicast")]
@@ -408,7 +410,7 @@ impl Ground<'_> {
 
     /// Detaches a radio.
     fn part(&self, radio: usize) -> Result<Attachment, Cause> {
-        let parted = line(self.network)?.detach(radio);
+        let parted = write(self.network, radio, None)?;
         if self.has_carrier() {
             let mut batch = Batch::default();
             batch.set_down(self.plan.line.radios[radio].index);
@@ -420,10 +422,10 @@ impl Ground<'_> {
     /// Attaches a radio to an access end of the delay line. Its carrier comes right after: whoever hears of it can send.
     fn join(&self, radio: usize, access: usize) -> Result<Attachment, Cause> {
         if !self.has_carrier() {
-            return Ok(line(self.network)?.attach(radio, Some(access)));
+            return write(self.network, radio, Some(access));
         }
         let mut wire = self.network.open_netlink(self.plan.wire()).map_err(netlink::ApplyError::Open)?;
-        let joined = line(self.network)?.attach(radio, Some(access));
+        let joined = write(self.network, radio, Some(access))?;
         let mut batch = Batch::default();
         batch.set_up(self.plan.line.radios[radio].index);
         wire.apply(batch)?;
@@ -520,6 +522,11 @@ impl Ground<'_> {
     }
 }
 
-fn line(network: &Network) -> Result<&DelayLine, Cause> {
-    network.line.as_ref().ok_or(Cause::NoAir)
+/// Writes to the air's attachment table, whoever has it.
+fn write(network: &Network, radio: usize, access: Option<usize>) -> Result<Attachment, Cause> {
+    match (&network.switch, &network.line) {
+        (Some(switch), _) => switch.attach(radio, access).map_err(Cause::Switch),
+        (None, Some(line)) => Ok(line.attach(radio, access)),
+        (None, None) => Err(Cause::NoAir),
+    }
 }

@@ -101,6 +101,7 @@ fn refusal(attempt: &str, error: &LinkError) -> Refusal {
     };
     let hint = match error {
         LinkError::Radio => Some("`--loss 100%` silences it".into()),
+        LinkError::InKernel => Some("bring the lab up with `--attach switch`".into()),
         _ => None,
     };
     Refusal { message: format!("{attempt}: {}", chain(error)), hint, cause }

@@ -37,6 +37,10 @@ pub(super) enum LinkError {
     Radio,
     #[error("the lab's links are plain: nobody makes delays and losses")]
     Plain,
+    #[error(
+        "the lab's radio links are in the kernel, where they have neither delay nor loss (`attach: bpf`)"
+    )]
+    InKernel,
     #[error("the lab has no delay line")]
     NoLine,
     #[error(transparent)]
@@ -183,6 +187,9 @@ fn set_quality(
 ) -> Result<(), LinkError> {
     let line = || network.line.as_ref().ok_or(LinkError::NoLine);
     if number >= plan.links.len() {
+        if network.switch.is_some() {
+            return Err(LinkError::InKernel);
+        }
         // The mobile nodes have the same order everywhere.
         for which in 0..plan.radios_each() {
             line()?.set_radio_quality(plan.radio(number - plan.links.len(), which), quality);

@@ -4,6 +4,7 @@ use super::apply::{Network, Progress};
 use super::attachment::{Air, AttachError, Ground, Handoff, Pending};
 use super::multicast::Multicast;
 use crate::plan::{Machine, Plan};
+use samp_emulation::KernelSwitch;
 use samp_model::Time;
 use samp_model::control::Stage;
 use samp_model::paths::{WiredGraph, least_delay};
@@ -43,6 +44,22 @@ fn proc() -> File {
     File::open("/proc").expect("/proc is mounted")
 }
 
+/// The implementations of the air that this machine has.
+fn modes() -> Vec<AttachMode> {
+    let mut modes = vec![AttachMode::Switch, AttachMode::Move];
+    if KernelSwitch::is_available() {
+        modes.push(AttachMode::Bpf);
+    } else {
+        eprintln!("this kernel has no tcx (Linux 6.6): `attach: bpf` is not tested here");
+    }
+    modes
+}
+
+/// In the kernel's switch a radio link takes no time.
+fn radio_delay(attach: AttachMode) -> Duration {
+    if attach == AttachMode::Bpf { Duration::ZERO } else { Duration::from_millis(2) }
+}
+
 /// A lab without agents: the test plays the mobile nodes.
 struct Bench {
     topology: Topology,
@@ -55,7 +72,7 @@ struct Bench {
 
 impl Bench {
     fn new(attach: AttachMode) -> Self {
-        Self::with_radio(attach, Duration::from_millis(2))
+        Self::with_radio(attach, radio_delay(attach))
     }
 
     fn with_radio(attach: AttachMode, one_way_delay: Duration) -> Self {
@@ -73,7 +90,7 @@ impl Bench {
         }
         topology.emulation.links = LinkBackend::Userspace;
         topology.emulation.attach = attach;
-        let machine = Machine { netem: false, ipv6: true, root: true, kernel: String::new() };
+        let machine = Machine { netem: false, bpf: true, ipv6: true, root: true, kernel: String::new() };
         let plan = Plan::new(&topology, &machine).unwrap();
         let mut network = Network::apply(&plan, proc(), &mut |_, _, _| Ok(())).expect("root may do this");
         let (sender, missed) = mpsc::channel(64);
@@ -202,7 +219,7 @@ fn hears_nothing(socket: &UdpSocket) {
 #[test]
 fn progress_is_told_step_by_step_and_can_stop_the_work() {
     let topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
-    let machine = Machine { netem: false, ipv6: true, root: true, kernel: String::new() };
+    let machine = Machine { netem: false, bpf: true, ipv6: true, root: true, kernel: String::new() };
     let plan = Plan::new(&topology, &machine).unwrap();
     let mut told = Vec::new();
     Network::apply(&plan, proc(), &mut |stage, done, total| {
@@ -228,7 +245,7 @@ fn progress_is_told_step_by_step_and_can_stop_the_work() {
 
 #[tokio::test]
 async fn a_mobile_node_is_reached_wherever_it_is_attached() {
-    for mode in [AttachMode::Switch, AttachMode::Move] {
+    for mode in modes() {
         let mut bench = Bench::new(mode);
         let s1 = bench.socket("s1", bench.address("s1"));
         let s2 = bench.socket("s2", bench.address("s2"));
@@ -257,7 +274,7 @@ async fn a_mobile_node_is_reached_wherever_it_is_attached() {
 
 #[tokio::test]
 async fn handoffs_are_numbered_and_dated() {
-    for mode in [AttachMode::Switch, AttachMode::Move] {
+    for mode in modes() {
         let mut bench = Bench::new(mode);
         let first = bench.attach("mn1", "ar1").unwrap();
         assert_eq!((first.link.handoff, first.detached), (0, None));
@@ -276,7 +293,7 @@ async fn handoffs_are_numbered_and_dated() {
 
 #[tokio::test]
 async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
-    for mode in [AttachMode::Switch, AttachMode::Move] {
+    for mode in modes() {
         let mut bench = Bench::new(mode);
         let [ar1, ar2, node] = ["ar1", "ar2", "mn1"].map(|name| bench.node(name));
         let s1 = bench.socket("s1", bench.address("s1"));
@@ -313,7 +330,12 @@ async fn in_a_gap_a_mobile_node_is_attached_nowhere() {
 async fn make_before_break_keeps_both_attachments() {
     let hold = Duration::from_secs(60);
     let two_radios = |emulation: &mut EmulationSettings| emulation.make_before_break = hold;
-    let mut bench = Bench::with(AttachMode::Switch, Duration::from_millis(2), two_radios);
+    for mode in modes().into_iter().filter(|mode| *mode != AttachMode::Move) {
+        keep_both_attachments(Bench::with(mode, radio_delay(mode), two_radios), hold);
+    }
+}
+
+fn keep_both_attachments(mut bench: Bench, hold: Duration) {
     let node = bench.node("mn1");
     let s1 = bench.socket("s1", bench.address("s1"));
     let netlink = || bench.network.open_netlink(node.0).unwrap();
@@ -368,9 +390,9 @@ fn carrier(watch: &mut CarrierWatch, is_up: bool) -> u32 {
 
 #[tokio::test]
 async fn a_carrier_goes_and_comes_with_the_attachment() {
-    for mode in [AttachMode::Switch, AttachMode::Move] {
+    for mode in modes() {
         let by_carrier = |emulation: &mut EmulationSettings| emulation.trigger = Trigger::Carrier;
-        let mut bench = Bench::with(mode, Duration::from_millis(2), by_carrier);
+        let mut bench = Bench::with(mode, radio_delay(mode), by_carrier);
         let s1 = bench.socket("s1", bench.address("s1"));
         let node = bench.network.namespaces.open(bench.node("mn1").0).unwrap();
         let mut watch = node.run(CarrierWatch::open).unwrap().unwrap();
@@ -398,6 +420,7 @@ async fn a_carrier_goes_and_comes_with_the_attachment() {
 
 #[tokio::test]
 async fn frames_on_the_air_are_dropped_and_counted() {
+    // In the kernel's switch nothing is ever on the air.
     for mode in [AttachMode::Switch, AttachMode::Move] {
         // Long enough for the handoff to overtake the packet.
         let mut bench = Bench::with_radio(mode, Duration::from_millis(300));
@@ -417,7 +440,7 @@ async fn frames_on_the_air_are_dropped_and_counted() {
 
 #[tokio::test]
 async fn the_discovery_group_reaches_every_server_once() {
-    for mode in [AttachMode::Switch, AttachMode::Move] {
+    for mode in modes() {
         let mut bench = Bench::new(mode);
         let servers = ["s1", "s2"].map(|name| bench.listener(name));
         let mut left = None;

@@ -14,6 +14,7 @@ impl fmt::Display for Plan {
         };
         let attach = match self.emulation.attach {
             AttachMode::Move => "move (the interface moves between access routers)",
+            AttachMode::Bpf => "bpf (one write to the air's table, in the kernel)",
             AttachMode::Switch | AttachMode::Auto => "switch (one write to the air's table)",
         };
         writeln!(f, "links:  {links}")?;
@@ -61,7 +62,9 @@ impl Plan {
             return Ok(());
         }
         let wire = &self.namespaces[self.wire()];
-        writeln!(f, "\ndelay line")?;
+        let name =
+            if self.emulation.attach == AttachMode::Bpf { "delay line and switch" } else { "delay line" };
+        writeln!(f, "\n{name}")?;
         for pipe in &self.line.pipes {
             let [a, b] = pipe.ends.map(|end| wire.interface_name(end));
             writeln!(f, "  {a} -> {b}  {}", pipe.quality[0])?;

@@ -11,6 +11,9 @@ use std::path::Path;
 pub struct Machine {
     /// Whether the kernel has sch_netem.
     pub netem: bool,
+    /// Whether the kernel lets labs have its switch of BPF programs.
+    #[serde(default)]
+    pub bpf: bool,
     /// Whether the kernel has IPv6.
     pub ipv6: bool,
     /// Whether labs run as root; else in a user namespace.
@@ -32,7 +35,8 @@ impl Machine {
         let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
         let netem = if root { samp_sys::netem::available()? } else { netem_is_installed(&kernel) };
         let ipv6 = Path::new("/proc/sys/net/ipv6/conf/default/forwarding").exists();
-        Ok(Self { netem, ipv6, root, kernel })
+        let bpf = root && samp_emulation::KernelSwitch::is_available();
+        Ok(Self { netem, bpf, ipv6, root, kernel })
     }
 }
 

@@ -16,10 +16,11 @@ pub use multicast::{Multicast, MulticastTree, TreeEntry};
 pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 
 use routes::OwnNetwork;
+use samp_emulation::MAX_RADIOS;
 use samp_model::agent::AgentConfig;
 use samp_model::paths::WiredGraph;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
-use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
+use samp_model::topology::{HandoffHindrance, LinkQuality, Node, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::mem;
@@ -339,6 +340,9 @@ pub enum PlanError {
     /// Handoffs cannot be as the topology says, with what the command line says besides.
     #[error("{}", .0.why)]
     Handoff(HandoffHindrance),
+    /// The kernel's switch was asked for, and cannot be had.
+    #[error("the topology asks for `attach: bpf`, but {0}")]
+    NoBpf(&'static str),
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -398,6 +402,7 @@ impl PlanError {
             ),
             PlanError::Addressing(_) => Some("write `address: static`, or change the other".into()),
             PlanError::Handoff(hindrance) => Some(hindrance.hint()),
+            PlanError::NoBpf(_) => Some("write `attach: switch`, or `auto` for the kernel's where it can be".into()),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
             }
@@ -528,9 +533,11 @@ fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, 
         LinkBackend::Plain => check_plain(topology).map(|()| LinkBackend::Plain)?,
         links => links,
     };
-    let attach = match asked.attach {
-        AttachMode::Auto => AttachMode::Switch,
-        attach => attach,
+    let attach = match (asked.attach, why_no_bpf(topology, machine)) {
+        (AttachMode::Bpf, Some(why)) => return Err(PlanError::NoBpf(why)),
+        (AttachMode::Auto, Some(_)) => AttachMode::Switch,
+        (AttachMode::Auto, None) => AttachMode::Bpf,
+        (attach, _) => attach,
     };
     let has_agent = |kind: &NodeKind| match kind {
         NodeKind::Router { access, .. } => access.is_some() && agents::gives_addresses(topology),
@@ -540,6 +547,26 @@ fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, 
     let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
     let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
     Ok(EmulationSettings { links, attach, nodes_per_process, ..asked })
+}
+
+/// Why the air's switch cannot be the kernel's, if it cannot: it knows no delay and no loss.
+fn why_no_bpf(topology: &Topology, machine: &Machine) -> Option<&'static str> {
+    let radios = topology.mobile_nodes().count() * radios_each(&topology.emulation);
+    let is_plain = |node: &Node| match &node.kind {
+        NodeKind::MobileNode { radio, .. } => {
+            radio.up == LinkQuality::IDEAL && radio.down == LinkQuality::IDEAL
+        }
+        NodeKind::Router { .. } | NodeKind::SipServer { .. } => true,
+    };
+    if !machine.bpf {
+        Some("this kernel does not let this user have it (Linux 6.6 and root)")
+    } else if !topology.nodes.iter().all(is_plain) {
+        Some("a radio link has a delay, a loss or a rate")
+    } else if radios > MAX_RADIOS {
+        Some("there are more than 256 radios")
+    } else {
+        None
+    }
 }
 
 /// Each link must be what a veth pair is.

@@ -87,7 +87,7 @@ impl OwnNetwork {
     pub(super) fn of(attach: AttachMode) -> Self {
         match attach {
             AttachMode::Move => OwnNetwork::NoRoute,
-            AttachMode::Switch | AttachMode::Auto => OwnNetwork::OnInterface,
+            AttachMode::Switch | AttachMode::Bpf | AttachMode::Auto => OwnNetwork::OnInterface,
         }
     }
 }

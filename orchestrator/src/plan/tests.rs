@@ -12,7 +12,7 @@ const NETEM: bool = true;
 const FAMILIES: [Family; 3] = [Family::Ipv4, Family::Ipv6, Family::Dual];
 
 fn machine(netem: bool) -> Machine {
-    Machine { netem, ipv6: true, root: true, kernel: "6.1.0".into() }
+    Machine { netem, bpf: false, ipv6: true, root: true, kernel: "6.1.0".into() }
 }
 
 fn quality(milliseconds: u64) -> LinkQuality {
@@ -114,6 +114,30 @@ fn auto_is_resolved_and_missing_netem_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn the_kernels_switch_is_for_radio_links_without_delay() {
+    let able = Machine { bpf: true, ..machine(NO_NETEM) };
+    let mut topology = line(AttachMode::Auto, LinkBackend::Auto);
+    let attach = |topology: &Topology, machine: &Machine| {
+        Plan::new(topology, machine).map(|plan| plan.emulation.attach)
+    };
+    assert_eq!(attach(&topology, &able), Ok(AttachMode::Switch), "these radio links have a delay");
+    topology.emulation.attach = AttachMode::Bpf;
+    assert!(matches!(attach(&topology, &able), Err(PlanError::NoBpf(_))));
+    for node in &mut topology.nodes {
+        if let NodeKind::MobileNode { radio, .. } = &mut node.kind {
+            (radio.up, radio.down) = (LinkQuality::IDEAL, LinkQuality::IDEAL);
+        }
+    }
+    assert!(matches!(attach(&topology, &machine(NO_NETEM)), Err(PlanError::NoBpf(_))));
+    for asked in [AttachMode::Bpf, AttachMode::Auto] {
+        topology.emulation.attach = asked;
+        assert_eq!(attach(&topology, &able), Ok(AttachMode::Bpf));
+    }
+    topology.emulation.attach = AttachMode::Switch;
+    assert_eq!(attach(&topology, &able), Ok(AttachMode::Switch));
 }
 
 #[test]

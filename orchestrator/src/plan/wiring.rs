@@ -93,7 +93,9 @@ impl Wiring {
         wiring.wired_links(topology, emulation.links);
         match emulation.attach {
             AttachMode::Move => wiring.moving_air(topology),
-            AttachMode::Switch | AttachMode::Auto => wiring.switched_air(topology, radios_each(&emulation)),
+            AttachMode::Switch | AttachMode::Bpf | AttachMode::Auto => {
+                wiring.switched_air(topology, radios_each(&emulation))
+            }
         }
         wiring
     }
