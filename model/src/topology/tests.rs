@@ -495,7 +495,7 @@ fn addressing_follows_its_profile_but_where_the_file_says_otherwise() {
         ),
         (
             "address: dhcp }\nemulation: { attach: move } #",
-            "access routers give out addresses with `attach: switch` only |  | write `address: static`, or change the other",
+            "access routers give out addresses with `attach: switch` or `bpf` only |  | write `address: static`, or change the other",
         ),
         ("dhcp_delay: [1s]", "these are not two times |  | write the shortest and the longest, as [1s, 3s]"),
         (
