@@ -106,6 +106,8 @@ pub enum Command {
     Compare {
         /// The run's directory.
         run: PathBuf,
+        /// By how much a delay may be off, for each link.
+        per_hop: Duration,
     },
     /// Make figures.
     Figures(Figures),
@@ -312,7 +314,7 @@ impl Invocation {
                 Command::Run { file: experiment, out, keep, calibration, emulation, allow_programs }
             }
             TypedCommand::Sim { experiment, out } => Command::Sim { file: experiment, out },
-            TypedCommand::Compare { sim } => Command::Compare { run: sim },
+            TypedCommand::Compare { sim, per_hop } => Command::Compare { run: sim, per_hop: per_hop.get() },
             TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),

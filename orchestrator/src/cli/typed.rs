@@ -308,11 +308,14 @@ pub(super) enum TypedCommand {
     ///
     /// The run's experiment is played in virtual time. Every node is to send and receive the same messages in each of its
     /// conversations, and delays that pass links are to be the same at the median, within 5 % of what the links alone make
-    /// of them or 50 µs a link, whichever is more. Ends with exit code 1 when something is not.
+    /// of them or so much for each link on the way, whichever is more. Ends with exit code 1 when something is not.
     Compare {
         /// The directory that `run` has written
         #[arg(long, value_name = "RUN", env = "SAMP_LAB_SIM")]
         sim: PathBuf,
+        /// What processors and kernels may add to a delay for each link on its way
+        #[arg(long, value_name = "DELAY", env = "SAMP_LAB_PER_HOP", default_value = "50us")]
+        per_hop: Delay,
     },
     /// Make the paper's figures, and those that it leaves out, as SVG and CSV
     ///

@@ -9,9 +9,7 @@ use samp_model::topology::{NodeKind, Topology};
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
-/// What a delay may be off, for each link on its way: processors and kernels take their time.
-const PER_HOP: Duration = Duration::from_micros(50);
-/// What it may be off in any case: so many hundredths of its floor.
+/// What a delay may be off in any case: so many hundredths of its floor.
 const PERCENT: i64 = 5;
 
 /// A delay, measured and predicted.
@@ -44,11 +42,13 @@ impl DelayComparison {
 /// A delay of a run: its name, how long it took, and what the links alone make of it.
 type Figure = (String, Ranks<Delta>, Ranks<Delta>);
 
-/// All delays that pass links and are in both.
+/// All delays that pass links and are in both. Each may be off by `per_hop` for each link on its way, as processors and
+/// kernels take their time.
 pub fn compare_delays(
     topology: &Topology,
     measured: &[Record],
     predicted: &[Record],
+    per_hop: Duration,
 ) -> Vec<DelayComparison> {
     let figures = |topology: &Topology, records| figures(&Report::assemble(topology, records).summary());
     let (ours, theirs) = (figures(topology, measured), figures(topology, predicted));
@@ -56,7 +56,7 @@ pub fn compare_delays(
     let compare = |((name, took, floor), (_, _, longer)): (Figure, Figure)| {
         let (_, expected, _) = theirs.iter().find(|(theirs, ..)| *theirs == name)?;
         let hops = longer.p50.0 - floor.p50.0;
-        let allowed = (floor.p50.0 * PERCENT / 100).max(Delta::from(PER_HOP).0 * hops);
+        let allowed = (floor.p50.0 * PERCENT / 100).max(Delta::from(per_hop).0 * hops);
         Some(DelayComparison {
             delay: name,
             n: took.n,

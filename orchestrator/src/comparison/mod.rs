@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a run's directory holds for playing it again.
 #[derive(Debug)]
@@ -76,10 +77,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Of what was measured, and what was predicted.
-    pub fn new(topology: &Topology, measured: &[Record], predicted: &[Record]) -> Self {
+    /// Of what was measured, and what was predicted; a delay may be off by `per_hop` for each link on its way, or by 5 % of
+    /// what the links alone make of it.
+    pub fn new(topology: &Topology, measured: &[Record], predicted: &[Record], per_hop: Duration) -> Self {
         let (conversations, differences) = compare_messages(measured, predicted);
-        let delays = compare_delays(topology, measured, predicted);
+        let delays = compare_delays(topology, measured, predicted, per_hop);
         let agrees = differences.is_empty() && delays.iter().all(DelayComparison::agrees);
         Self { agrees, conversations, differences, delays }
     }

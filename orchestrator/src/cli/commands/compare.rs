@@ -6,9 +6,10 @@ use super::sim::simulated;
 use crate::comparison::{Comparison, RecordedRun, describe};
 use crate::experiment::SimulatedLab;
 use std::path::Path;
+use std::time::Duration;
 
 /// Plays a run's experiment in the simulator, and shows what is different.
-pub(super) fn with_simulation(terminal: &Terminal, run: &Path) -> Result<Exit, Failure> {
+pub(super) fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration) -> Result<Exit, Failure> {
     let run = RecordedRun::read(run).map_err(|error| {
         Failure::from_error(Exit::InvalidInput, &error)
             .hint("name a directory that `samp-lab run` has written".to_owned())
@@ -25,7 +26,7 @@ pub(super) fn with_simulation(terminal: &Terminal, run: &Path) -> Result<Exit, F
         terminal.note(format!("in the simulation: {reason}"));
     }
     drop(stage);
-    let comparison = Comparison::new(&run.topology, &run.records, &predicted);
+    let comparison = Comparison::new(&run.topology, &run.records, &predicted, per_hop);
     terminal.show(&comparison, describe)?;
     Ok(if comparison.agrees { Exit::Success } else { Exit::Failed })
 }

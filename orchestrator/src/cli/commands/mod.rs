@@ -62,7 +62,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
             run::run(terminal, &file, out.as_deref(), keep, calibration, emulation, allow_programs)?
         }
         Command::Sim { file, out } => sim::sim(terminal, &file, out.as_deref())?,
-        Command::Compare { run } => compare::with_simulation(terminal, &run)?,
+        Command::Compare { run, per_hop } => compare::with_simulation(terminal, &run, per_hop)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,
