@@ -7,6 +7,7 @@ mod aggregate;
 mod listing;
 mod machine;
 mod multicast;
+mod resolve;
 mod routes;
 mod wiring;
 
@@ -16,16 +17,14 @@ pub use multicast::{Multicast, MulticastTree, TreeEntry};
 pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 
 use routes::OwnNetwork;
-use samp_emulation::MAX_RADIOS;
 use samp_model::agent::AgentConfig;
 use samp_model::paths::WiredGraph;
-use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
-use samp_model::topology::{HandoffHindrance, LinkQuality, Node, NodeId, NodeKind, Subnet, Topology};
+use samp_model::settings::EmulationSettings;
+use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
-use std::num::NonZeroU16;
 use wiring::Wiring;
 
 /// Names of a mobile node's radio interfaces, of which it has the second with make before break.
@@ -36,10 +35,6 @@ pub const ACCESS: &str = "access0";
 pub const WIRE: &str = "wire";
 /// Interfaces that one namespace can use for multicast routing at most (the kernel's MAXVIFS).
 pub const MAX_VIFS: usize = 32;
-/// Agents that have a process each where nothing else is asked for; more than these share processes.
-pub const ALONE_AT_MOST: usize = 200;
-/// How many of them then share one at most.
-pub const TOGETHER: u16 = 250;
 /// The interface index of `lo` in every namespace.
 pub const LOOPBACK: u32 = 1;
 
@@ -455,7 +450,7 @@ impl Plan {
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }
-        let emulation = resolve(topology, machine)?;
+        let emulation = resolve::resolve(topology, machine)?;
         if let Some(hindrance) = topology.addressing_hindrance() {
             return Err(PlanError::Addressing(hindrance));
         }
@@ -521,64 +516,6 @@ impl Plan {
 /// How many radios each mobile node has.
 fn radios_each(emulation: &EmulationSettings) -> usize {
     if emulation.make_before_break.is_zero() { 1 } else { 2 }
-}
-
-/// No `auto` is left afterwards.
-fn resolve(topology: &Topology, machine: &Machine) -> Result<EmulationSettings, PlanError> {
-    let asked = topology.emulation;
-    let links = match asked.links {
-        LinkBackend::Netem if !machine.netem => return Err(PlanError::NoNetem),
-        LinkBackend::Auto if machine.netem => LinkBackend::Netem,
-        LinkBackend::Auto => LinkBackend::Userspace,
-        LinkBackend::Plain => check_plain(topology).map(|()| LinkBackend::Plain)?,
-        links => links,
-    };
-    let attach = match (asked.attach, why_no_bpf(topology, machine)) {
-        (AttachMode::Bpf, Some(why)) => return Err(PlanError::NoBpf(why)),
-        (AttachMode::Auto, Some(_)) => AttachMode::Switch,
-        (AttachMode::Auto, None) => AttachMode::Bpf,
-        (attach, _) => attach,
-    };
-    let has_agent = |kind: &NodeKind| match kind {
-        NodeKind::Router { access, .. } => access.is_some() && agents::gives_addresses(topology),
-        NodeKind::SipServer { .. } | NodeKind::MobileNode { .. } => true,
-    };
-    let agents = topology.nodes.iter().filter(|node| has_agent(&node.kind)).count();
-    let per_process = if agents > ALONE_AT_MOST { TOGETHER } else { 1 };
-    let nodes_per_process = asked.nodes_per_process.or(NonZeroU16::new(per_process));
-    Ok(EmulationSettings { links, attach, nodes_per_process, ..asked })
-}
-
-/// Why the air's switch cannot be the kernel's, if it cannot: it knows no delay and no loss.
-fn why_no_bpf(topology: &Topology, machine: &Machine) -> Option<&'static str> {
-    let radios = topology.mobile_nodes().count() * radios_each(&topology.emulation);
-    let is_plain = |node: &Node| match &node.kind {
-        NodeKind::MobileNode { radio, .. } => {
-            radio.up == LinkQuality::IDEAL && radio.down == LinkQuality::IDEAL
-        }
-        NodeKind::Router { .. } | NodeKind::SipServer { .. } => true,
-    };
-    if !machine.bpf {
-        Some("this kernel does not let this user have it (Linux 6.6 and root)")
-    } else if !topology.nodes.iter().all(is_plain) {
-        Some("a radio link has a delay, a loss or a rate")
-    } else if radios > MAX_RADIOS {
-        Some("there are more than 256 radios")
-    } else {
-        None
-    }
-}
-
-/// Each link must be what a veth pair is.
-fn check_plain(topology: &Topology) -> Result<(), PlanError> {
-    let plain = LinkQuality::IDEAL;
-    match topology.links.iter().find(|link| link.quality != [plain; 2]) {
-        Some(link) => {
-            let [a, b] = link.ends.map(|end| topology.node(end).name.clone());
-            Err(PlanError::NotPlain { a, b })
-        }
-        None => Ok(()),
-    }
 }
 
 /// What later stages take for granted.

@@ -1,7 +1,9 @@
 //! What a plan must hold, on a line of two access routers and on a triangle of routers.
 
 use super::*;
-use samp_model::settings::{AddressMethod, AddressSettings, Family, MediaSettings, SampSettings};
+use samp_model::settings::{
+    AddressMethod, AddressSettings, AttachMode, Family, LinkBackend, MediaSettings, SampSettings,
+};
 use samp_model::topology::{AccessNetwork, Link, Node, Radio};
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU16;
