@@ -14,14 +14,14 @@ pub(super) fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration
         Failure::from_error(Exit::InvalidInput, &error)
             .hint("name a directory that `samp-lab run` has written".to_owned())
     })?;
-    let mut lab = simulated(&run.topology, &run.experiment)?;
+    let actions = run.experiment.schedule(&run.topology);
+    let mut lab = simulated(&run.topology, &actions)?;
     lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let mut predicted = Vec::new();
     let mut stage = SimulatedLab::new(lab, |record| {
         predicted.push(record.clone());
         Ok(())
     });
-    let actions = run.experiment.schedule(&run.topology);
     for reason in carry_out(terminal, &run.topology, &actions, &mut stage)? {
         terminal.note(format!("in the simulation: {reason}"));
     }

@@ -4,7 +4,7 @@ use super::super::{Exit, Failure, Terminal};
 use super::run::{begin, carry_out, conclude, directory, write_record};
 use crate::experiment::{Load, SimulatedLab};
 use samp_model::experiment;
-use samp_model::experiment::{Action, Experiment};
+use samp_model::experiment::Action;
 use samp_model::topology::Topology;
 use samp_simulator::VirtualLab;
 use std::io::Write;
@@ -13,7 +13,8 @@ use std::path::Path;
 /// Simulates an experiment and reports.
 pub(super) fn sim(terminal: &Terminal, file: &Path, out: Option<&Path>) -> Result<Exit, Failure> {
     let (experiment, topology) = experiment::load(file).map_err(Failure::invalid)?;
-    let mut lab = simulated(&topology, &experiment)?;
+    let actions = experiment.schedule(&topology);
+    let mut lab = simulated(&topology, &actions)?;
     let dir = directory(out, &experiment.name)?;
     let mut provenance = begin(&dir, file, &experiment, &topology, None)?;
     let mut records = dir.lines("records.jsonl")?;
@@ -29,13 +30,13 @@ pub(super) fn sim(terminal: &Terminal, file: &Path, out: Option<&Path>) -> Resul
     conclude(terminal, dir, &experiment, &topology, (history, invalid_because), None, &provenance)
 }
 
-/// A simulated lab of a topology in which an experiment can be carried out.
-pub(super) fn simulated(topology: &Topology, experiment: &Experiment) -> Result<VirtualLab, Failure> {
+/// A simulated lab of a topology in which these actions can be carried out.
+pub(super) fn simulated(topology: &Topology, actions: &[Action]) -> Result<VirtualLab, Failure> {
     let mut lab =
         VirtualLab::new(topology.clone()).map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
     let changes_links =
         |action: &Action| matches!(action, Action::Link { .. } | Action::Partition { .. } | Action::Heal);
-    if experiment.schedule(topology).iter().any(changes_links) {
+    if actions.iter().any(changes_links) {
         lab.expect_link_changes();
     }
     Ok(lab)
