@@ -6,6 +6,7 @@ pub mod dhcp;
 mod digest;
 mod keys;
 mod media;
+pub mod mobile_ip;
 pub mod mobile_node;
 pub mod node;
 pub mod overlay;

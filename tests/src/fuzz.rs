@@ -2,6 +2,7 @@
 
 use samp_model::settings::SampSettings;
 use samp_model::{Time, agent, control, experiment, topology};
+use samp_protocol::mobile_ip::Packet;
 use samp_protocol::sip::{self, Transport};
 use samp_protocol::{Input, Node, RingKey, SampServer};
 use serde::Serialize;
@@ -82,6 +83,16 @@ pub fn overlay(data: &[u8]) {
         fuzzed.receive(&datagram);
     }
     fuzzed.rest();
+}
+
+/// A datagram with a Mobility Header: what is understood survives being sent on.
+///
+/// # Panics
+/// When it does not.
+pub fn mobility(data: &[u8]) {
+    if let Some(packet) = Packet::decode(data) {
+        assert_eq!(Packet::decode(&packet.encode()), Some(packet));
+    }
 }
 
 /// A packet of one of the control sockets: what is understood is written as it was read, and a configuration makes a

@@ -147,6 +147,7 @@ mod tests {
             router_lifetime: Duration::from_secs(1800),
             source_mac: Some(ROUTER_MAC),
             prefix: Some(Prefix { prefix: PREFIX, len: 64, valid: u32::MAX, preferred: u32::MAX }),
+            map: None,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Router solicitations and advertisements and their bytes (RFC 4861 §4.1, §4.2, §4.6), without the checksum, which is
-//! the kernel's.
+//! Router solicitations and advertisements and their bytes (RFC 4861 §4.1, §4.2, §4.6; RFC 5380 §4), without the
+//! checksum, which is the kernel's.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -25,6 +25,22 @@ pub struct Advertisement {
     pub source_mac: Option<[u8; 6]>,
     /// The first prefix of which hosts are to make addresses.
     pub prefix: Option<Prefix>,
+    /// The first mobility anchor point.
+    pub map: Option<Map>,
+}
+
+/// A mobility anchor point that a router tells of (RFC 5380 §4), which lets mobile nodes form regional care-of addresses
+/// (the flag R is not used any more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Its distance in routers, 1 to 15.
+    pub distance: u8,
+    /// How much it is preferred, 0 to 15; 0 is not to be used.
+    pub preference: u8,
+    /// How many seconds it may be used.
+    pub valid: u32,
+    /// Its address, whose first 64 bits are the prefix of regional care-of addresses.
+    pub address: Ipv6Addr,
 }
 
 /// A prefix for autonomous address configuration (the flag A).
@@ -48,6 +64,7 @@ const ADVERTISEMENT_LEN: usize = 16;
 
 const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const PREFIX_INFORMATION: u8 = 3;
+const MAP: u8 = 23;
 /// Lengths of options count in units of this.
 const UNIT: usize = 8;
 /// The flag A of a prefix.
@@ -76,6 +93,11 @@ impl Message {
                     bytes.extend([0; 4]);
                     bytes.extend(prefix.octets());
                 }
+                if let Some(Map { distance, preference, valid, address }) = advertisement.map {
+                    bytes.extend([MAP, 3, distance << 4 | preference & 0xf, 0]);
+                    bytes.extend(valid.to_be_bytes());
+                    bytes.extend(address.octets());
+                }
                 bytes
             }
         }
@@ -99,11 +121,12 @@ impl Message {
             ADVERTISEMENT if length >= ADVERTISEMENT_LEN => {
                 let lifetime = u16::from_be_bytes([bytes[6], bytes[7]]);
                 let router_lifetime = Duration::from_secs(lifetime.into());
-                let mut found = Advertisement { router_lifetime, source_mac: None, prefix: None };
+                let mut found = Advertisement { router_lifetime, source_mac: None, prefix: None, map: None };
                 for option in Options(&bytes[ADVERTISEMENT_LEN..]) {
                     let (kind, value) = option?;
                     found.source_mac = found.source_mac.or(mac(kind, value));
                     found.prefix = found.prefix.or(prefix(kind, value));
+                    found.map = found.map.or(map(kind, value));
                 }
                 Some(Message::Advertisement(found))
             }
@@ -161,6 +184,16 @@ fn prefix(kind: u8, value: &[u8]) -> Option<Prefix> {
     Some(Prefix { prefix, len, valid: word(2), preferred: word(6) })
 }
 
+fn map(kind: u8, value: &[u8]) -> Option<Map> {
+    if kind != MAP {
+        return None;
+    }
+    let value: &[u8; 22] = value.try_into().ok()?;
+    let valid = u32::from_be_bytes(*value[2..].first_chunk()?);
+    let address = Ipv6Addr::from(*value.last_chunk::<16>()?);
+    Some(Map { distance: value[0] >> 4, preference: value[0] & 0xf, valid, address })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +207,7 @@ mod tests {
             router_lifetime: Duration::from_secs(1800),
             source_mac: Some(MAC),
             prefix: Some(Prefix { prefix, len: 64, valid: u32::MAX, preferred: 600 }),
+            map: None,
         }
     }
 
@@ -189,6 +223,16 @@ mod tests {
             &[0xfd, 0x53, 0x41, 0x4d, 0, 0x50, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
         ];
         assert_eq!(bytes, expected.concat());
+        let map = Map {
+            distance: 2,
+            preference: 10,
+            valid: 600,
+            address: Ipv6Addr::new(0xfd53, 0, 0, 0, 0, 0, 0, 9),
+        };
+        let with_map = Message::Advertisement(Advertisement { map: Some(map), ..advertisement() }).encode();
+        assert_eq!(with_map[..bytes.len()], bytes);
+        let option = [23, 3, 0x2a, 0, 0, 0, 2, 0x58, 0xfd, 0x53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+        assert_eq!(with_map[bytes.len()..], option);
     }
 
     #[test]
@@ -222,7 +266,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             lifetime in any::<u16>(), mac in any::<Option<[u8; 6]>>(), bits in any::<u128>(), len in 0..=128u8,
-            valid in any::<u32>(), preferred in any::<u32>(), has_prefix in any::<bool>(),
+            valid in any::<u32>(), preferred in any::<u32>(), has_prefix in any::<bool>(), has_map in any::<bool>(),
+            distance in 0..16u8, preference in 0..16u8,
         ) {
             let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
             let prefix = Prefix { prefix: (bits & mask).into(), len, valid, preferred };
@@ -230,6 +275,7 @@ mod tests {
                 router_lifetime: Duration::from_secs(lifetime.into()),
                 source_mac: mac,
                 prefix: has_prefix.then_some(prefix),
+                map: has_map.then_some(Map { distance, preference, valid, address: bits.into() }),
             });
             prop_assert_eq!(Message::decode(&message.encode()), Some(message));
             let message = Message::Solicitation { source_mac: mac };

@@ -6,7 +6,7 @@ mod message;
 mod router;
 
 pub use host::{Host, HostOutput};
-pub use message::{Advertisement, Message, Prefix};
+pub use message::{Advertisement, Map, Message, Prefix};
 pub use router::Router;
 
 use std::net::Ipv6Addr;

@@ -34,8 +34,12 @@ impl Router {
     /// A router with this link-layer address, whose link has this prefix of 64 bits; it begins at once.
     pub fn new(now: Time, mac: [u8; 6], prefix: Ipv6Addr, settings: AddressSettings, seed: u64) -> Self {
         let prefix = Prefix { prefix, len: 64, valid: u32::MAX, preferred: u32::MAX };
-        let advertisement =
-            Advertisement { router_lifetime: ROUTER_LIFETIME, source_mac: Some(mac), prefix: Some(prefix) };
+        let advertisement = Advertisement {
+            router_lifetime: ROUTER_LIFETIME,
+            source_mac: Some(mac),
+            prefix: Some(prefix),
+            map: None,
+        };
         Self {
             advertisement,
             settings,
