@@ -2,7 +2,7 @@
 
 mod address;
 
-pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad};
+pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad, DhcpServer};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
