@@ -6,7 +6,8 @@ use crate::record::HandoffNumber;
 use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
 use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// The first packet that an agent receives: what it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +57,12 @@ pub enum Role {
         addressing: AddressSettings,
         /// What tells it of a new link.
         trigger: Trigger,
+        /// How it stays reachable.
+        #[serde(default)]
+        mobility: Mobility,
     },
+    /// Mobile IPv6: a home agent, a mobility anchor point, or both.
+    MobilityAgent(MobilityAgent),
     /// An access router that gives out addresses.
     AccessRouter {
         /// Name of its interface towards the air.
@@ -68,6 +74,44 @@ pub enum Role {
         /// How it gives them out.
         addressing: AddressSettings,
     },
+}
+
+/// How a mobile node stays reachable.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mobility {
+    /// SAMP: by an anchor that it finds, and the ring.
+    #[default]
+    Samp,
+    /// By one registrar for all.
+    Sip {
+        /// Its address.
+        registrar: SocketAddr,
+    },
+    /// By an address that it keeps (RFC 6275).
+    MobileIp {
+        /// That address.
+        home: Ipv6Addr,
+        /// Its home agent.
+        home_agent: Ipv6Addr,
+        /// Whether mobility anchor points are used (HMIPv6, RFC 5380).
+        hierarchical: bool,
+        /// Whether peers are told where it is.
+        route_optimization: bool,
+    },
+}
+
+/// A home agent, a mobility anchor point, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MobilityAgent {
+    /// Its address as home agent.
+    pub address: Ipv6Addr,
+    /// The subnet of the home addresses that it serves; none when it is no home agent.
+    pub home_subnet: Option<Subnet>,
+    /// Its address as mobility anchor point; none when it is none.
+    pub map: Option<Ipv6Addr>,
+    /// How long it looks whether somebody else has an address that is new to it; zero does not look.
+    pub dad: Duration,
 }
 
 /// The most nodes whose descriptors one packet of a hiring socket brings.

@@ -191,6 +191,13 @@ pub enum Event {
         /// The final status.
         status: u16,
     },
+    /// Mobile IPv6: a home agent, mobility anchor point or correspondent node has accepted where a mobile node is.
+    BindingAccepted {
+        /// The mobile node's home address, or its regional care-of address.
+        home: Ipv6Addr,
+        /// Where what is sent there goes from now on.
+        care_of: Ipv6Addr,
+    },
     /// The caller was told to call.
     CallStarted {
         /// The call.
@@ -449,13 +456,14 @@ pub enum DhcpMessage {
     Nak,
 }
 
-/// Which of its two servers a mobile node registers with.
+/// Which of its two servers or agents a mobile node registers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RegistrationScope {
-    /// The care-of address, with the anchor SIP server.
+    /// The care-of address, with the anchor SIP server; in HMIPv6 with the mobility anchor point.
     Anchor,
-    /// The anchor, with the home SIP server, over the overlay.
+    /// The anchor, with the home SIP server, over the overlay; in Mobile IPv6 the care-of address, and in HMIPv6 the
+    /// regional one, with the home agent.
     Home,
 }
 
@@ -475,6 +483,8 @@ pub enum CacheOutcome {
     Tier2Stale,
     /// No entry; the overlay was asked.
     Miss,
+    /// There are none: the protocol is not SAMP.
+    Unused,
 }
 
 /// Durations as whole nanoseconds.

@@ -2,7 +2,7 @@
 
 mod address;
 
-pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad, DhcpServer};
+pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

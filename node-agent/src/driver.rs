@@ -103,7 +103,7 @@ impl Driver {
         let sip =
             SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
         let (mobile, termination) = match &config.role {
-            Role::SipServer { .. } | Role::AccessRouter { .. } => {
+            Role::SipServer { .. } | Role::AccessRouter { .. } | Role::MobilityAgent(_) => {
                 (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
             }
             Role::MobileNode {
@@ -541,6 +541,9 @@ impl Driver {
                     (Output::Media(command), Some(mobile)) => mobile.media.handle_command(now, command),
                     (Output::Left, _) => self.has_left = true,
                     (Output::Media(command), None) => tracing::warn!(?command, "media at a node without any"),
+                    (output @ (Output::Packet(_) | Output::Forwarding(_)), _) => {
+                        tracing::error!(?output, "Mobile IPv6 at a node of a lab");
+                    }
                 }
             }
             self.record_media()?;

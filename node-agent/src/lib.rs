@@ -30,7 +30,7 @@ pub use samp_protocol::RingKey;
 pub use timer::Timer;
 
 use access_router::AccessRouter;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use control::Control;
 use driver::Driver;
 use samp_model::Time;
@@ -143,6 +143,7 @@ impl Agent {
             Role::SipServer { .. } | Role::MobileNode { .. } => {
                 Self::Node(Driver::open(config, control, build)?.into())
             }
+            Role::MobilityAgent(_) => bail!("no lab has agents of Mobile IPv6"),
         })
     }
 

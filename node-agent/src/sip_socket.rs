@@ -66,7 +66,9 @@ impl SipSocket {
                 let admission = Admission::new(samp.source_rate);
                 (socket, Some(address.ip()), Some(admission), (family, address.port()))
             }
-            Role::AccessRouter { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            Role::AccessRouter { .. } | Role::MobilityAgent(_) => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
         };
         Ok(Self {
             tcp: Tcp::listen(family, port, source)?,

@@ -23,8 +23,9 @@ pub use mobile_node::MobileNode;
 pub use node::{Census, Input, MediaCommand, Node, Output, Transmit};
 pub use server::SampServer;
 
+use mobile_ip::{Agent, Host, HostSettings};
 use samp_model::Time;
-use samp_model::agent::{AgentConfig, Role};
+use samp_model::agent::{AgentConfig, Mobility, Role};
 
 /// The UDP port at which every mobile node receives RTP.
 pub const RTP_PORT: u16 = 40_000;
@@ -51,12 +52,26 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, BuildErro
             let key = config.secret.as_deref().map(RingKey::new);
             Box::new(SampServer::new(*address, *join, samp, key, config.seed, now))
         }
-        Role::MobileNode { address_of_record, .. } => {
+        Role::MobileNode { address_of_record, mobility, .. } => {
             let (user, password): (sip::Uri, _) = (address_of_record.parse()?, config.secret.clone());
             // One of several terminals of a user needs a name besides the user's.
             let instance = (user.user.as_ref() != Some(&config.name)).then(|| config.name.clone());
-            Box::new(MobileNode::new(user, instance, samp, password, config.seed))
+            let lifetime = samp.registration_lifetime;
+            match *mobility {
+                Mobility::Samp => Box::new(MobileNode::new(user, instance, samp, password, config.seed)),
+                Mobility::Sip { registrar } => {
+                    let node = MobileNode::new(user, instance, samp, password, config.seed);
+                    Box::new(node.with_registrar(registrar))
+                }
+                Mobility::MobileIp { home, home_agent, hierarchical, route_optimization } => {
+                    let settings =
+                        HostSettings { home, home_agent, hierarchical, route_optimization, lifetime };
+                    let user_agent = MobileNode::stationary(user, samp, home.into(), config.seed);
+                    Box::new(Host::new(user_agent, settings, config.seed))
+                }
+            }
         }
+        Role::MobilityAgent(settings) => Box::new(Agent::new(settings.clone())),
         Role::AccessRouter { .. } => return Err(BuildError::NoNode),
     })
 }

@@ -1,9 +1,10 @@
 //! The shape of every protocol node: what goes in, what comes out, and in which order a driver turns the crank.
 
+use crate::mobile_ip::{Forwarding, Packet};
 use crate::sip::{Message, Request, Response, Transport};
 use crate::transaction::Hop;
 use samp_model::{Event, Time, record::HandoffNumber};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +109,20 @@ pub enum Input {
         /// The terminal's URI.
         target: String,
     },
+    /// Mobile IPv6: a datagram with a Mobility Header.
+    Packet(Box<Packet>),
+    /// HMIPv6, mobile node: the mobility anchor point that the router of the new link tells of (RFC 5380 §4), before
+    /// the new address is configured.
+    MapAdvertised(Option<Ipv6Addr>),
+    /// Mobile IPv6, agent: somebody else has an address that a mobile node wants to register (RFC 4862 §5.4).
+    DuplicateAddress(Ipv6Addr),
+    /// Mobile IPv6: a datagram with a home address came from a care-of address that it is not bound to.
+    UnknownBinding {
+        /// The home address.
+        home: Ipv6Addr,
+        /// Its source address.
+        care_of: Ipv6Addr,
+    },
     /// Server: leave the ring.
     Leave,
     /// Mobile node: leave; its servers are to forget it.
@@ -165,6 +180,10 @@ pub enum Output {
     Record(Event),
     /// To be done to the media streams.
     Media(MediaCommand),
+    /// Mobile IPv6: to be sent, in its place among the changes of what goes where.
+    Packet(Box<Packet>),
+    /// Mobile IPv6: to be done to datagrams from now on.
+    Forwarding(Forwarding),
     /// A server has left the ring, as [`Input::Leave`] wanted: it may be ended without loss.
     Left,
 }

@@ -56,6 +56,11 @@ impl Random {
         format!("{:016x}", self.generator(purpose).next_u64())
     }
 
+    /// A number of 64 bits, for cookies.
+    pub(crate) fn number(&mut self, purpose: &'static str) -> u64 {
+        self.generator(purpose).next_u64()
+    }
+
     /// A new branch, with the magic cookie (RFC 3261 §8.1.1.7).
     pub(crate) fn branch(&mut self) -> String {
         format!("z9hG4bK{}", self.token("branch"))

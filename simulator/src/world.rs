@@ -8,7 +8,7 @@ use crate::trace::Trace;
 use crate::wires::Unchanged;
 use attachment::Attachment;
 use flight::InFlight;
-use samp_model::agent::{AgentConfig, Role};
+use samp_model::agent::{AgentConfig, Mobility, Role};
 use samp_model::control::{LinkChange, LinkId};
 use samp_model::paths::WiredGraph;
 use samp_model::random::seed_for;
@@ -444,6 +444,7 @@ impl World {
                 identifier: 0,
                 addressing: self.topology.addressing.clone(),
                 trigger: samp_model::settings::Trigger::Link,
+                mobility: Mobility::Samp,
             },
             _ => Role::SipServer {
                 address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),
@@ -566,7 +567,7 @@ impl World {
                         streams.handle_command(self.now, command);
                     }
                 }
-                Output::Left => {}
+                Output::Left | Output::Packet(_) | Output::Forwarding(_) => {}
             }
         }
         while let Some((at, event)) = actor.streams.as_mut().and_then(Media::poll_event) {

@@ -3,7 +3,7 @@
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Role, ToAgent};
+use samp_model::agent::{AgentConfig, FromAgent, LinkAddress, LinkUp, Mobility, Role, ToAgent};
 use samp_model::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
 use samp_model::{Event, Record};
 use samp_sys::ancillary::send_fds;
@@ -148,6 +148,7 @@ pub(crate) fn mobile_config(mobile: usize) -> AgentConfig {
             identifier: 2,
             addressing: AddressSettings::default(),
             trigger: Trigger::Link,
+            mobility: Mobility::Samp,
         },
     }
 }

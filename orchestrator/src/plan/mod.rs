@@ -59,7 +59,7 @@ pub struct Plan {
     pub multicast: Multicast,
     /// The agents.
     pub agents: Vec<AgentPlan>,
-    /// Programs beside the agents.
+    /// The user's own programs.
     pub programs: Vec<ProgramPlan>,
 }
 
@@ -273,15 +273,13 @@ pub struct AgentPlan {
     pub config: AgentConfig,
 }
 
-/// A program to start that is no agent.
+/// A program of the user's to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProgramPlan {
     /// At which node. A mobile node's starts when the node has its first address.
     pub node: NodeId,
     /// The program, to be found in the search path unless it has a slash, and its arguments.
     pub argv: Vec<String>,
-    /// Whether it is the user's own, and not one that samp-lab has chosen.
-    pub is_users: bool,
 }
 
 /// A link-layer address.
@@ -466,7 +464,7 @@ impl Plan {
         wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         let multicast = Multicast::new(topology, graph, &wiring);
         let agents = agents::agents(topology, &wiring);
-        let programs = agents::programs(topology, &wiring);
+        let programs = agents::programs(topology);
         Ok(Plan {
             emulation,
             links: wiring.link_ends(topology),

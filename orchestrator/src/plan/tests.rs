@@ -273,7 +273,10 @@ fn each_family_has_its_addresses_kernel_parameters_and_group() {
                         assert_eq!(Some(address.ip()), topology.node(agent.node).address());
                     }
                     samp_model::agent::Role::MobileNode { family: told, .. } => assert_eq!(*told, family),
-                    samp_model::agent::Role::AccessRouter { .. } => panic!("addresses are static"),
+                    samp_model::agent::Role::AccessRouter { .. }
+                    | samp_model::agent::Role::MobilityAgent(_) => {
+                        panic!("addresses are static, and the protocol is SAMP")
+                    }
                 }
             }
         }

@@ -156,6 +156,14 @@ impl Message {
         decode_body(kind, &bytes[HEADER_LEN..])
     }
 
+    /// What is authenticated of an update or acknowledgement: all but the checksum, which counts as zero, and the
+    /// authenticator itself (RFC 6275 §6.2.7). As this module writes it: without options that it does not know.
+    pub(super) fn authenticated(&self) -> Vec<u8> {
+        let mut bytes = self.encode_unsummed();
+        bytes.truncate(bytes.len() - AUTHENTICATOR_LEN);
+        bytes
+    }
+
     fn encode_unsummed(&self) -> Vec<u8> {
         let mut bytes = vec![NO_NEXT_HEADER, 0, self.kind(), 0, 0, 0];
         match self {

@@ -29,7 +29,7 @@ use credentials::Wallet;
 use discovery::{Candidate, Discovery};
 use registration::{Anchor, Registering};
 use samp_model::record::HandoffNumber;
-use samp_model::settings::SampSettings;
+use samp_model::settings::{CacheSettings, SampSettings};
 use samp_model::{Event, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -59,6 +59,8 @@ pub struct MobileNode {
     /// Who could be the anchor, as it was measured when nobody needed one.
     candidates: Vec<Candidate>,
     anchor: Option<Anchor>,
+    /// Without SAMP: the one registrar, which is outbound proxy, too.
+    registrar: Option<SocketAddr>,
     /// The contacts that the home server may hold.
     home_contacts: BTreeSet<Uri>,
     /// Whether it has answered the last registration.
@@ -129,6 +131,7 @@ impl MobileNode {
             discovery: None,
             candidates: Vec::new(),
             anchor: None,
+            registrar: None,
             home_contacts: BTreeSet::new(),
             home_is_acknowledged: false,
             lifetime: settings.registration_lifetime,
@@ -146,6 +149,24 @@ impl MobileNode {
             settings,
             address_of_record,
         }
+    }
+
+    /// A user agent that keeps its address: it registers nowhere, and finds callees at the numeric hosts of their URIs.
+    pub fn stationary(address_of_record: Uri, settings: SampSettings, address: IpAddr, seed: u64) -> Self {
+        let tier1 = CacheSettings { enabled: false, ..settings.tier1.clone() };
+        let settings = SampSettings { tier1, ..settings };
+        Self { care_of: Some(address), ..Self::new(address_of_record, None, settings, None, seed) }
+    }
+
+    /// The same without SAMP: it registers its care-of address with this registrar, at every move, and looks for no anchor
+    /// (the mobility of Wedlund and Schulzrinne).
+    pub fn with_registrar(self, registrar: SocketAddr) -> Self {
+        Self { registrar: Some(registrar), ..self }
+    }
+
+    /// Where requests to this URI go first: to the anchor, or, without one, to its numeric host (RFC 3263 §4).
+    fn first_hop(&self, uri: &Uri) -> Option<SocketAddr> {
+        self.anchor.as_ref().map_or_else(|| uri.socket_address(), |anchor| Some(anchor.address))
     }
 
     fn handle_request(&mut self, now: Time, request: Request) {
@@ -302,7 +323,12 @@ impl Node for MobileNode {
             Input::HangUp { call: None } => self.hang_up_all(now),
             Input::Transfer { call, target } => self.transfer(now, &call, &target),
             Input::Deregister => self.deregister(now),
-            Input::Leave => {}
+            // A server's, or below a user agent.
+            Input::Leave
+            | Input::Packet(_)
+            | Input::MapAdvertised(_)
+            | Input::DuplicateAddress(_)
+            | Input::UnknownBinding { .. } => {}
         }
     }
 

@@ -80,7 +80,10 @@ impl MobileNode {
         self.keep_heard();
         self.abandon_registrations();
         self.abandon_all_requests();
-        if self.anchor.is_some() {
+        if let Some(registrar) = self.registrar {
+            self.anchor.get_or_insert_with(|| Anchor::new(registrar));
+            self.register_with_home(now);
+        } else if self.anchor.is_some() {
             self.register_with_anchor(now, Cause::Handoff);
         } else {
             self.find_anchor(now, None);
@@ -107,11 +110,15 @@ impl MobileNode {
         self.register(now, RegistrationScope::Anchor, cause, registrar, self.contact(own));
     }
 
-    /// Registers the anchor's URI for this node with the home server.
+    /// Registers the anchor's URI for this node with the home server; without SAMP, the care-of address with the registrar.
     pub(super) fn register_with_home(&mut self, now: Time) {
-        let Some(minted) = self.anchor.as_ref().and_then(|anchor| anchor.minted.clone()) else { return };
+        let contact = match self.registrar {
+            Some(_) => self.own_address().map(|own| self.contact(own)),
+            None => self.anchor.as_ref().and_then(|anchor| anchor.minted.clone()),
+        };
+        let Some(contact) = contact else { return };
         let domain = Uri::new(None, self.address_of_record.host.clone());
-        self.register(now, RegistrationScope::Home, Cause::Discovery, domain, minted);
+        self.register(now, RegistrationScope::Home, Cause::Discovery, domain, contact);
     }
 
     /// Sends a REGISTER by way of the anchor: `contact` in, all others that the registrar may hold out.
@@ -181,7 +188,11 @@ impl MobileNode {
         if scope == RegistrationScope::Home {
             self.home_contacts = BTreeSet::from([contact]);
             self.home_is_acknowledged = true;
-            return self.timers.set(Timer::Refresh, now + granted / 2);
+            self.timers.set(Timer::Refresh, now + granted / 2);
+            if self.registrar.is_some() {
+                self.update_calls_due(now);
+            }
+            return;
         }
         let Some(anchor) = &mut self.anchor else { return };
         let address = anchor.address;
@@ -210,6 +221,11 @@ impl MobileNode {
     /// The anchor has the care-of address, for as long as twice this.
     pub(super) fn handle_anchored(&mut self, now: Time, half_life: Duration) {
         self.timers.set(Timer::Probe, now + half_life.min(self.settings.anchor_probe));
+        self.update_calls_due(now);
+    }
+
+    /// Tells the calls' peers, if they are to be told once the node is registered.
+    fn update_calls_due(&mut self, now: Time) {
         if std::mem::take(&mut self.updates_due) {
             self.update_calls(now);
         }
@@ -278,7 +294,7 @@ impl MobileNode {
         if let Some(contact) = self.home_contacts.first().cloned() {
             self.register(now, RegistrationScope::Home, Cause::Removal, domain, contact);
         }
-        if let (Some(anchor), Some(own)) = (&self.anchor, self.own_address()) {
+        if let (Some(anchor), Some(own), None) = (&self.anchor, self.own_address(), self.registrar) {
             let registrar = Uri::new(None, Host::Ip(anchor.address.ip()));
             self.register(now, RegistrationScope::Anchor, Cause::Removal, registrar, self.contact(own));
         }

@@ -149,9 +149,9 @@ impl MobileNode {
 
     pub(super) fn invite_through_anchor(&mut self, now: Time, id: &str) {
         let peer = self.calls.get(id).map(|call| call.peer.clone());
-        let anchor = self.anchor.as_ref().map(|anchor| anchor.address);
-        match (self.in_dialog(id, Method::Invite, peer), anchor) {
-            (Some(request), Some(anchor)) => self.send_invite(now, id, Way::Anchor, request, anchor),
+        let first_hop = peer.as_ref().and_then(|peer| self.first_hop(peer));
+        match (self.in_dialog(id, Method::Invite, peer), first_hop) {
+            (Some(request), Some(to)) => self.send_invite(now, id, Way::Anchor, request, to),
             _ => self.fail_call(now, id, status::TEMPORARILY_UNAVAILABLE),
         }
     }
@@ -242,7 +242,10 @@ impl MobileNode {
         let setup = &call.setup;
         let (srd, peer) = (setup.alerted.unwrap_or(now) - setup.started, call.peer.address_of_record());
         let tier2 = response.headers.get(CACHE).or(setup.tier2.as_deref());
-        let cache = cache_outcome(way, setup.tier1_was_stale || is_cached_open, tier2);
+        let cache = match self.registrar.is_some() || self.anchor.is_none() {
+            true => CacheOutcome::Unused,
+            false => cache_outcome(way, setup.tier1_was_stale || is_cached_open, tier2),
+        };
         let redirected = setup.redirected.clone();
         let path = path_of(response);
         // Of several terminals one has answered; the next call is to ring them all again.

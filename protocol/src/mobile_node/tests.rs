@@ -42,7 +42,7 @@ impl Bench {
             match output {
                 Output::Record(event) => self.events.push(event),
                 Output::Media(command) => self.media.push(command),
-                Output::Left => panic!("a mobile node is on no ring"),
+                other => panic!("a user agent wants {other:?}"),
             }
         }
         std::iter::from_fn(|| self.node.poll_transmit()).map(|sent| (*sent.message).clone()).collect()

@@ -196,7 +196,7 @@ impl World {
             match output {
                 Output::Record(event) => self.events.push(event),
                 Output::Left => assert!(self.gone.insert(address), "{address} has left twice"),
-                Output::Media(_) => {}
+                Output::Media(_) | Output::Packet(_) | Output::Forwarding(_) => {}
             }
         }
         while let Some(transmit) = server.poll_transmit() {

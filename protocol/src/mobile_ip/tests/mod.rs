@@ -1,13 +1,47 @@
 //! Bytes worked out by hand from RFC 6275, and any others.
 
+mod agent;
+mod host;
+
+use super::forwarding::Forwarding;
 use super::message::{Acknowledgement, Message, Test, Update};
 use super::packet::Packet;
+use crate::node::{Node, Output};
 use proptest::prelude::*;
-use std::net::Ipv6Addr;
+use samp_model::Time;
+use samp_model::topology::Subnet;
+use std::net::{IpAddr, Ipv6Addr};
 
 const CARE_OF: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, 2);
 const AGENT: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+const HOME_SUBNET: Subnet =
+    Subnet { prefix: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 9, 0, 0, 0, 0)), prefix_len: 64 };
 const HOME: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 9, 0, 0, 0, 2);
+
+fn at(ms: u64) -> Time {
+    Time::from_nanos(ms * 1_000_000)
+}
+
+/// All that a node has to say.
+fn outputs(node: &mut impl Node) -> Vec<Output> {
+    std::iter::from_fn(|| node.poll_event()).collect()
+}
+
+fn packets(node: &mut impl Node) -> Vec<Packet> {
+    let packet = |output| match output {
+        Output::Packet(packet) => Some(*packet),
+        _ => None,
+    };
+    outputs(node).into_iter().filter_map(packet).collect()
+}
+
+fn forwardings(node: &mut impl Node) -> Vec<Forwarding> {
+    let forwarding = |output| match output {
+        Output::Forwarding(forwarding) => Some(forwarding),
+        _ => None,
+    };
+    outputs(node).into_iter().filter_map(forwarding).collect()
+}
 
 fn update() -> Update {
     Update { sequence: 7, acknowledge: true, home_registration: true, lifetime: 150, ..Update::default() }

@@ -1,0 +1,135 @@
+//! A correspondent node (RFC 6275 §9): it answers tests of routability, and keeps bindings of those who pass them.
+//!
+//! Without such a binding a mobile node is reached through its home agent. Requests to refresh one are not sent: only
+//! traffic that this state machine does not see could justify them (§9.5.5).
+
+use super::Forwarding;
+use super::agent::is_removal;
+use super::authorization::{Nonces, Tested, authenticator, binding_key, is_authentic};
+use super::binding_cache::{Binding, BindingCache};
+use super::lifetime::to_units;
+use super::message::{Acknowledgement, Message, Test, Update, status};
+use super::packet::Packet;
+use crate::node::Output;
+use samp_model::{Event, Time};
+use std::collections::VecDeque;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+/// The longest lifetime of a binding that return routability alone has authorised (§12).
+const MAX_RR_BINDING_LIFETIME: Duration = Duration::from_secs(420);
+/// Bindings at most.
+const MAX_BINDINGS: usize = 1024;
+
+/// A node as correspondent of mobile nodes.
+#[derive(Debug)]
+pub(super) struct Correspondent {
+    nonces: Nonces,
+    cache: BindingCache,
+}
+
+impl Correspondent {
+    /// With a secret of its own.
+    pub(super) fn new(secret: &str) -> Self {
+        Self { nonces: Nonces::new(secret), cache: BindingCache::new(MAX_BINDINGS) }
+    }
+
+    /// Answers a test; no state is kept of it (§5.2.5).
+    pub(super) fn answer_test(&self, now: Time, packet: &Packet, outputs: &mut VecDeque<Output>) {
+        let nonce = self.nonces.newest(now);
+        let test =
+            |tested, cookie| Test { nonce, cookie, token: self.nonces.token(nonce, tested, packet.source) };
+        let message = match packet.message {
+            Message::HomeTestInit { cookie } => Message::HomeTest(test(Tested::Home, cookie)),
+            Message::CareOfTestInit { cookie } => Message::CareOfTest(test(Tested::CareOf, cookie)),
+            _ => return,
+        };
+        let answer = Packet::new(packet.destination, packet.source, message);
+        outputs.push_back(Output::Packet(Box::new(answer)));
+    }
+
+    /// A mobile node tells where it is. Without proof it is not answered (§9.5.1).
+    pub(super) fn handle_update(
+        &mut self,
+        now: Time,
+        packet: &Packet,
+        update: &Update,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let (Some(home), Some([home_index, care_of_index])) = (packet.home, update.nonces) else { return };
+        let care_of = update.care_of.unwrap_or(packet.source);
+        let key = binding_key(
+            self.nonces.token(home_index, Tested::Home, home),
+            self.nonces.token(care_of_index, Tested::CareOf, care_of),
+        );
+        if !is_authentic(&key, care_of, packet.destination, &packet.message) {
+            return;
+        }
+        let is_fresh = [home_index, care_of_index].map(|index| self.nonces.is_fresh(now, index));
+        let refusal = match is_fresh {
+            [false, false] => Some(status::EXPIRED_NONCES),
+            [false, true] => Some(status::EXPIRED_HOME_NONCE),
+            [true, false] => Some(status::EXPIRED_CARE_OF_NONCE),
+            [true, true] => self.cache.refusal(home, update),
+        };
+        let lifetime = update.lifetime.min(to_units(MAX_RR_BINDING_LIFETIME));
+        let mut sequence = update.sequence;
+        match refusal {
+            Some(status::SEQUENCE_OUT_OF_WINDOW) => {
+                sequence = self.cache.get(home).map_or(sequence, |known| known.sequence);
+            }
+            Some(_) => {}
+            None if is_removal(packet, update) => {
+                self.cache.remove(home);
+                outputs.push_back(Output::Forwarding(Forwarding::Reach(home, None)));
+            }
+            None => {
+                self.cache.bind(now, home, Binding { care_of, sequence }, lifetime);
+                outputs.push_back(Output::Forwarding(Forwarding::Reach(home, Some(care_of))));
+                outputs.push_back(Output::Record(Event::BindingAccepted { home, care_of }));
+            }
+        }
+        if update.acknowledge || refusal.is_some() {
+            let acknowledgement = Acknowledgement {
+                status: refusal.unwrap_or(status::ACCEPTED),
+                sequence,
+                lifetime: if refusal.is_none() { lifetime } else { 0 },
+                refresh: None,
+                authenticator: Some(Default::default()),
+            };
+            outputs.push_back(Output::Packet(Box::new(signed(&key, packet, care_of, acknowledgement))));
+        }
+    }
+
+    /// When the next binding ends.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.cache.next_end()
+    }
+
+    /// Bindings end.
+    pub(super) fn handle_timeout(&mut self, now: Time, outputs: &mut VecDeque<Output>) {
+        while let Some(home) = self.cache.ended(now) {
+            outputs.push_back(Output::Forwarding(Forwarding::Reach(home, None)));
+        }
+    }
+
+    /// How many bindings there are.
+    pub(super) fn len(&self) -> usize {
+        self.cache.len()
+    }
+}
+
+/// An answer with its authenticator.
+fn signed(
+    key: &[u8; 20],
+    update: &Packet,
+    care_of: Ipv6Addr,
+    mut acknowledgement: Acknowledgement,
+) -> Packet {
+    let unsigned = Message::Acknowledgement(acknowledgement.clone());
+    acknowledgement.authenticator = Some(authenticator(key, care_of, update.destination, &unsigned));
+    let message = Message::Acknowledgement(acknowledgement);
+    let mut answer = Packet::new(update.destination, update.source, message);
+    answer.routed_home = update.home;
+    answer
+}
