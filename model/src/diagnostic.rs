@@ -94,6 +94,25 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it is about some bytes of this very text.
+    pub(crate) fn is_about(&self, text: &Arc<str>) -> bool {
+        self.line != 0 && Arc::ptr_eq(&self.source, text)
+    }
+
+    /// The same error about other bytes: of `source`, the text of the file `path`; `related` is what becomes of the
+    /// second place.
+    pub(crate) fn moved(
+        self,
+        path: &str,
+        source: &Arc<str>,
+        span: Range<usize>,
+        related: Option<Range<usize>>,
+    ) -> Self {
+        let related = self.related.zip(related);
+        let related = related.map(|(old, span)| Related { span: clamp(source, span), label: old.label });
+        Self { label: self.label, hint: self.hint, related, ..Self::new(path, source, span, self.message) }
+    }
+
     /// The error as rustc would show it, with ANSI colours if wished.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };

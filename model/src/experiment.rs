@@ -1,10 +1,13 @@
 //! The experiment: what happens in a lab, in which order, with every random choice made the same way each time.
 
+mod campaign;
 mod faults;
 mod file;
 mod schedule;
 mod schema;
 mod steps;
+
+pub use campaign::{Campaign, Cell, Factor};
 
 pub(crate) use schema::schema;
 
@@ -14,6 +17,7 @@ use crate::capture::CapturePlace;
 use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::{Diagnostic, quote};
 use crate::topology::{self, NodeId, Topology};
+use crate::tree::Setting;
 use crate::yaml::{Errors, Source, span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,6 +52,13 @@ pub struct Experiment {
     pub capture: BTreeSet<CapturePlace>,
     /// The steps, one after the other.
     pub timeline: Vec<Step>,
+}
+
+impl Experiment {
+    /// How long the timeline lasts, without what calls and handoffs take.
+    pub fn lasts(&self) -> Duration {
+        self.timeline.iter().map(Step::lasts).fold(Duration::ZERO, Duration::saturating_add)
+    }
 }
 
 /// A step of an experiment.
@@ -166,27 +177,26 @@ pub enum Action {
     Resume(NodeId),
 }
 
-/// Reads an experiment and its topology, which has the experiment's seed.
+/// Reads an experiment and its topology, which has the experiment's seed; of one with several cells or repetitions the
+/// first.
 ///
 /// # Errors
 /// All that is wrong with the experiment, in the order of the text, or with its topology.
 pub fn load(path: &Path) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-    let source = Source::read(path)?;
-    resolve(&source, topology::load_seeded)
+    Campaign::load(path).map(|campaign| campaign.first().clone())
 }
 
-/// Takes a text for the content of the experiment file `path`; `load_topology` gets the path and the seed that it says.
+/// Takes a text for the content of the experiment file `path`, and another for that of the topology file that it names.
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse(
-    path: &str,
-    text: &str,
-    load_topology: impl FnOnce(&Path, Option<u64>) -> Result<Topology, Vec<Diagnostic>>,
-) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-    let source = Source::new(path, text)?;
-    resolve(&source, load_topology)
+pub fn parse(path: &str, text: &str, topology: &str) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
+    let read = |path: &Path| Source::new(&path.display().to_string(), topology);
+    Campaign::parse(&Source::new(path, text)?, &read).map(|campaign| campaign.first().clone())
 }
+
+/// Reads a topology file.
+type ReadTopology<'a> = &'a dyn Fn(&Path) -> Result<Source, Vec<Diagnostic>>;
 
 /// Whether a file is to be read as an experiment: only that has a timeline, or a topology. A file that cannot be read
 /// is none.
@@ -195,14 +205,19 @@ pub fn is_experiment(path: &Path) -> bool {
     Source::read(path).is_ok_and(|source| source.text().lines().any(is_of_experiment))
 }
 
+/// The run that a file describes with these settings in its topology; repetitions count from 0, and each has a seed of
+/// its own.
 fn resolve(
     source: &Source,
-    load_topology: impl FnOnce(&Path, Option<u64>) -> Result<Topology, Vec<Diagnostic>>,
+    file: &ExperimentFile,
+    settings: &[&Setting],
+    repetition: u64,
+    read_topology: ReadTopology<'_>,
 ) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-    let file: ExperimentFile = source.parse()?;
     let mut errors = Errors::new(source.clone());
     let name = errors.title(file.name.as_ref());
-    let seed = file.seed.as_ref().and_then(|seed| errors.value(seed)).map(|seed| seed.0);
+    let seed = file.seed.as_ref().and_then(|seed| errors.value(seed));
+    let seed = seed.map(|seed| seed.0.wrapping_add(repetition));
     let calibrate =
         file.calibrate.as_ref().and_then(|wanted| errors.value(wanted)).is_some_and(|wanted| wanted.0);
 
@@ -216,7 +231,15 @@ fn resolve(
         return Err(errors.into_list());
     }
     let path = Path::new(source.path()).parent().unwrap_or(Path::new("")).join(named);
-    let topology = match load_topology(&path, seed) {
+    let topology = read_topology(&path).and_then(|text| {
+        let first = topology::resolve_with(&text, seed, settings)?;
+        // Who does not say a seed has the topology's, which is known only now.
+        match (seed, repetition) {
+            (None, 1..) => topology::resolve_with(&text, Some(first.seed.wrapping_add(repetition)), settings),
+            _ => Ok(first),
+        }
+    });
+    let topology = match topology {
         Ok(topology) => topology,
         Err(theirs) => {
             let mut all = errors.into_list();

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod settings;
 pub mod time;
 pub mod topology;
+mod tree;
 pub mod units;
 mod yaml;
 

@@ -24,7 +24,7 @@ const MAX_ERRORS: usize = 20;
 /// A file's text and the name that messages give it.
 #[derive(Clone)]
 pub(crate) struct Source {
-    path: String,
+    path: Arc<str>,
     text: Arc<str>,
 }
 
@@ -63,7 +63,7 @@ impl Source {
         }
         // The parser's positions do not count a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Ok(Self { path: path.to_owned(), text: text.into() })
+        Ok(Self { path: path.into(), text: text.into() })
     }
 
     /// The file's name in messages.
@@ -73,7 +73,7 @@ impl Source {
 
     /// The file's directory, as an absolute path.
     pub(crate) fn directory(&self) -> String {
-        let path = std::path::absolute(&self.path).unwrap_or_default();
+        let path = std::path::absolute(self.path()).unwrap_or_default();
         path.parent().unwrap_or(Path::new("/")).display().to_string()
     }
 
@@ -124,6 +124,26 @@ impl Source {
     /// An error about some bytes of the text.
     pub(crate) fn diagnostic(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(&self.path, &self.text, span, message)
+    }
+
+    /// Whether an error is about this text.
+    pub(crate) fn is_of(&self, error: &Diagnostic) -> bool {
+        error.is_about(&self.text)
+    }
+
+    /// Whether it is the same text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+    }
+
+    /// An error about another text, as one about some bytes of this one.
+    pub(crate) fn take_over(
+        &self,
+        error: Diagnostic,
+        span: Range<usize>,
+        related: Option<Range<usize>>,
+    ) -> Diagnostic {
+        error.moved(&self.path, &self.text, span, related)
     }
 
     /// The parser's error in words for people who do not know the parser.

@@ -22,8 +22,7 @@ pub fn topology(data: &[u8]) {
 pub fn experiment(data: &[u8]) {
     const TOPOLOGY: &str = include_str!("../../topologies/line.yaml");
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let line = |_: &std::path::Path, _| topology::parse("line.yaml", TOPOLOGY);
-    match experiment::parse("experiment.yaml", text, line) {
+    match experiment::parse("experiment.yaml", text, TOPOLOGY) {
         Ok((experiment, topology)) => drop(experiment.schedule(&topology)),
         Err(errors) => errors.iter().for_each(|error| drop(error.render(true))),
     }

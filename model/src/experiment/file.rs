@@ -1,11 +1,16 @@
 //! An experiment file as it is written.
 
+use super::campaign::MAX_REPETITIONS;
 use super::{MAX_CALLS, MAX_HANDOFFS};
 use crate::topology::{Jitter, Loss, Packets, RateChange};
+use crate::tree::Raw;
 use crate::units::{Delay, Interval, Percent};
-use crate::yaml::{Keyword, Title, Value, Whole, Word};
+use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
+use std::fmt;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +21,42 @@ pub(super) struct ExperimentFile {
     pub(super) calibrate: Option<Value<Word<bool>>>,
     pub(super) capture: Option<Vec<Spanned<String>>>,
     pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
+    pub(super) set: Option<Entries<Spanned<Raw>>>,
+    pub(super) factors: Option<Entries<Levels>>,
+    pub(super) cells: Option<Spanned<Vec<Spanned<Entries<Spanned<String>>>>>>,
+    pub(super) repetitions: Option<Value<Whole<1, MAX_REPETITIONS>>>,
+}
+
+/// The levels of a factor.
+pub(super) enum Levels {
+    /// Values of the knob that the factor is named after.
+    Values(Vec<Spanned<Raw>>),
+    /// Names with what each sets.
+    Named(Entries<Entries<Spanned<Raw>>>),
+}
+
+impl<'de> Deserialize<'de> for Levels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LevelsVisitor;
+
+        impl<'de> Visitor<'de> for LevelsVisitor {
+            type Value = Levels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of values, or names with what each sets")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Levels, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(Levels::Values)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Levels, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Levels::Named)
+            }
+        }
+
+        deserializer.deserialize_any(LevelsVisitor)
+    }
 }
 
 /// Has exactly one of its fields. All are boxed, as a hostile file may have many steps.

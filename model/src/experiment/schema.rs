@@ -1,8 +1,9 @@
 //! JSON Schema of experiment files.
 
+use super::campaign::MAX_REPETITIONS;
 use super::file::{All, State};
 use super::{MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
-use crate::schema::{document, list, object, pair, scalar, text};
+use crate::schema::{document, list, object, pair, scalar, scalar_or, text};
 use crate::topology::{Jitter, Loss, Packets, RateChange};
 use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Title, Whole, Word};
@@ -48,9 +49,55 @@ pub(crate) fn schema() -> Value {
                     ),
                 ),
                 ("timeline", timeline),
+                (
+                    "set",
+                    settings("Knobs of the topology or of this file that are set otherwise, in all cells."),
+                ),
+                ("factors", factors()),
+                ("cells", cells()),
+                (
+                    "repetitions",
+                    scalar_or::<Whole<1, MAX_REPETITIONS>>(
+                        "How often each cell is run: the first time with the seed, then with the next one, and so on.",
+                        1,
+                    ),
+                ),
             ],
         ),
     )
+}
+
+/// Knobs by their paths, each with a value of its own kind.
+fn settings(description: &str) -> Value {
+    named(description, "^[^.]+([.][^.]+)*$", json!({ "description": "The knob's value." }))
+}
+
+fn factors() -> Value {
+    let mut levels = named(
+        "The factor's levels, the first being what others are compared with: values of the knob that the factor is \
+         named after, or names with the knobs that each sets.",
+        LABEL,
+        settings("What this level sets, as samp.delta: 40ms or timeline.0.handoff.interval: 1s."),
+    );
+    levels["type"] = json!(["array", "object"]);
+    levels["items"] = json!({ "description": "A value." });
+    named("What differs between the cells: all combinations of the factors' levels.", LABEL, levels)
+}
+
+fn cells() -> Value {
+    let cell = named("A cell: the level of each factor.", LABEL, text("The level."));
+    list("The only cells, instead of all combinations.", cell)
+}
+
+/// The names of factors and levels.
+const LABEL: &str = "^[ -<>-~]{1,60}$";
+
+/// Fields with free names.
+fn named(description: &str, names: &str, field: Value) -> Value {
+    json!({
+        "type": "object", "description": description, "patternProperties": { names: field },
+        "additionalProperties": false,
+    })
 }
 
 fn step() -> Value {

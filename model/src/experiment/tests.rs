@@ -17,8 +17,7 @@ timeline:
 ";
 
 /// 3 × 2 access routers, two servers, four mobile nodes.
-fn grid(seed: Option<u64>) -> Result<Topology, Vec<Diagnostic>> {
-    let text = "
+const GRID: &str = "
 grid:
   width: 3
   height: 2
@@ -27,14 +26,10 @@ grid:
   server_link: { one_way_delay: 1ms }
 mobile_nodes: { count: 4 }
 ";
-    let seed = seed.map_or(String::new(), |seed| format!("seed: {seed}"));
-    topology::parse("lab/grid.yaml", &format!("{text}{seed}"))
-}
 
 fn parse_here(text: &str) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-    parse("lab/test.yaml", text, |path, seed| {
-        assert_eq!(path, Path::new("lab/grid.yaml"));
-        grid(seed)
+    parse("lab/test.yaml", text, GRID).inspect(|(experiment, _)| {
+        assert_eq!(experiment.topology, Path::new("lab/grid.yaml"));
     })
 }
 
@@ -254,13 +249,14 @@ fn who_cannot_move_is_told() {
   mn1: { kind: mobile_node, start: ar1 }
 links: [{ between: [ar1, s1], one_way_delay: 1ms }]\n";
     let text = with_timeline("  - handoff: { count: 1, interval: 1s }\n");
-    let errors = parse("test.yaml", &text, |_, _| topology::parse("single.yaml", single)).unwrap_err();
+    let errors = parse("test.yaml", &text, single).unwrap_err();
     assert_eq!(errors[0].to_string(), "test.yaml:3:23: nobody can move in this topology");
 }
 
 #[test]
 fn mistakes_in_the_topology_are_told_where_they_are() {
-    let missing = parse("lab/test.yaml", GOOD, topology::load_seeded).unwrap_err();
+    let good = Source::new("lab/test.yaml", GOOD).unwrap();
+    let missing = Campaign::parse(&good, &Source::read).err().unwrap();
     assert_eq!(
         missing[0].render(false).split(" (os error").next().unwrap(),
         "error: lab/grid.yaml: cannot read this file: No such file or directory"
@@ -268,7 +264,7 @@ fn mistakes_in_the_topology_are_told_where_they_are() {
     assert_eq!((missing[0].line, missing[0].column), (2, 11));
     assert_eq!(missing[0].hint.as_deref(), Some("`topology` is a path from the directory of this file"));
 
-    let bad = parse("lab/test.yaml", GOOD, |_, _| topology::parse("lab/grid.yaml", "gird: 1")).unwrap_err();
+    let bad = parse("lab/test.yaml", GOOD, "gird: 1").unwrap_err();
     assert_eq!((bad[0].path.as_str(), bad[0].line), ("lab/grid.yaml", 1));
 }
 

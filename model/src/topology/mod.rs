@@ -21,6 +21,7 @@ pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, Qualit
 
 use crate::diagnostic::Diagnostic;
 use crate::settings::{AddressSettings, EmulationSettings, Family, MediaSettings, SampSettings};
+use crate::tree::{Setting, rewritten};
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -32,16 +33,20 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// All that is wrong with it, in the order of the text.
 pub fn load(path: &Path) -> Result<Topology, Vec<Diagnostic>> {
-    load_seeded(path, None)
+    resolve_with(&Source::read(path)?, None, &[])
 }
 
-/// Reads a topology file, with another seed than its own if one is given.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_seeded(path: &Path, seed: Option<u64>) -> Result<Topology, Vec<Diagnostic>> {
-    let source = Source::read(path)?;
-    resolve::resolve(&source, seed, &read_graph)
+/// What a text describes, with another seed than its own if one is given, and with these settings in the place of its own.
+pub(crate) fn resolve_with(
+    source: &Source,
+    seed: Option<u64>,
+    settings: &[&Setting],
+) -> Result<Topology, Vec<Diagnostic>> {
+    if settings.is_empty() {
+        return resolve::resolve(source, seed, &read_graph);
+    }
+    let written = rewritten(source, settings.iter().copied())?;
+    resolve::resolve(written.source(), seed, &read_graph).map_err(|errors| written.back(errors))
 }
 
 /// Takes a text for the content of the topology file `path`, whose name messages show and an unnamed topology bears.

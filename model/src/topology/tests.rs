@@ -99,7 +99,8 @@ fn what_the_shipped_comments_offer_is_what_holds_anyway() {
 fn loading_names_the_file() {
     let path = format!("{}/../topologies/line.yaml", env!("CARGO_MANIFEST_DIR"));
     assert_eq!(load(Path::new(&path)).unwrap().seed, 1);
-    assert_eq!(load_seeded(Path::new(&path), Some(9)).unwrap().seed, 9);
+    let source = Source::read(Path::new(&path)).unwrap();
+    assert_eq!(resolve_with(&source, Some(9), &[]).unwrap().seed, 9);
 
     let missing = load(Path::new("no/such.yaml")).unwrap_err();
     assert_eq!(missing.len(), 1);
