@@ -1,6 +1,7 @@
 //! The lab itself: plan, supervisor, control, command line, experiments, reports.
 
 pub mod calibration;
+pub mod campaign;
 pub mod capture;
 mod cause;
 pub mod cli;

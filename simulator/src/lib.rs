@@ -29,6 +29,7 @@ pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
 pub use lab::{Hindrance, NotUp, VirtualLab};
 pub use network::Weather;
+pub use parallel::for_each;
 pub use play::{Options, Outcome, play};
 pub use scenario::{Action, Scenario, Step};
 pub use seeds::{Failure, play_seeds};

@@ -7,7 +7,7 @@ use std::thread;
 
 /// Does the work for each number on so many threads, and tells the results in the order in which they are ready. Each
 /// thread has a worker of its own, which gets its numbers in ascending order.
-pub(crate) fn for_each<T: Send, W: FnMut(u64) -> T>(
+pub fn for_each<T: Send, W: FnMut(u64) -> T>(
     numbers: Range<u64>,
     threads: usize,
     worker: impl Fn() -> W + Sync,

@@ -1,7 +1,7 @@
 //! An experiment file as a whole: the cells that its factors span, how often each is repeated, and the run that each
 //! repetition of a cell is.
 
-use super::file::{ExperimentFile, Levels};
+use super::file::{CellFile, ExperimentFile, Levels};
 use super::{Experiment, ReadTopology, resolve};
 use crate::diagnostic::{Diagnostic, did_you_mean, quote};
 use crate::topology::Topology;
@@ -340,7 +340,7 @@ impl Reader<'_> {
         cells
     }
 
-    fn cell(&mut self, listed: &Spanned<Entries<Spanned<String>>>, factors: &[Factor]) -> Option<Vec<usize>> {
+    fn cell(&mut self, listed: &CellFile, factors: &[Factor]) -> Option<Vec<usize>> {
         for (name, _) in &listed.value.0 {
             if !factors.iter().any(|factor| factor.name == name.value) {
                 let names = factors.iter().map(|factor| factor.name.as_str());
@@ -370,6 +370,7 @@ impl Reader<'_> {
         self.errors.report(span(name), format!("there is no {what} {}", quote(&name.value)), |error| {
             error.hint(match did_you_mean(&name.value, names.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
+                None if names.is_empty() => format!("add a {what} to `factors`"),
                 None => format!("there are {}", names.join(", ")),
             })
         });

@@ -23,9 +23,12 @@ pub(super) struct ExperimentFile {
     pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
     pub(super) set: Option<Entries<Spanned<Raw>>>,
     pub(super) factors: Option<Entries<Levels>>,
-    pub(super) cells: Option<Spanned<Vec<Spanned<Entries<Spanned<String>>>>>>,
+    pub(super) cells: Option<Spanned<Vec<CellFile>>>,
     pub(super) repetitions: Option<Value<Whole<1, MAX_REPETITIONS>>>,
 }
+
+/// The level of each factor.
+pub(super) type CellFile = Spanned<Entries<Spanned<String>>>;
 
 /// The levels of a factor.
 pub(super) enum Levels {

@@ -10,7 +10,8 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links, Tolerated,
+    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links, Results,
+    Run, Sim, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
@@ -81,27 +82,9 @@ pub enum Command {
     /// Do something with a lab that runs.
     Lab(Which, LabCommand),
     /// Run an experiment.
-    Run {
-        /// The experiment file.
-        file: PathBuf,
-        /// Where the results go; none is a fresh directory in `runs`.
-        out: Option<PathBuf>,
-        /// Whether the lab stays.
-        keep: bool,
-        /// Whether its links are probed.
-        calibration: Calibrating,
-        /// Backends.
-        emulation: Emulation,
-        /// Whether the topology's own programs may run.
-        allow_programs: bool,
-    },
+    Run(Run),
     /// Simulate an experiment.
-    Sim {
-        /// The experiment file.
-        file: PathBuf,
-        /// Where the results go; none is a fresh directory in `runs`.
-        out: Option<PathBuf>,
-    },
+    Sim(Sim),
     /// Compare a run with its simulation.
     Compare {
         /// The run's directory.
@@ -127,15 +110,6 @@ pub enum Command {
     Probe,
     /// Take the terminal and become a program, for `shell`.
     Foreground(OsString),
-}
-
-/// How a run is calibrated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calibrating {
-    /// Also when the experiment does not ask for it.
-    pub always: bool,
-    /// What may be off.
-    pub tolerance: Tolerance,
 }
 
 /// What `graph` draws.
@@ -309,11 +283,8 @@ impl Invocation {
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
             TypedCommand::Heal => lab(LabCommand::Heal),
             TypedCommand::Calibrate { tolerated } => lab(LabCommand::Calibrate(tolerated.into())),
-            TypedCommand::Run { experiment, out, keep, calibrate, tolerated, emulation, allow_programs } => {
-                let calibration = Calibrating { always: calibrate, tolerance: tolerated.into() };
-                Command::Run { file: experiment, out, keep, calibration, emulation, allow_programs }
-            }
-            TypedCommand::Sim { experiment, out } => Command::Sim { file: experiment, out },
+            TypedCommand::Run(run) => Command::Run(run),
+            TypedCommand::Sim(sim) => Command::Sim(sim),
             TypedCommand::Compare { sim, per_hop } => Command::Compare { run: sim, per_hop: per_hop.get() },
             TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,

@@ -71,6 +71,11 @@ impl Terminal {
         }
     }
 
+    /// The same, that says nothing: for what is a part of something larger.
+    pub fn silenced(&self) -> Self {
+        Self { verbosity: Verbosity::Quiet, progress: Progress::None, ..self.clone() }
+    }
+
     /// Sends the log to standard error, as much of it as the user wants.
     pub fn start_log(&self) {
         let level = match self.verbosity {

@@ -1,7 +1,9 @@
 //! The command line as it is typed.
 
+mod experiments;
 mod figures;
 
+pub use self::experiments::{Results, Run, Sim};
 pub use self::figures::Figures;
 
 use crate::calibration::Tolerance;
@@ -272,38 +274,15 @@ pub(super) enum TypedCommand {
         tolerated: Tolerated,
     },
     /// Run an experiment in a lab of its own and report
-    Run {
-        /// The experiment file
-        experiment: PathBuf,
-        /// Write the results here, a directory that does not exist yet, instead of into `runs`
-        #[arg(long, value_name = "DIR", env = "SAMP_LAB_OUT")]
-        out: Option<PathBuf>,
-        /// Leave the lab running
-        #[arg(long, env = "SAMP_LAB_KEEP", value_parser = FalseyValueParser::new())]
-        keep: bool,
-        /// Probe every link before the first step, also where the experiment does not say so; the run is invalid when one does
-        /// not do what it was told, or processes of the lab wait too long for a processor
-        #[arg(long, env = "SAMP_LAB_CALIBRATE", value_parser = FalseyValueParser::new())]
-        calibrate: bool,
-        #[command(flatten)]
-        tolerated: Tolerated,
-        #[command(flatten)]
-        emulation: Emulation,
-        /// Run the programs that the topology names, with the rights of whoever runs this
-        #[arg(long, env = "SAMP_LAB_ALLOW_PROGRAMS", value_parser = FalseyValueParser::new())]
-        allow_programs: bool,
-    },
+    ///
+    /// An experiment with factors or repetitions is run one lab after the other: two at a time would wait for each other's
+    /// processors.
+    Run(Run),
     /// Carry out an experiment in virtual time and report
     ///
     /// The nodes run as in a lab, but links and timers take as long as they would and all else takes no time. Needs no lab
     /// and no privileges.
-    Sim {
-        /// The experiment file
-        experiment: PathBuf,
-        /// Write the results here, a directory that does not exist yet, instead of into `runs`
-        #[arg(long, value_name = "DIR", env = "SAMP_LAB_OUT")]
-        out: Option<PathBuf>,
-    },
+    Sim(Sim),
     /// Compare a run with its prediction by the simulator
     ///
     /// The run's experiment is played in virtual time. Every node is to send and receive the same messages in each of its

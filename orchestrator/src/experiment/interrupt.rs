@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use std::fmt;
 use std::fs;
 use std::io::{self, PipeWriter};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::signal::unix::{self, SignalKind, signal};
@@ -13,6 +14,8 @@ use tokio::signal::unix::{self, SignalKind, signal};
 pub struct Interrupt {
     code: i32,
     reaction: Arc<Mutex<Reaction>>,
+    /// Whether there was a signal.
+    received: Arc<AtomicBool>,
 }
 
 enum Reaction {
@@ -35,7 +38,8 @@ impl Interrupt {
     /// The signals cannot be caught.
     pub fn catch(code: i32) -> io::Result<Self> {
         let reaction = Arc::new(Mutex::new(Reaction::Exit(code)));
-        let shared = Arc::clone(&reaction);
+        let received_any = Arc::new(AtomicBool::new(false));
+        let (shared, flag) = (Arc::clone(&reaction), Arc::clone(&received_any));
         let runtime = samp_node::start_runtime()?;
         let entered = runtime.enter();
         let mut ends = signal(SignalKind::terminate())?;
@@ -54,6 +58,7 @@ impl Interrupt {
                         _ = ends.recv() => {}
                         _ = received(&mut hangs_up) => {}
                     }
+                    flag.store(true, Ordering::Relaxed);
                     // The reaction stays the same until it is done, so that a run cannot begin meanwhile.
                     let mut reaction = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     *reaction = match std::mem::replace(&mut *reaction, Reaction::Nothing) {
@@ -75,7 +80,17 @@ impl Interrupt {
                 }
             });
         })?;
-        Ok(Self { code, reaction })
+        Ok(Self { code, reaction, received: received_any })
+    }
+
+    /// Whether there was a signal, whatever it did.
+    pub fn was_received(&self) -> bool {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// From now on a signal ends the process.
+    pub fn rest(&self) {
+        self.set(Reaction::Exit(self.code));
     }
 
     /// Makes something that a signal has to undo before the process ends, from now on: `make` says how. A signal that comes

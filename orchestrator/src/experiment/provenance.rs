@@ -64,12 +64,12 @@ impl Provenance {
     /// Of a run that begins now.
     ///
     /// # Errors
-    /// An input cannot be read any more, or the kernel's release cannot be found out.
+    /// The kernel's release cannot be found out.
     pub fn begin(
         seed: u64,
         emulation: Option<EmulationSettings>,
         family: Family,
-        inputs: &[&Path],
+        inputs: &[Input],
     ) -> io::Result<Self> {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -81,7 +81,7 @@ impl Provenance {
             seed,
             emulation,
             family,
-            inputs: inputs.iter().map(|path| Input::read(path)).collect::<io::Result<_>>()?,
+            inputs: inputs.to_vec(),
             capture: None,
             before: Load::now(),
             after: None,

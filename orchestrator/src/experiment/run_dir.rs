@@ -47,15 +47,27 @@ impl RunDir {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(error("create", parent))?;
         }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial(path);
         match fs::create_dir(&partial) {
             Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RunDirError::Exists(partial))
             }
             Err(problem) => Err(error("create", &partial)(problem)),
             Ok(()) => Ok(Self { partial, path: path.into() }),
+        }
+    }
+
+    /// The directory `path`, which must not exist; what an interrupted run has left at its partial name is removed.
+    ///
+    /// # Errors
+    /// Any of [`RunDirError`].
+    pub fn create_anew(path: &Path) -> Result<Self, RunDirError> {
+        let partial = partial(path);
+        match fs::remove_dir_all(&partial) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => {
+                Err(error("remove", &partial)(problem))
+            }
+            _ => Self::create(path),
         }
     }
 
@@ -116,6 +128,12 @@ impl RunDir {
     }
 }
 
+fn partial(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    partial.into()
+}
+
 fn error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunDirError {
     let path = path.to_path_buf();
     move |source| RunDirError::Io { attempt, path, source }
@@ -140,6 +158,10 @@ mod tests {
         assert_eq!(fs::read_to_string(base.join("a/out/summary.json")).unwrap(), "[\n  1\n]\n");
         assert!(!base.join("a/out.partial").exists());
         assert!(matches!(RunDir::create(&base.join("a/out")), Err(RunDirError::Exists(_))));
+        RunDir::create(&base.join("b")).unwrap().lines("records.jsonl").unwrap();
+        assert!(matches!(RunDir::create(&base.join("b")), Err(RunDirError::Exists(_))));
+        let anew = RunDir::create_anew(&base.join("b")).unwrap();
+        assert!(!anew.partial().join("records.jsonl").exists());
         fs::remove_dir_all(base).unwrap();
     }
 

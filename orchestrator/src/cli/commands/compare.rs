@@ -1,7 +1,7 @@
 //! `compare --sim`: a run beside its prediction.
 
 use super::super::{Exit, Failure, Terminal};
-use super::run::carry_out;
+use super::one_run::carry_out;
 use super::sim::simulated;
 use crate::comparison::{Comparison, RecordedRun, describe};
 use crate::experiment::SimulatedLab;

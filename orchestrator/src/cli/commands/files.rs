@@ -4,6 +4,7 @@ use super::super::terminal::print;
 use super::super::{Emulation, Exit, Failure, FileKind, Terminal};
 use super::resolve;
 use samp_model::examples::{EXAMPLES, Example};
+use samp_model::experiment::Campaign;
 use samp_model::{Topology, examples, experiment, schema as schemas, topology};
 use serde::Serialize;
 use std::fs::{self, File};
@@ -26,6 +27,10 @@ struct Valid<'a> {
     links: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     actions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cells: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repetitions: Option<usize>,
 }
 
 /// Lists the examples.
@@ -116,14 +121,16 @@ pub(super) fn schema(kind: FileKind) -> Result<Exit, Failure> {
 /// Checks a topology or experiment file.
 pub(super) fn validate(terminal: &Terminal, file: &Path) -> Result<Exit, Failure> {
     let valid = if experiment::is_experiment(file) {
-        let (experiment, topology) = experiment::load(file).map_err(Failure::invalid)?;
-        let actions = experiment.schedule(&topology).len();
+        let campaign = Campaign::load(file).map_err(Failure::invalid)?;
+        let (experiment, topology) = campaign.first();
         Valid {
             kind: "experiment",
-            name: experiment.name,
-            topology: Some(experiment.topology),
-            actions: Some(actions),
-            ..count(file, &topology)
+            name: experiment.name.clone(),
+            topology: Some(experiment.topology.clone()),
+            actions: Some(experiment.schedule(topology).len()),
+            cells: Some(campaign.cells.len()),
+            repetitions: Some(campaign.repetitions),
+            ..count(file, topology)
         }
     } else {
         count(file, &topology::load(file).map_err(Failure::invalid)?)
@@ -132,6 +139,11 @@ pub(super) fn validate(terminal: &Terminal, file: &Path) -> Result<Exit, Failure
         let mut text = format!("{}: {} `{}`, valid", valid.file.display(), valid.kind, valid.name);
         if let (Some(actions), Some(topology)) = (valid.actions, &valid.topology) {
             text += &format!("; {actions} actions on {}", topology.display());
+        }
+        if let (Some(cells), Some(repetitions)) = (valid.cells, valid.repetitions)
+            && cells * repetitions > 1
+        {
+            text += &format!(", in {cells} cells, each {repetitions} times");
         }
         text + &format!(
             "\n{} access routers, {} other routers, {} SIP servers, {} mobile nodes, {} links\n",
@@ -165,5 +177,7 @@ fn count<'a>(file: &'a Path, topology: &Topology) -> Valid<'a> {
         mobile_nodes,
         links: topology.links.len(),
         actions: None,
+        cells: None,
+        repetitions: None,
     }
 }

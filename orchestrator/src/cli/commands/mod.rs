@@ -1,6 +1,7 @@
 //! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
 
 mod calibrate;
+mod campaign;
 mod capture;
 mod compare;
 mod difference;
@@ -14,6 +15,7 @@ mod graph;
 mod labs;
 mod link;
 mod observe;
+mod one_run;
 mod ring;
 mod run;
 mod sim;
@@ -58,10 +60,8 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
             up::up(terminal, &file, name, emulation, recreate, allow_programs)?
         }
         Command::Ps => labs::ps(terminal)?,
-        Command::Run { file, out, keep, calibration, emulation, allow_programs } => {
-            run::run(terminal, &file, out.as_deref(), keep, calibration, emulation, allow_programs)?
-        }
-        Command::Sim { file, out } => sim::sim(terminal, &file, out.as_deref())?,
+        Command::Run(options) => run::run(terminal, &options)?,
+        Command::Sim(options) => sim::sim(terminal, &options)?,
         Command::Compare { run, per_hop } => compare::with_simulation(terminal, &run, per_hop)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,

@@ -1,0 +1,251 @@
+//! Experiments of many runs: what is planned, what becomes of each run, and how long the rest takes.
+
+use super::super::{Exit, Failure, Progress, Terminal};
+use super::one_run::directory;
+use crate::campaign::{CampaignDir, CellRecord, State};
+use crate::experiment::{Input, Provenance, RunDir};
+use crate::report::table;
+use indicatif::ProgressBar;
+use samp_model::Topology;
+use samp_model::experiment::{Campaign, Experiment};
+use samp_model::settings::{EmulationSettings, Family};
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a lab of some dozen nodes takes to come up, to settle its calls and to end, about.
+const LAB_TIME: Duration = Duration::from_secs(2);
+
+/// The runs of an experiment, and what became of those that were made.
+pub(super) struct Ledger<'t> {
+    terminal: &'t Terminal,
+    dir: CampaignDir,
+    bar: ProgressBar,
+    started: Instant,
+    /// How many were missing at the start, and how many of them have been made.
+    missing: usize,
+    made: usize,
+    interrupted: bool,
+}
+
+/// What is printed in the end.
+#[derive(Serialize)]
+struct Made<'a> {
+    directory: &'a Path,
+    experiment: &'a str,
+    cells: &'a [CellRecord],
+    valid: usize,
+    invalid: usize,
+    failed: usize,
+}
+
+/// What is printed before anything is done.
+#[derive(Serialize)]
+struct Preview {
+    experiment: String,
+    cells: Vec<CellRecord>,
+    runs: usize,
+    /// How long it takes, about: in labs, or in their virtual time.
+    seconds: f64,
+}
+
+impl<'t> Ledger<'t> {
+    /// Of an experiment that begins.
+    pub(super) fn create(
+        terminal: &'t Terminal,
+        campaign: &Campaign,
+        out: Option<&Path>,
+        (inputs, emulation, family): (&[Input], Option<EmulationSettings>, Family),
+    ) -> Result<Self, Failure> {
+        let provenance = Provenance::begin(campaign.first().0.seed, emulation, family, inputs)
+            .map_err(|error| Failure::io("tell where the figures come from", &error))?;
+        let dir = CampaignDir::planned(campaign).create(directory(out, &campaign.name)?, &provenance)?;
+        Ok(Self::of(terminal, dir))
+    }
+
+    fn of(terminal: &'t Terminal, dir: CampaignDir) -> Self {
+        let missing = dir.missing().len();
+        let bar = terminal.bar(missing);
+        Self { terminal, dir, bar, started: Instant::now(), missing, made: 0, interrupted: false }
+    }
+
+    /// The directory, and what there is to run.
+    pub(super) fn dir(&self) -> &CampaignDir {
+        &self.dir
+    }
+
+    /// Notes what became of a run: why it is not valid, or why it was broken off. Tells whether to go on.
+    pub(super) fn note(
+        &mut self,
+        number @ [cell, run]: [usize; 2],
+        result: Result<Vec<String>, Failure>,
+        interrupted: bool,
+    ) -> Result<ControlFlow<()>, Failure> {
+        self.interrupted |= interrupted;
+        let name = self.dir.cells[cell].runs[run].directory.display().to_string();
+        let (state, what, end) = match result {
+            Ok(invalid_because) => {
+                let what = if invalid_because.is_empty() { "valid" } else { "INVALID" };
+                (State::Done { invalid_because }, what, None)
+            }
+            Err(failure) if interrupted || failure.exit == Exit::Interrupted => {
+                self.interrupted = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            Err(failure) => {
+                let state = State::Failed { error: failure.message.clone() };
+                // What is missing for one run is missing for all.
+                let hopeless = matches!(failure.exit, Exit::Missing | Exit::Exhausted | Exit::InvalidInput);
+                (state, "FAILED", hopeless.then_some(failure))
+            }
+        };
+        self.dir.note(number, state).map_err(|error| Failure::io("write the list of runs", &error))?;
+        self.made += 1;
+        let left = self.started.elapsed().mul_f64((self.missing - self.made) as f64 / self.made as f64);
+        let told = format!("{name} {what}, {} left", about(left));
+        self.bar.set_position(self.made as u64);
+        if self.terminal.progress == Progress::Lines {
+            self.terminal.note(format!("{} of {}: {told}", self.made, self.missing));
+        }
+        self.bar.set_message(told);
+        match end {
+            Some(failure) => Err(failure),
+            None if self.interrupted => Ok(ControlFlow::Break(())),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Shows what there is.
+    pub(super) fn conclude(self) -> Result<Exit, Failure> {
+        self.bar.finish_and_clear();
+        let states = || self.dir.runs().map(|run| &run.state);
+        let valid = self.dir.runs().filter(|run| run.is_valid()).count();
+        let made = Made {
+            directory: self.dir.path(),
+            experiment: &self.dir.design.experiment,
+            cells: &self.dir.cells,
+            valid,
+            invalid: states().filter(|state| matches!(state, State::Done { .. })).count() - valid,
+            failed: states().filter(|state| matches!(state, State::Failed { .. })).count(),
+        };
+        self.terminal.show(&made, |made| self.describe(made))?;
+        Ok(match made {
+            _ if self.interrupted => Exit::Interrupted,
+            Made { failed: 1.., .. } => Exit::Failed,
+            Made { invalid: 1.., .. } => Exit::InvalidMeasurement,
+            _ => Exit::Success,
+        })
+    }
+
+    fn describe(&self, made: &Made<'_>) -> String {
+        let Made { experiment, cells, valid, invalid, failed, directory } = made;
+        let mut text = format!(
+            "experiment {experiment}: {} cells, {valid} valid runs, {invalid} invalid, {failed} failed\n\n",
+            cells.len()
+        );
+        text += &self.cells(|cell| {
+            let count =
+                |counts: fn(&State) -> bool| cell.runs.iter().filter(|run| counts(&run.state)).count();
+            let done = count(|state| matches!(state, State::Done { .. }));
+            let valid = cell.runs.iter().filter(|run| run.is_valid()).count();
+            let failed = count(|state| matches!(state, State::Failed { .. }));
+            vec![valid.to_string(), (done - valid).to_string(), failed.to_string()]
+        });
+        text += &format!("\nresults: {}\n", directory.display());
+        for run in self.dir.runs() {
+            let name = run.directory.display();
+            match &run.state {
+                State::Done { invalid_because } => {
+                    text.extend(invalid_because.iter().map(|reason| format!("INVALID: {name}: {reason}\n")));
+                }
+                State::Failed { error } => text += &format!("FAILED: {name}: {error}\n"),
+                State::Pending => {}
+            }
+        }
+        text
+    }
+
+    /// A table of the cells with their levels, and what `more` says of each.
+    fn cells(&self, more: impl Fn(&CellRecord) -> Vec<String>) -> String {
+        cell_table(&self.dir, &["valid", "invalid", "failed"], more)
+    }
+}
+
+/// A run that is to be made.
+pub(super) fn planned(
+    dir: &CampaignDir,
+    campaign: &Campaign,
+    number @ [cell, run]: [usize; 2],
+) -> Result<(Experiment, Topology, RunDir), Failure> {
+    let (experiment, topology) = campaign.run(&campaign.cells[cell], run).map_err(Failure::invalid)?;
+    Ok((experiment, topology, dir.run_dir(number)?))
+}
+
+/// Shows what would be run, and how long that would take: in labs, or in virtual time.
+pub(super) fn preview(terminal: &Terminal, campaign: &Campaign, in_labs: bool) -> Result<Exit, Failure> {
+    let dir = CampaignDir::planned(campaign);
+    let each: Duration = campaign.cells.iter().map(|cell| cell.lasts).sum();
+    let runs = dir.runs().count();
+    let timelines = each * campaign.repetitions as u32;
+    let total = if in_labs { timelines + LAB_TIME * runs as u32 } else { timelines };
+    let preview = Preview {
+        experiment: campaign.name.clone(),
+        cells: dir.cells.clone(),
+        runs,
+        seconds: total.as_secs_f64(),
+    };
+    terminal.show(&preview, |preview| {
+        let cells = preview.cells.len();
+        let time = if in_labs { "" } else { " of virtual time" };
+        let mut text = format!(
+            "experiment {}: {cells} cells, {runs} runs, about {}{time}\n\n",
+            campaign.name,
+            about(total)
+        );
+        text += &cell_table(&dir, &["runs", "seeds"], |cell| {
+            let seeds: Vec<_> = cell.runs.iter().map(|run| run.seed.to_string()).collect();
+            let seeds = match &seeds[..] {
+                [first, .., last] => format!("{first}–{last}"),
+                one => one.concat(),
+            };
+            vec![cell.runs.len().to_string(), seeds]
+        });
+        text
+    })?;
+    Ok(Exit::Success)
+}
+
+fn cell_table(dir: &CampaignDir, columns: &[&str], more: impl Fn(&CellRecord) -> Vec<String>) -> String {
+    let factors = dir.design.factors.iter().map(|factor| factor.name.as_str());
+    let header: Vec<&str> = ["  cell"].into_iter().chain(factors).chain(columns.iter().copied()).collect();
+    let row = |cell: &CellRecord| {
+        let name = cell.directory.file_name().map(PathBuf::from).unwrap_or_default();
+        let levels = dir.design.factors.iter().map(|factor| cell.levels[&factor.name].clone());
+        [format!("  {}", name.display())].into_iter().chain(levels).chain(more(cell)).collect()
+    };
+    table(&header, dir.cells.iter().map(row))
+}
+
+/// A time as people say it.
+fn about(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_people_say_them() {
+        for (seconds, told) in [(0.4, "0 s"), (59.6, "1 min 0 s"), (61.0, "1 min 1 s"), (7322.0, "2 h 2 min")]
+        {
+            assert_eq!(about(Duration::from_secs_f64(seconds)), told);
+        }
+    }
+}
