@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod comparison;
 pub mod doctor;
+pub mod document;
 pub mod experiment;
 pub mod graph;
 pub mod lab;

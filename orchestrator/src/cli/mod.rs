@@ -10,8 +10,8 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links, Results,
-    Run, Sim, Tolerated,
+    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links,
+    ReportOptions, Results, Run, Sim, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
@@ -92,6 +92,8 @@ pub enum Command {
         /// By how much a delay may be off, for each link.
         per_hop: Duration,
     },
+    /// Report on a run.
+    Report(ReportOptions),
     /// Make figures.
     Figures(Figures),
     /// End a lab, or remove what a dead one has left.
@@ -286,6 +288,7 @@ impl Invocation {
             TypedCommand::Run(run) => Command::Run(run),
             TypedCommand::Sim(sim) => Command::Sim(sim),
             TypedCommand::Compare { sim, per_hop } => Command::Compare { run: sim, per_hop: per_hop.get() },
+            TypedCommand::Report(options) => Command::Report(options),
             TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),

@@ -97,6 +97,10 @@ impl Terminal {
     pub fn show<T: Serialize>(&self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         let printed = match self.format {
             Format::Text => print(&text(data)),
+            // Indented, so that nothing in it ends the block.
+            Format::Markdown => {
+                print(&text(data).lines().map(|line| format!("    {line}\n")).collect::<String>())
+            }
             Format::Json => print_with(|out| {
                 serde_json::to_writer_pretty(&mut *out, data)?;
                 out.write_all(b"\n")

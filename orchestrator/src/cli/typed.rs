@@ -2,9 +2,11 @@
 
 mod experiments;
 mod figures;
+mod report;
 
 pub use self::experiments::{Results, Run, Sim};
 pub use self::figures::Figures;
+pub use self::report::ReportOptions;
 
 use crate::calibration::Tolerance;
 use clap::builder::FalseyValueParser;
@@ -75,6 +77,8 @@ pub enum Format {
     Text,
     /// For programs: one JSON document, or a line of JSON for each piece of news where there is no end
     Json,
+    /// For a pull request or a job's summary: a report as Markdown, all else as a block of text
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -296,6 +300,11 @@ pub(super) enum TypedCommand {
         #[arg(long, value_name = "DELAY", env = "SAMP_LAB_PER_HOP", default_value = "50us")]
         per_hop: Delay,
     },
+    /// Report on a run: a page to look at, pictures for papers, tables for programs
+    ///
+    /// The page is one file that needs neither network nor scripts. What was measured stands beside what the simulator makes of
+    /// the same experiment.
+    Report(ReportOptions),
     /// Make the paper's figures, and those that it leaves out, as SVG and CSV
     ///
     /// Mobile nodes move in the paper's world, and what registrations and sessions cost is counted in hops, without

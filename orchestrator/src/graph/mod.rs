@@ -3,7 +3,7 @@
 mod layout;
 mod svg;
 
-pub use self::svg::svg;
+pub use self::svg::{Track, picture, svg};
 
 use samp_model::control::{LabStatus, LinkId};
 use samp_model::topology::{LinkQuality, NodeId, NodeKind, Topology};

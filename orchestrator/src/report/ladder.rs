@@ -74,6 +74,7 @@ pub enum What {
 }
 
 /// A message that was sent, and when who received it.
+#[derive(Debug)]
 struct Sent<'a> {
     at: Time,
     from: &'a str,
@@ -83,15 +84,29 @@ struct Sent<'a> {
     received: Vec<(Time, &'a str)>,
 }
 
-impl Ladder {
-    /// From a lab's records, in any order; none when they say nothing of this.
-    pub fn assemble(topology: &Topology, records: &[Record], traced: &Traced) -> Option<Self> {
+/// A lab's records, ready for any number of ladders: in order, and each message's sending and receipt together.
+#[derive(Debug)]
+pub struct Ladders<'a> {
+    topology: &'a Topology,
+    records: Vec<&'a Record>,
+    sent: Vec<Sent<'a>>,
+}
+
+impl<'a> Ladders<'a> {
+    /// Of these records, in any order.
+    pub fn new(topology: &'a Topology, records: &'a [Record]) -> Self {
         let mut records: Vec<&Record> = records.iter().collect();
         records.sort_by_key(|record| record.at);
         let sent = pair(topology, &records);
+        Self { topology, records, sent }
+    }
+
+    /// The ladder of this; none when the records say nothing of it.
+    pub fn draw(&self, traced: &Traced) -> Option<Ladder> {
+        let Self { topology, records, sent } = self;
         let (title, sent, notes) = match traced {
-            Traced::Call(call) => of_call(call, sent, &records),
-            Traced::Handoff { node, number } => of_handoff(topology, node, *number, sent, &records)?,
+            Traced::Call(call) => of_call(call, sent, records),
+            Traced::Handoff { node, number } => of_handoff(topology, node, *number, sent, records)?,
         };
         let instants = || sent.iter().map(|sent| sent.at).chain(notes.iter().map(|(at, ..)| *at));
         let (start, end) = (instants().min()?, instants().max()?);
@@ -125,9 +140,11 @@ impl Ladder {
         }));
         // At one instant the milestone is first: messages follow from it.
         rungs.sort_by_key(|rung| (rung.at, matches!(rung.what, What::Message { .. })));
-        Some(Self { title, nodes: columns(topology, &rungs), rungs })
+        Some(Ladder { title, nodes: columns(topology, &rungs), rungs })
     }
+}
 
+impl Ladder {
     /// As text: time, ladder, and what each rung is.
     pub fn draw(&self, style: Style) -> String {
         let marks = if style.unicode { &UNICODE } else { &ASCII };
@@ -272,12 +289,12 @@ fn pair<'a>(topology: &Topology, records: &[&'a Record]) -> Vec<Sent<'a>> {
 
 type Notes<'a> = Vec<(Time, &'a str, String)>;
 
-fn of_call<'a>(
+fn of_call<'s, 'a>(
     call: &str,
-    sent: Vec<Sent<'a>>,
+    sent: &'s [Sent<'a>],
     records: &[&'a Record],
-) -> (String, Vec<Sent<'a>>, Notes<'a>) {
-    let sent = sent.into_iter().filter(|sent| sent.call == call).collect();
+) -> (String, Vec<&'s Sent<'a>>, Notes<'a>) {
+    let sent = sent.iter().filter(|sent| sent.call == call).collect();
     let notes = records.iter().filter_map(|record| {
         let (own, text) = note(&record.event)?;
         (own == Some(call)).then_some((record.at, record.node.as_str(), text))
@@ -286,13 +303,13 @@ fn of_call<'a>(
 }
 
 /// From the detachment, or what tells of it before, until the node is registered and its correspondent nodes have answered.
-fn of_handoff<'a>(
+fn of_handoff<'s, 'a>(
     topology: &Topology,
     node: &str,
     number: HandoffNumber,
-    sent: Vec<Sent<'a>>,
+    sent: &'s [Sent<'a>],
     records: &[&'a Record],
-) -> Option<(String, Vec<Sent<'a>>, Notes<'a>)> {
+) -> Option<(String, Vec<&'s Sent<'a>>, Notes<'a>)> {
     let own = || records.iter().filter(|record| record.node == node);
     let begins = |wanted: HandoffNumber| {
         own().find(|record| match record.event {
@@ -325,7 +342,7 @@ fn of_handoff<'a>(
         .filter(|sent| sent.from == node && (start..=end).contains(&sent.at))
         .map(|sent| sent.call)
         .collect();
-    let sent = sent.into_iter().filter(|sent| (start..=end).contains(&sent.at) && calls.contains(sent.call));
+    let sent = sent.iter().filter(|sent| (start..=end).contains(&sent.at) && calls.contains(sent.call));
     let notes =
         steps.iter().filter_map(|record| Some((record.at, record.node.as_str(), note(&record.event)?.1)));
     let title = match address.and_then(|address| topology.locate(address)) {
@@ -450,7 +467,8 @@ links:
             at("mn2", 505_600, received(s1, "INVITE 1")),
             at("mn2", 505_700, sent(mn1, "200 INVITE 1")),
         ];
-        let ladder = Ladder::assemble(&topology, &records, &Traced::Call("c".into())).unwrap();
+        let ladders = Ladders::new(&topology, &records);
+        let ladder = ladders.draw(&Traced::Call("c".into())).unwrap();
         assert_eq!(ladder.nodes, ["mn1", "s1", "mn2"]);
         let expected = [
             "call c",
@@ -464,6 +482,6 @@ links:
         ];
         assert_eq!(ladder.draw(Style::default()).lines().collect::<Vec<_>>(), expected);
         assert!(ladder.draw(Style { unicode: true, width: 80 }).contains("├────────▶│         │"));
-        assert!(Ladder::assemble(&topology, &records, &Traced::Call("d".into())).is_none());
+        assert!(ladders.draw(&Traced::Call("d".into())).is_none());
     }
 }

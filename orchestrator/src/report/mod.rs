@@ -22,7 +22,7 @@ pub use self::floor::Floors;
 pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase};
 pub use self::history::{Call, Established, History, MediaTotals};
 pub use self::interventions::Intervention;
-pub use self::ladder::{Ladder, Rung, Traced, What};
+pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
 pub use self::statistics::{Delta, Ranks, rank};

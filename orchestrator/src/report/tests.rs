@@ -510,6 +510,6 @@ fn what_was_done_to_the_lab_is_named_and_floors_follow_the_links() {
     }
     // A trace shows what happened meanwhile.
     records.extend(call(8000, "c1", ["mn1", "mn2"], [care_of(1, 1), care_of(2, 1)]));
-    let ladder = Ladder::assemble(&line(), &records, &Traced::Call("c1".into())).unwrap();
+    let ladder = Ladders::new(&line(), &records).draw(&Traced::Call("c1".into())).unwrap();
     assert!(ladder.draw(Style::default()).contains("sip1: killed"));
 }

@@ -5,6 +5,7 @@ use super::one_run::carry_out;
 use super::sim::simulated;
 use crate::comparison::{Comparison, RecordedRun, describe};
 use crate::experiment::SimulatedLab;
+use samp_model::Record;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,14 @@ pub(super) fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration
         Failure::from_error(Exit::InvalidInput, &error)
             .hint("name a directory that `samp-lab run` has written".to_owned())
     })?;
+    let predicted = predict(terminal, &run)?;
+    let comparison = Comparison::new(&run.topology, &run.records, &predicted, per_hop);
+    terminal.show(&comparison, describe)?;
+    Ok(if comparison.agrees { Exit::Success } else { Exit::Failed })
+}
+
+/// What the simulator makes of a run's experiment.
+pub(super) fn predict(terminal: &Terminal, run: &RecordedRun) -> Result<Vec<Record>, Failure> {
     let actions = run.experiment.schedule(&run.topology);
     let mut lab = simulated(&run.topology, &actions)?;
     lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
@@ -26,7 +35,5 @@ pub(super) fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration
         terminal.note(format!("in the simulation: {reason}"));
     }
     drop(stage);
-    let comparison = Comparison::new(&run.topology, &run.records, &predicted, per_hop);
-    terminal.show(&comparison, describe)?;
-    Ok(if comparison.agrees { Exit::Success } else { Exit::Failed })
+    Ok(predicted)
 }

@@ -74,7 +74,7 @@ fn follow_log(
             let lines: Vec<u8> = waiting.drain(..end).collect();
             for line in String::from_utf8_lossy(&lines).lines() {
                 match terminal.format {
-                    Format::Text => writeln!(io::stdout(), "{line}")?,
+                    Format::Text | Format::Markdown => writeln!(io::stdout(), "{line}")?,
                     Format::Json => print_json(&serde_json::json!({ "node": node, "line": line }))?,
                 }
             }

@@ -16,6 +16,7 @@ mod labs;
 mod link;
 mod observe;
 mod one_run;
+mod report;
 mod ring;
 mod run;
 mod sim;
@@ -63,6 +64,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Run(options) => run::run(terminal, &options)?,
         Command::Sim(options) => sim::sim(terminal, &options)?,
         Command::Compare { run, per_hop } => compare::with_simulation(terminal, &run, per_hop)?,
+        Command::Report(options) => report::report(terminal, &options)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,

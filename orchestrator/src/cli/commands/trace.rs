@@ -2,7 +2,7 @@
 
 use super::super::{Exit, Failure, Terminal};
 use crate::client::Client;
-use crate::report::{Ladder, Traced};
+use crate::report::{Ladders, Traced};
 use samp_model::control::LabStatus;
 use samp_model::{Event, Record};
 
@@ -11,7 +11,7 @@ pub(super) fn trace(terminal: &Terminal, client: &Client, subject: &str) -> Resu
     let status = client.status()?;
     let records = records(client, &status)?;
     let traced = understand(subject, &status, &records)?;
-    let Some(ladder) = Ladder::assemble(&status.topology, &records, &traced) else {
+    let Some(ladder) = Ladders::new(&status.topology, &records).draw(&traced) else {
         return Err(Failure::new(Exit::Failed, format!("there is nothing about `{subject}` in the records"))
             .hint(what_there_is(&records)));
     };

@@ -129,7 +129,7 @@ impl Ticker<'_> {
 impl Figure {
     /// The figure as a picture.
     pub fn svg(&self) -> String {
-        chart(self)
+        chart(self).standalone()
     }
 
     /// The figure as comma-separated values, with seeds and parameters in the lines before.
