@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// What belongs to the program; `git describe` looks at all of it.
-const CRATES: [&str; 7] =
-    ["model", "sys", "emulation", "protocol", "simulator", "node-agent", "orchestrator"];
+const CRATES: [&str; 8] =
+    ["model", "chart", "sys", "emulation", "protocol", "simulator", "node-agent", "orchestrator"];
 
 fn main() {
     let of_git = [".git/HEAD", ".git/index", ".git/refs/heads"].map(|path| format!("../{path}"));

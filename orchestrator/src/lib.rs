@@ -1,5 +1,6 @@
 //! The lab itself: plan, supervisor, control, command line, experiments, reports.
 
+pub mod bundle;
 pub mod calibration;
 pub mod campaign;
 pub mod capture;

@@ -147,12 +147,10 @@ fn hostile_names_stay_text() {
     let spiteful = json!(HOSTILE).to_string();
     let word = spiteful.trim_matches('"');
     let records = records
-        .replace("\"node\":\"tablet\"", &format!("\"node\":{spiteful}"))
+        .replace("\"node\":\"mn3\"", &format!("\"node\":{spiteful}"))
         .replace("INVITE 1", &format!("INVITE {word} 1"))
         .replace("@", word);
     fs::write(run.0.join("records.jsonl"), records).expect("records");
-    let topology = fs::read_to_string(run.0.join("topology.json")).expect("a topology");
-    fs::write(run.0.join("topology.json"), topology.replace("\"tablet\"", &spiteful)).expect("a topology");
     let svg = run.0.join("svg").to_string_lossy().into_owned();
     run.expect(&["--svg", &svg]);
     let page = fs::read_to_string(run.page()).expect("a page");
@@ -196,8 +194,44 @@ fn what_is_no_run_is_refused() {
 }
 
 #[test]
+fn a_topology_that_no_file_makes_is_refused() {
+    let run = Run::of("transfer.yaml");
+    let topology = fs::read_to_string(run.0.join("topology.json")).expect("a topology");
+    fs::write(run.0.join("topology.json"), topology.replace("\"mn3\"", "\"../mn3\"")).expect("a topology");
+    let output = run.report(&[]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!run.page().exists());
+}
+
+#[test]
 fn an_unfinished_run_is_reported_as_invalid() {
     let run = Run::of("transfer.yaml");
     fs::remove_file(run.0.join("summary.json")).expect("a file");
     assert!(run.expect(&["--format", "markdown"]).contains("**Invalid:** the run has not come to its end"));
+}
+
+#[test]
+fn a_bundle_is_an_archive_that_others_can_read() {
+    let run = Run::of("transfer.yaml");
+    run.expect(&[]);
+    let bundle = run.0.join("bundle.tar.gz");
+    let pack = |code: i32| {
+        let mut command = Command::new(samp_lab());
+        let output =
+            command.arg("bundle").arg(&run.0).arg("--out").arg(&bundle).output().expect("samp-lab starts");
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    pack(0);
+    let list = Command::new("tar").arg("-tzf").arg(&bundle).output().expect("tar starts");
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let files: Vec<_> = list.lines().collect();
+    assert_eq!(files[0], "bundle.json");
+    for wanted in
+        ["run/records.jsonl", "run/provenance.json", "inputs/1-transfer.yaml", "inputs/2-grid-small.yaml"]
+    {
+        assert!(files.contains(&wanted), "{wanted} in {files:?}");
+    }
+    assert!(!files.contains(&"run/report.html"), "a page is made anew");
+    // What is there is another's.
+    pack(5);
 }

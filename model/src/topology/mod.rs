@@ -10,6 +10,7 @@ mod program;
 mod quality;
 mod resolve;
 mod schema;
+mod sound;
 
 pub(crate) use schema::schema;
 

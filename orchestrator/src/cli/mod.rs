@@ -10,7 +10,7 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links,
+    Attach, Bundle, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links,
     ReportOptions, Results, Run, Sim, Tolerated,
 };
 
@@ -94,6 +94,8 @@ pub enum Command {
     },
     /// Report on a run.
     Report(ReportOptions),
+    /// Pack a run.
+    Bundle(Bundle),
     /// Make figures.
     Figures(Figures),
     /// End a lab, or remove what a dead one has left.
@@ -289,6 +291,7 @@ impl Invocation {
             TypedCommand::Sim(sim) => Command::Sim(sim),
             TypedCommand::Compare { sim, per_hop } => Command::Compare { run: sim, per_hop: per_hop.get() },
             TypedCommand::Report(options) => Command::Report(options),
+            TypedCommand::Bundle(options) => Command::Bundle(options),
             TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),

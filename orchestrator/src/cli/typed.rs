@@ -1,9 +1,11 @@
 //! The command line as it is typed.
 
+mod bundle;
 mod experiments;
 mod figures;
 mod report;
 
+pub use self::bundle::Bundle;
 pub use self::experiments::{Results, Run, Sim};
 pub use self::figures::Figures;
 pub use self::report::ReportOptions;
@@ -305,6 +307,11 @@ pub(super) enum TypedCommand {
     /// The page is one file that needs neither network nor scripts. What was measured stands beside what the simulator makes of
     /// the same experiment.
     Report(ReportOptions),
+    /// Pack a run into one file, with all that is needed to look at it elsewhere
+    ///
+    /// A gzipped tar archive: bundle.json with the SHA-256 of each file and of this program and with the machine, the run's
+    /// directory, and the files that it was made of.
+    Bundle(Bundle),
     /// Make the paper's figures, and those that it leaves out, as SVG and CSV
     ///
     /// Mobile nodes move in the paper's world, and what registrations and sessions cost is counted in hops, without

@@ -45,11 +45,12 @@ impl RecordedRun {
     pub fn read(directory: &Path) -> Result<Self, NoRun> {
         let path = directory.join("records.jsonl");
         let records = read_lines(&path).map_err(|source| NoRun { path, source })?;
-        Ok(Self {
-            experiment: read_json(directory.join("experiment.json"))?,
-            topology: read_json(directory.join("topology.json"))?,
-            records,
-        })
+        let path = directory.join("topology.json");
+        let topology: Topology = read_json(path.clone())?;
+        if !topology.is_sound() {
+            return Err(NoRun { path, source: io::Error::other("it is not what a topology file makes") });
+        }
+        Ok(Self { experiment: read_json(directory.join("experiment.json"))?, topology, records })
     }
 }
 

@@ -84,7 +84,9 @@ pub struct Choice {
     pub label: String,
     /// How long it took, in milliseconds, which gives it its shade.
     pub took: Option<f64>,
-    /// What is shown.
+    /// Where it is: in the page, or in another one.
+    pub href: String,
+    /// What is shown in the page.
     pub figures: Vec<Figure>,
 }
 

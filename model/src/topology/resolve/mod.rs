@@ -8,6 +8,7 @@ use super::addressing::{self, FIRST_HOST};
 use super::file::{ExplicitNode, Graph, Grid, Kind, MAX_NODES, MobileNodes, TopologyFile};
 use super::graph::{self, Network, ReadGraph};
 use super::program::Program;
+use super::sound::is_name;
 use super::{AccessNetwork, LinkQuality, Node, NodeId, NodeKind, Radio, Topology, knobs};
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::random;
@@ -334,13 +335,9 @@ impl<'f> Resolver<'f> {
 
     fn check_name(&mut self, name: &Spanned<String>) -> bool {
         let text = name.value.as_str();
-        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let hint = if RESERVED_NAMES.contains(&text) {
             format!("`start: {text}` has a meaning of its own; take another name")
-        } else if text.len() > LONGEST_NAME
-            || !text.starts_with(|c: char| c.is_ascii_lowercase())
-            || !text.bytes().all(valid)
-        {
+        } else if !is_name(text) {
             format!("begin with a letter and use at most {LONGEST_NAME} of a-z, 0-9 and `-`")
         } else {
             return true;

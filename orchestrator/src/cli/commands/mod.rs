@@ -1,5 +1,6 @@
 //! The commands, and what they share: which lab is meant, and what a topology becomes on this machine.
 
+mod bundle;
 mod calibrate;
 mod campaign;
 mod capture;
@@ -65,6 +66,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Sim(options) => sim::sim(terminal, &options)?,
         Command::Compare { run, per_hop } => compare::with_simulation(terminal, &run, per_hop)?,
         Command::Report(options) => report::report(terminal, &options)?,
+        Command::Bundle(options) => bundle::bundle(terminal, &options)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,

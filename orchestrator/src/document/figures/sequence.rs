@@ -46,8 +46,9 @@ pub(super) fn section(material: &Material) -> Option<Section> {
         };
         let ladder = ladders.draw(&Traced::Call(call.call.clone()));
         let id = format!("call-{}", index + 1);
+        let href = format!("#{id}");
         let figures = ladder.map(|ladder| figure(id, &ladder)).into_iter().collect();
-        Choice { group: "calls".into(), label: (index + 1).to_string(), took, figures }
+        Choice { group: "calls".into(), label: (index + 1).to_string(), took, href, figures }
     }));
     section.choices.retain(|choice| !choice.figures.is_empty());
     Some(section)
@@ -62,6 +63,7 @@ fn of_handoff(ladders: &Ladders<'_>, handoff: &Handoff) -> Choice {
         group: handoff.node.clone(),
         label: handoff.number.to_string(),
         took: downlink.or(handoff.registration.as_ref()).map(|path| millis(path.total())),
+        href: format!("#{}", handoffs::id(handoff)),
         figures: figures.into_iter().flatten().collect(),
     }
 }

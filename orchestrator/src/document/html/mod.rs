@@ -177,28 +177,31 @@ fn choices(choices: &[Choice]) -> Markup {
                     dt { (group[0].group) }
                     dd {
                         @for choice in group {
-                            a class={ "shade" (shade(choice.took, longest)) } href={ "#" (choice.figures[0].id) }
+                            a class={ "shade" (shade(choice.took, longest)) } href=(choice.href)
                                 title=[choice.took.map(super::brief)] { (choice.label) }
                         }
                     }
                 }
             }
         }
-        div.chosen {
-            @for (index, choice) in choices.iter().enumerate() {
-                @let figures = &choice.figures;
-                div.choice id=(figures[0].id) {
-                    p.turn {
-                        @if let Some(before) = index.checked_sub(1) {
-                            a href={ "#" (choices[before].figures[0].id) } { "← " (choices[before].figures[0].title) }
-                        }
-                        @if let Some(next) = choices.get(index + 1) {
-                            a.next href={ "#" (next.figures[0].id) } { (next.figures[0].title) " →" }
-                        }
-                    }
-                    @for figure in figures { (self::figure(figure)) }
+        @if choices.iter().any(|choice| !choice.figures.is_empty()) {
+            div.chosen { @for index in 0..choices.len() { (chosen(choices, index)) } }
+        }
+    }
+}
+
+fn chosen(choices: &[Choice], index: usize) -> Markup {
+    let choice = &choices[index];
+    let title = |choice: &Choice| choice.figures.first().map_or(String::new(), |figure| figure.title.clone());
+    html! {
+        div.choice id=(choice.href.trim_start_matches('#')) {
+            p.turn {
+                @if let Some(before) = index.checked_sub(1).map(|before| &choices[before]) {
+                    a href=(before.href) { "← " (title(before)) }
                 }
+                @if let Some(next) = choices.get(index + 1) { a.next href=(next.href) { (title(next)) " →" } }
             }
+            @for figure in &choice.figures { (self::figure(figure)) }
         }
     }
 }

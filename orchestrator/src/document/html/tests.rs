@@ -36,6 +36,7 @@ fn hostile() -> Document {
                 group: text(),
                 label: text(),
                 took: Some(1.0),
+                href: "#b".to_owned(),
                 figures: vec![figure("b"), figure("c")],
             }],
         }],
