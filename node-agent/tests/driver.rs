@@ -90,7 +90,11 @@ impl Node for Scripted {
             Input::HangUp { call: None }
             | Input::Transfer { .. }
             | Input::Leave
-            | Input::TransportError(_) => {}
+            | Input::TransportError(_)
+            | Input::Packet(_)
+            | Input::MapAdvertised(_)
+            | Input::DuplicateAddress(_)
+            | Input::UnknownBinding { .. } => {}
         }
     }
 
