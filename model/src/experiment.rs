@@ -1,5 +1,6 @@
 //! The experiment: what happens in a lab, in which order, with every random choice made the same way each time.
 
+mod assertion;
 mod campaign;
 mod faults;
 mod file;
@@ -7,6 +8,7 @@ mod schedule;
 mod schema;
 mod steps;
 
+pub use assertion::{Assertion, Relation, Statistic};
 pub use campaign::{Campaign, Cell, Factor};
 
 pub(crate) use schema::schema;

@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod examples;
 pub mod experiment;
 pub mod knobs;
+pub mod metric;
 pub mod overlay_id;
 pub mod paths;
 pub mod random;

@@ -1,11 +1,13 @@
 //! An experiment file as a whole: the cells that its factors span, how often each is repeated, and the run that each
 //! repetition of a cell is.
 
+use super::assertion::{Assertion, MAX_ASSERTIONS};
 use super::file::{CellFile, ExperimentFile, Levels};
 use super::{Experiment, ReadTopology, resolve};
 use crate::diagnostic::{Diagnostic, did_you_mean, quote};
 use crate::topology::Topology;
 use crate::tree::{Place, Raw, Setting, Tree, rewritten};
+use crate::units::InvalidValue;
 use crate::yaml::{Entries, Errors, Source, Whole, span};
 use serde::Serialize;
 use serde_yaml::Spanned;
@@ -31,7 +33,7 @@ const LONGEST_LABEL: usize = 60;
 /// The fields of an experiment that a knob may be; the first part of any other path is a field of the topology.
 const OWN_FIELDS: [&str; 5] = ["topology", "seed", "calibrate", "capture", "timeline"];
 /// The fields that no knob may be: they are about all cells.
-const FIELDS_OF_ALL: [&str; 5] = ["name", "set", "factors", "cells", "repetitions"];
+const FIELDS_OF_ALL: [&str; 6] = ["name", "set", "factors", "cells", "repetitions", "assert"];
 
 /// An experiment with all its cells; all have been checked.
 pub struct Campaign {
@@ -43,6 +45,8 @@ pub struct Campaign {
     pub cells: Vec<Cell>,
     /// How often each cell is run, each time with another seed.
     pub repetitions: usize,
+    /// What is to hold.
+    pub assertions: Vec<Assertion>,
     source: Source,
     /// What holds in every cell.
     set: Vec<Setting>,
@@ -91,6 +95,7 @@ impl Campaign {
         let factors = reader.factors(&file);
         let repetitions = reader.errors.value_or(file.repetitions.as_ref(), Whole(1)).0 as usize;
         let combinations = reader.combinations(&file, &factors, repetitions);
+        let assertions = reader.assertions(file.assert.as_deref().unwrap_or_default(), &factors);
         let errors = reader.errors.into_list();
         if !errors.is_empty() {
             return Err(errors);
@@ -125,7 +130,8 @@ impl Campaign {
         }
         let topologies = topologies.into_inner();
         let name = first.0.name.clone();
-        Ok(Self { name, factors, cells, repetitions, source: source.clone(), set, topologies, first })
+        let source = source.clone();
+        Ok(Self { name, factors, cells, repetitions, assertions, source, set, topologies, first })
     }
 
     /// Whether there is but one run, of a file without factors.
@@ -297,6 +303,24 @@ impl Reader<'_> {
                 ))
             });
         }
+    }
+
+    fn assertions(&mut self, file: &[Spanned<String>], factors: &[Factor]) -> Vec<Assertion> {
+        let mut assertions = Vec::new();
+        for assertion in file {
+            if assertions.len() == MAX_ASSERTIONS {
+                let message = format!("more than {MAX_ASSERTIONS} assertions");
+                self.errors.report(span(assertion), message, |error| error);
+                break;
+            }
+            match Assertion::parse(&assertion.value, factors) {
+                Ok(parsed) => assertions.push(parsed),
+                Err(InvalidValue { message, hint }) => {
+                    self.errors.report(span(assertion), message, |error| error.hint(hint));
+                }
+            }
+        }
+        assertions
     }
 
     /// The levels of all cells; at least one, unless there are errors.

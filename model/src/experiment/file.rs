@@ -25,6 +25,7 @@ pub(super) struct ExperimentFile {
     pub(super) factors: Option<Entries<Levels>>,
     pub(super) cells: Option<Spanned<Vec<CellFile>>>,
     pub(super) repetitions: Option<Value<Whole<1, MAX_REPETITIONS>>>,
+    pub(super) assert: Option<Vec<Spanned<String>>>,
 }
 
 /// The level of each factor.

@@ -62,6 +62,13 @@ pub(crate) fn schema() -> Value {
                         1,
                     ),
                 ),
+                (
+                    "assert",
+                    list(
+                        "What is to hold for the figures of each cell; when something does not, the exit code is 1.",
+                        text("As handoff.total.p95 < 50ms, or call.ser >= 99% for hr = on."),
+                    ),
+                ),
             ],
         ),
     )

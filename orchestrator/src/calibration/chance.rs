@@ -7,7 +7,7 @@ use samp_model::topology::Loss;
 pub(super) const IMPROBABLE: f64 = 1e-7;
 
 /// The probability of `least` or more events among `trials` of this probability each (the binomial distribution).
-fn at_least(least: u64, trials: u64, probability: f64) -> f64 {
+pub(crate) fn at_least(least: u64, trials: u64, probability: f64) -> f64 {
     if least == 0 || probability >= 1.0 {
         return 1.0;
     }

@@ -10,6 +10,7 @@ mod run;
 mod text;
 mod waits;
 
+pub(crate) use self::chance::at_least;
 pub use self::direction::{Direction, Figures};
 pub use self::run::{CalibrationSummary, RunCalibration};
 pub use self::text::describe;

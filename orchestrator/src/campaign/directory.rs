@@ -131,6 +131,15 @@ impl CampaignDir {
         path.join(CELLS).is_file()
     }
 
+    /// Whether the same was planned here, whatever has become of it.
+    pub fn is_of(&self, planned: &Self) -> bool {
+        let runs = |dir: &Self| -> Vec<_> {
+            let runs = dir.cells.iter().flat_map(|cell| cell.runs.iter().map(move |run| (cell, run)));
+            runs.map(|(cell, run)| (cell.levels.clone(), run.directory.clone(), run.seed)).collect()
+        };
+        self.design == planned.design && runs(self) == runs(planned)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -176,7 +185,7 @@ impl CampaignDir {
     ///
     /// # Errors
     /// Something in the file system.
-    fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
+    pub fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
         let mut file = BufWriter::new(File::create(self.path.join(name))?);
         serde_json::to_writer_pretty(&mut file, content)?;
         file.write_all(b"\n")?;

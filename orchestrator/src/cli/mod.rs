@@ -10,8 +10,8 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Bundle, Capture, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState, Links,
-    ReportOptions, Results, Run, Sim, Tolerated,
+    Attach, Bundle, Capture, Compare, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState,
+    Links, ReportOptions, Results, Run, Sim, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
@@ -85,13 +85,8 @@ pub enum Command {
     Run(Run),
     /// Simulate an experiment.
     Sim(Sim),
-    /// Compare a run with its simulation.
-    Compare {
-        /// The run's directory.
-        run: PathBuf,
-        /// By how much a delay may be off, for each link.
-        per_hop: Duration,
-    },
+    /// Compare runs, or a run with its simulation.
+    Compare(Compare),
     /// Report on a run.
     Report(ReportOptions),
     /// Pack a run.
@@ -289,7 +284,7 @@ impl Invocation {
             TypedCommand::Calibrate { tolerated } => lab(LabCommand::Calibrate(tolerated.into())),
             TypedCommand::Run(run) => Command::Run(run),
             TypedCommand::Sim(sim) => Command::Sim(sim),
-            TypedCommand::Compare { sim, per_hop } => Command::Compare { run: sim, per_hop: per_hop.get() },
+            TypedCommand::Compare(compare) => Command::Compare(compare),
             TypedCommand::Report(options) => Command::Report(options),
             TypedCommand::Bundle(options) => Command::Bundle(options),
             TypedCommand::Figures(figures) => Command::Figures(figures),

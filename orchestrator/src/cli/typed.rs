@@ -6,7 +6,7 @@ mod figures;
 mod report;
 
 pub use self::bundle::Bundle;
-pub use self::experiments::{Results, Run, Sim};
+pub use self::experiments::{Compare, Results, Run, Sim};
 pub use self::figures::Figures;
 pub use self::report::ReportOptions;
 
@@ -289,19 +289,16 @@ pub(super) enum TypedCommand {
     /// The nodes run as in a lab, but links and timers take as long as they would and all else takes no time. Needs no lab
     /// and no privileges.
     Sim(Sim),
-    /// Compare a run with its prediction by the simulator
+    /// Compare two runs, or a run with its prediction by the simulator
     ///
-    /// The run's experiment is played in virtual time. Every node is to send and receive the same messages in each of its
-    /// conversations, and delays that pass links are to be the same at the median, within 5 % of what the links alone make
-    /// of them or so much for each link on the way, whichever is more. Ends with exit code 1 when something is not.
-    Compare {
-        /// The directory that `run` has written
-        #[arg(long, value_name = "RUN", env = "SAMP_LAB_SIM")]
-        sim: PathBuf,
-        /// What processors and kernels may add to a delay for each link on its way
-        #[arg(long, value_name = "DELAY", env = "SAMP_LAB_PER_HOP", default_value = "50us")]
-        per_hop: Delay,
-    },
+    /// Of two runs, cells or experiments with factors, cells of the same levels are compared, metric by metric, with
+    /// intervals. What different backends have made is refused.
+    ///
+    /// With `--sim`, the run's experiment is played in virtual time. Every node is to send and receive the same messages
+    /// in each of its conversations, and delays that pass links are to be the same at the median, within 5 % of what the
+    /// links alone make of them or so much for each link on the way, whichever is more. Ends with exit code 1 when
+    /// something is not.
+    Compare(Compare),
     /// Report on a run: a page to look at, pictures for papers, tables for programs
     ///
     /// The page is one file that needs neither network nor scripts. What was measured stands beside what the simulator makes of

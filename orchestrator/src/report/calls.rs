@@ -1,13 +1,17 @@
 //! Calls: each with its Session Request Delay (RFC 6076 §4.3), what the caches did, and its floor.
 
+use super::e_model;
 use super::floor::Floors;
-use super::history::{Call, History};
+use super::history::{Call, History, MediaTotals};
 use super::registrations::address_at;
 use super::statistics::{Delta, maybe_milliseconds, milliseconds};
 use samp_model::record::CacheOutcome;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// Packets that the receiver's de-jitter buffer holds; usual are one to three.
+const BUFFERED_PACKETS: u32 = 2;
 
 /// One attempt to call.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +25,8 @@ pub struct CallReport {
     /// How the attempt ended.
     #[serde(flatten)]
     pub outcome: CallOutcome,
+    /// Whether it was established and ended at both ends (RFC 6076 §4.9).
+    pub completed: bool,
     /// What each end received in all, once the call is over.
     pub media: Vec<MediaReport>,
 }
@@ -71,6 +77,11 @@ pub struct MediaReport {
     /// The longest silence.
     #[serde(rename = "longest_silence_ms", serialize_with = "milliseconds")]
     pub longest_silence: Duration,
+    /// Transmission rating factor R (ITU-T G.107) from its losses and from the delay that packets, the links between the
+    /// ends when the call was set up, and a de-jitter buffer make.
+    pub r: Option<f64>,
+    /// The mean opinion score that R means, 1 to 4.5.
+    pub mos: Option<f64>,
 }
 
 impl CallReport {
@@ -81,21 +92,15 @@ impl CallReport {
 
     /// One call.
     pub fn assemble(floors: &Floors<'_>, history: &History, id: &str, call: &Call) -> Self {
+        let ends: Vec<&str> = [call.caller.as_deref(), call.callee()].into_iter().flatten().collect();
+        let media: Vec<_> = call.media().map(|totals| media(floors, history, call, &ends, totals)).collect();
         Self {
             call: id.to_owned(),
             caller: call.caller.clone(),
             callee: call.callee().map(str::to_owned),
             outcome: outcome(floors, history, call),
-            media: call
-                .media()
-                .map(|totals| MediaReport {
-                    node: totals.node.clone(),
-                    sent: totals.sent,
-                    received: totals.received,
-                    lost: totals.lost,
-                    longest_silence: totals.longest_silence,
-                })
-                .collect(),
+            completed: call.established.is_some() && call.ended.is_some() && media.len() >= ends.len(),
+            media,
         }
     }
 
@@ -113,6 +118,36 @@ impl CallReport {
             CallOutcome::Established { srd, floor, .. } => Some(Delta::above(srd, floor?)),
             _ => None,
         }
+    }
+}
+
+fn media(
+    floors: &Floors<'_>,
+    history: &History,
+    call: &Call,
+    ends: &[&str],
+    totals: &MediaTotals,
+) -> MediaReport {
+    let peer = ends.iter().find(|end| **end != totals.node);
+    let links = peer.zip(call.established.as_ref()).and_then(|(peer, established)| {
+        let from = address_at(history, peer, established.at)?;
+        floors.one_way(from, address_at(history, &totals.node, established.at)?)
+    });
+    let packets = totals.received + totals.lost;
+    // A packet is sent when it is full, and heard when as many as the buffer holds have come.
+    let packet = floors.topology().media.packet_interval;
+    let delay = links.map(|links| packet + links + BUFFERED_PACKETS * packet);
+    let r = delay
+        .filter(|_| packets > 0)
+        .map(|delay| e_model::rating(totals.lost as f64 / packets as f64, Delta::from(delay).as_millis()));
+    MediaReport {
+        node: totals.node.clone(),
+        sent: totals.sent,
+        received: totals.received,
+        lost: totals.lost,
+        longest_silence: totals.longest_silence,
+        r,
+        mos: r.map(e_model::opinion),
     }
 }
 

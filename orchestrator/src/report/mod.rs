@@ -3,6 +3,8 @@
 //! Nothing here asks a lab anything; the same code reports on a lab, a simulation and an old run.
 
 mod calls;
+mod e_model;
+mod effect;
 mod floor;
 mod handoffs;
 mod history;
@@ -10,6 +12,7 @@ mod interventions;
 mod ladder;
 mod path;
 mod registrations;
+mod samples;
 mod statistics;
 mod summary;
 #[cfg(test)]
@@ -18,6 +21,7 @@ mod text;
 mod transfers;
 
 pub use self::calls::{CallOutcome, CallReport, MediaReport};
+pub use self::effect::{cliffs_delta, paired, unpaired};
 pub use self::floor::Floors;
 pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase};
 pub use self::history::{Call, Established, History, MediaTotals};
@@ -25,6 +29,7 @@ pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
+pub use self::samples::{Figures, Samples, Values, number};
 pub use self::statistics::{Delta, Ranks, rank};
 pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,

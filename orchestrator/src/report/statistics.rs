@@ -1,5 +1,6 @@
 //! Percentiles of a sample, and the signed durations that overheads need.
 
+use crate::calibration::at_least;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::time::Duration;
 
@@ -25,18 +26,22 @@ impl From<Duration> for Delta {
     }
 }
 
-/// Median, 95th percentile and maximum of a sample.
+/// Median with its interval, percentiles and maximum of a sample.
 ///
 /// By the nearest-rank method: the p-th percentile of n values is the one at rank ⌈p/100 · n⌉, so every figure is a
 /// value that was measured and none is interpolated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ranks<T> {
     /// Size of the sample.
     pub n: usize,
     /// Median.
     pub p50: T,
+    /// The median's bootstrap 95 % interval.
+    pub p50_ci95: [T; 2],
     /// 95th percentile.
     pub p95: T,
+    /// 99th percentile.
+    pub p99: T,
     /// Maximum.
     pub max: T,
 }
@@ -51,9 +56,42 @@ impl<T: Copy + Ord> Ranks<T> {
     pub fn of(sample: impl IntoIterator<Item = T>) -> Option<Self> {
         let mut sorted: Vec<T> = sample.into_iter().collect();
         sorted.sort_unstable();
-        let max = *sorted.last()?;
-        Some(Self { n: sorted.len(), p50: rank(&sorted, 50)?, p95: rank(&sorted, 95)?, max })
+        Self::of_sorted(&sorted)
     }
+}
+
+impl<T: Copy> Ranks<T> {
+    /// Of a sample in order; none when it is empty.
+    pub fn of_sorted(sorted: &[T]) -> Option<Self> {
+        Some(Self {
+            n: sorted.len(),
+            p50: rank(sorted, 50)?,
+            p50_ci95: median_interval(sorted)?,
+            p95: rank(sorted, 95)?,
+            p99: rank(sorted, 99)?,
+            max: *sorted.last()?,
+        })
+    }
+}
+
+/// The bootstrap 95 % interval of the median of a sorted sample (percentile method); none when it is empty.
+///
+/// Without resampling: the median of a resample of n values is at most the k-th value when at least half of n draws are
+/// among the first k, so its distribution is a binomial one, and the interval is what endless resampling would yield.
+pub(super) fn median_interval<T: Copy>(sorted: &[T]) -> Option<[T; 2]> {
+    let n = sorted.len() as u64;
+    let half = n.div_ceil(2);
+    let first_with = |probability: f64| {
+        // The probability grows with k, and is 1 for k = n.
+        let (mut below, mut reached) = (0, n);
+        while reached > below + 1 {
+            let k = below.midpoint(reached);
+            if at_least(half, n, k as f64 / n as f64) >= probability { reached = k } else { below = k }
+        }
+        reached
+    };
+    let at = |k: u64| sorted.get((k as usize).checked_sub(1)?).copied();
+    Some([at(first_with(0.025))?, at(first_with(0.975))?])
 }
 
 impl Ranks<Delta> {
@@ -65,10 +103,12 @@ impl Ranks<Delta> {
 
 impl Serialize for Ranks<Delta> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Ranks", 4)?;
+        let mut fields = serializer.serialize_struct("Ranks", 6)?;
         fields.serialize_field("n", &self.n)?;
         fields.serialize_field("p50_ms", &self.p50.as_millis())?;
+        fields.serialize_field("p50_ci95_ms", &self.p50_ci95.map(Delta::as_millis))?;
         fields.serialize_field("p95_ms", &self.p95.as_millis())?;
+        fields.serialize_field("p99_ms", &self.p99.as_millis())?;
         fields.serialize_field("max_ms", &self.max.as_millis())?;
         fields.end()
     }
@@ -76,10 +116,12 @@ impl Serialize for Ranks<Delta> {
 
 impl Serialize for Ranks<u64> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Ranks", 4)?;
+        let mut fields = serializer.serialize_struct("Ranks", 6)?;
         fields.serialize_field("n", &self.n)?;
         fields.serialize_field("p50", &self.p50)?;
+        fields.serialize_field("p50_ci95", &self.p50_ci95)?;
         fields.serialize_field("p95", &self.p95)?;
+        fields.serialize_field("p99", &self.p99)?;
         fields.serialize_field("max", &self.max)?;
         fields.end()
     }
@@ -101,14 +143,43 @@ pub(super) fn maybe_milliseconds<S: Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::RngExt;
 
     #[test]
     fn percentiles_are_nearest_ranks() {
+        let told = |sample: &mut dyn Iterator<Item = u64>| {
+            Ranks::of(sample).map(|Ranks { n, p50, p95, p99, max, .. }| (n, [p50, p95, p99, max]))
+        };
         // The textbook sample: rank ⌈0.5 · 5⌉ = 3, rank ⌈0.95 · 5⌉ = 5.
-        assert_eq!(Ranks::of([50u64, 15, 40, 20, 35]), Some(Ranks { n: 5, p50: 35, p95: 50, max: 50 }));
-        assert_eq!(Ranks::of(1..=100u64), Some(Ranks { n: 100, p50: 50, p95: 95, max: 100 }));
-        assert_eq!(Ranks::of([7u64]), Some(Ranks { n: 1, p50: 7, p95: 7, max: 7 }));
+        assert_eq!(told(&mut [50, 15, 40, 20, 35].into_iter()), Some((5, [35, 50, 50, 50])));
+        assert_eq!(told(&mut (1..=100)), Some((100, [50, 95, 99, 100])));
+        assert_eq!(told(&mut [7].into_iter()), Some((1, [7; 4])));
         assert_eq!(Ranks::<u64>::of([]), None);
+    }
+
+    #[test]
+    fn the_medians_interval_is_what_resampling_would_yield() {
+        assert_eq!(median_interval(&[7]), Some([7, 7]));
+        assert_eq!(median_interval::<u64>(&[]), None);
+        // Of 5 values, P(median of a resample ≤ the smallest) = P(Bin(5, 1/5) ≥ 3) = 0.058.
+        assert_eq!(median_interval(&[1, 2, 3, 4, 5]), Some([1, 5]));
+        let sample: Vec<u64> = (1..=100).collect();
+        let [low, high] = median_interval(&sample).unwrap();
+        let mut rng = samp_model::random::generator(1, "resample");
+        let mut medians: Vec<u64> = (0..4000)
+            .map(|_| {
+                let mut resample: Vec<u64> = (0..100).map(|_| rng.random_range(1..=100)).collect();
+                resample.sort_unstable();
+                rank(&resample, 50).unwrap()
+            })
+            .collect();
+        medians.sort_unstable();
+        let [by_chance_low, by_chance_high] = [medians[99], medians[3899]];
+        assert!(low.abs_diff(by_chance_low) <= 1, "{low} {by_chance_low}");
+        assert!(high.abs_diff(by_chance_high) <= 1, "{high} {by_chance_high}");
+        let many: Vec<u64> = (0..20_000).collect();
+        let [low, high] = median_interval(&many).unwrap();
+        assert!((9_800..9_999).contains(&low) && (10_000..10_200).contains(&high), "{low} {high}");
     }
 
     #[test]
@@ -116,7 +187,9 @@ mod tests {
         let ranks = Ranks::of_durations([Duration::from_micros(1500)]).unwrap();
         assert_eq!(
             serde_json::to_value(ranks).unwrap(),
-            serde_json::json!({ "n": 1, "p50_ms": 1.5, "p95_ms": 1.5, "max_ms": 1.5 })
+            serde_json::json!({
+                "n": 1, "p50_ms": 1.5, "p50_ci95_ms": [1.5, 1.5], "p95_ms": 1.5, "p99_ms": 1.5, "max_ms": 1.5,
+            })
         );
     }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::diagnostic::render_all;
-use crate::experiment::{Action, Step};
+use crate::experiment::{Action, Relation, Statistic, Step};
+use crate::metric::Metric;
 use std::time::Duration;
 
 const GRID: &str = "\
@@ -172,6 +173,19 @@ fn mistakes_are_told_where_they_are_written() {
           f: {}, g: {}, h: {}, i: {}, j: {} } }",
             "3:41 100 cells, each run 101 times",
         ),
+        ("assert: [handoff.total.p95]", "2:10 `handoff.total.p95` compares nothing"),
+        ("assert: [handoff.totl.p95 < 5ms]", "2:10 there is no metric `handoff.totl`"),
+        ("assert: [handoff.totl < 5ms]", "2:10 there is no metric `handoff.totl`"),
+        ("assert: [handoff.total < 5ms]", "2:10 `handoff.total` has several figures"),
+        ("assert: [handoff.total.p9 < 5ms]", "2:10 there is no figure `p9`"),
+        ("assert: [call.ser.p50 > 5%]", "2:10 `call.ser` is one figure"),
+        ("assert: [handoff.total.p95 < 5]", "2:10 `5` has no unit"),
+        ("assert: [call.ser < 5]", "2:10 `5` "),
+        ("assert: [media.mos.p50 > NaN]", "2:10 `NaN` is not a number"),
+        ("assert: [handoff.total.n > 5ms]", "2:10 `5ms` is not a number"),
+        ("assert: [call.ser < 5% for hr]", "2:10 `hr` is no level of a factor"),
+        ("assert: [call.ser < 5% for hr = on]", "2:10 there is no factor `hr`"),
+        ("assert: [call.ser < 5% for hr = no]\nfactors: { hr: { on: {} } }", "2:10 there is no level `no`"),
         (&many, "2:12 more than 100 levels"),
     ];
     let told: Vec<_> = table
@@ -198,4 +212,40 @@ fn many_cells_of_a_large_topology_are_refused() {
         format!("set: {{ grid.width: 300, grid.height: 130 }}\nfactors: {{ samp.source_rate: [{levels}] }}");
     let errors = parse(&head.replace("[0,", "[")).err().unwrap();
     assert!(errors[0].message.starts_with("99 cells of 390"), "{}", errors[0]);
+}
+
+#[test]
+fn assertions_say_what_is_compared_with_what_and_where() {
+    let campaign = good(
+        "factors: { hr: { on: {}, off: {} }, samp.delta: [10ms, 20ms] }
+assert:
+  - handoff.total.p95<50ms
+  - call.ser >= 99% for hr = on and samp.delta = 10ms
+  - handoff.total.n == 20
+  - media.mos.p50 > 4.1",
+    );
+    let told: Vec<_> = campaign
+        .assertions
+        .iter()
+        .map(|a| (a.metric, a.statistic, a.relation, a.limit, a.levels.len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Metric::HandoffTotal, Some(Statistic::P95), Relation::Less, 50.0, 0),
+            (Metric::Ser, None, Relation::AtLeast, 99.0, 2),
+            (Metric::HandoffTotal, Some(Statistic::N), Relation::Equal, 20.0, 0),
+            (Metric::MediaMos, Some(Statistic::P50), Relation::Greater, 4.1, 0),
+        ]
+    );
+    assert_eq!(campaign.assertions[1].levels[1], ("samp.delta".to_owned(), "10ms".to_owned()));
+    for (relation, left, equal, right) in [
+        (Relation::Less, true, false, false),
+        (Relation::AtMost, true, true, false),
+        (Relation::Greater, false, false, true),
+        (Relation::AtLeast, false, true, true),
+        (Relation::Equal, false, true, false),
+    ] {
+        assert_eq!([0.0, 1.0, 2.0].map(|number| relation.holds(number, 1.0)), [left, equal, right]);
+    }
 }

@@ -1,8 +1,10 @@
 //! Experiments of many runs: what is planned, what becomes of each run, and how long the rest takes.
 
-use super::super::{Exit, Failure, Progress, Terminal};
-use super::one_run::directory;
-use crate::campaign::{CampaignDir, CellRecord, State};
+use super::super::{Exit, Failure, Progress, Results, Terminal};
+use super::one_run::{directory, write_junit};
+use crate::campaign::{
+    CampaignDir, CampaignSummary, CellRecord, RunRecord, State, Verdict, describe, test_cases,
+};
 use crate::experiment::{Input, Provenance, RunDir};
 use crate::report::table;
 use indicatif::ProgressBar;
@@ -10,6 +12,10 @@ use samp_model::Topology;
 use samp_model::experiment::{Campaign, Experiment};
 use samp_model::settings::{EmulationSettings, Family};
 use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,15 +35,33 @@ pub(super) struct Ledger<'t> {
     interrupted: bool,
 }
 
+/// What `summary.json` holds.
+#[derive(Serialize)]
+struct Summarised<'a> {
+    valid: usize,
+    invalid: usize,
+    failed: usize,
+    #[serde(flatten)]
+    summary: &'a CampaignSummary,
+    assertions: &'a [Verdict],
+}
+
 /// What is printed in the end.
 #[derive(Serialize)]
 struct Made<'a> {
     directory: &'a Path,
-    experiment: &'a str,
-    cells: &'a [CellRecord],
-    valid: usize,
-    invalid: usize,
-    failed: usize,
+    #[serde(flatten)]
+    summarised: Summarised<'a>,
+}
+
+/// Where an experiment comes from and what makes its labs: what must be the same when it is resumed.
+pub(super) struct Origin<'a> {
+    /// Its files.
+    pub(super) inputs: &'a [Input],
+    /// Backends, but for a simulation.
+    pub(super) emulation: Option<EmulationSettings>,
+    /// Which addresses the nodes have.
+    pub(super) family: Family,
 }
 
 /// What is printed before anything is done.
@@ -51,16 +75,21 @@ struct Preview {
 }
 
 impl<'t> Ledger<'t> {
-    /// Of an experiment that begins.
-    pub(super) fn create(
+    /// Of an experiment that begins, or is resumed.
+    pub(super) fn open(
         terminal: &'t Terminal,
         campaign: &Campaign,
-        out: Option<&Path>,
-        (inputs, emulation, family): (&[Input], Option<EmulationSettings>, Family),
+        results: &Results,
+        origin: &Origin<'_>,
     ) -> Result<Self, Failure> {
-        let provenance = Provenance::begin(campaign.first().0.seed, emulation, family, inputs)
+        let planned = CampaignDir::planned(campaign);
+        if let Some(path) = &results.resume {
+            return Ok(Self::of(terminal, resumed(path, &planned, origin)?));
+        }
+        let Origin { inputs, emulation, family } = origin;
+        let provenance = Provenance::begin(campaign.first().0.seed, *emulation, *family, inputs)
             .map_err(|error| Failure::io("tell where the figures come from", &error))?;
-        let dir = CampaignDir::planned(campaign).create(directory(out, &campaign.name)?, &provenance)?;
+        let dir = planned.create(directory(results.out.as_deref(), &campaign.name)?, &provenance)?;
         Ok(Self::of(terminal, dir))
     }
 
@@ -116,60 +145,102 @@ impl<'t> Ledger<'t> {
         }
     }
 
-    /// Shows what there is.
-    pub(super) fn conclude(self) -> Result<Exit, Failure> {
+    /// Puts the runs' figures together, writes and shows them, and tells whether what is asserted holds.
+    pub(super) fn conclude(self, campaign: &Campaign, results: &Results) -> Result<Exit, Failure> {
         self.bar.finish_and_clear();
-        let states = || self.dir.runs().map(|run| &run.state);
+        let summary =
+            CampaignSummary::read(&self.dir).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        let verdicts = Verdict::all(&campaign.assertions, &summary);
         let valid = self.dir.runs().filter(|run| run.is_valid()).count();
+        let count = |counts: fn(&State) -> bool| self.dir.runs().filter(|run| counts(&run.state)).count();
         let made = Made {
             directory: self.dir.path(),
-            experiment: &self.dir.design.experiment,
-            cells: &self.dir.cells,
-            valid,
-            invalid: states().filter(|state| matches!(state, State::Done { .. })).count() - valid,
-            failed: states().filter(|state| matches!(state, State::Failed { .. })).count(),
+            summarised: Summarised {
+                valid,
+                invalid: count(|state| matches!(state, State::Done { .. })) - valid,
+                failed: count(|state| matches!(state, State::Failed { .. })),
+                summary: &summary,
+                assertions: &verdicts,
+            },
         };
-        self.terminal.show(&made, |made| self.describe(made))?;
-        Ok(match made {
+        let text = self.describe(campaign, &made.summarised);
+        let written = self
+            .dir
+            .write("summary.json", &made.summarised)
+            .and_then(|()| fs::write(self.dir.path().join("summary.txt"), &text));
+        written.map_err(|error| Failure::io("write the summary", &error))?;
+        if let Some(junit) = &results.junit {
+            write_junit(junit, &campaign.name, &test_cases(&self.dir, &verdicts))?;
+        }
+        self.terminal.show(&made, |made| text + &format!("\nresults: {}\n", made.directory.display()))?;
+        Ok(match made.summarised {
             _ if self.interrupted => Exit::Interrupted,
-            Made { failed: 1.., .. } => Exit::Failed,
-            Made { invalid: 1.., .. } => Exit::InvalidMeasurement,
+            Summarised { failed: 1.., .. } => Exit::Failed,
+            Summarised { assertions, .. } if assertions.iter().any(|verdict| !verdict.holds) => Exit::Failed,
+            Summarised { invalid: 1.., .. } => Exit::InvalidMeasurement,
             _ => Exit::Success,
         })
     }
 
-    fn describe(&self, made: &Made<'_>) -> String {
-        let Made { experiment, cells, valid, invalid, failed, directory } = made;
+    fn describe(&self, campaign: &Campaign, summarised: &Summarised<'_>) -> String {
+        let Summarised { valid, invalid, failed, summary, assertions } = summarised;
         let mut text = format!(
-            "experiment {experiment}: {} cells, {valid} valid runs, {invalid} invalid, {failed} failed\n\n",
-            cells.len()
+            "experiment {}: {} cells, {valid} valid runs, {invalid} invalid, {failed} failed\n",
+            campaign.name,
+            self.dir.cells.len()
         );
-        text += &self.cells(|cell| {
-            let count =
-                |counts: fn(&State) -> bool| cell.runs.iter().filter(|run| counts(&run.state)).count();
-            let done = count(|state| matches!(state, State::Done { .. }));
-            let valid = cell.runs.iter().filter(|run| run.is_valid()).count();
-            let failed = count(|state| matches!(state, State::Failed { .. }));
-            vec![valid.to_string(), (done - valid).to_string(), failed.to_string()]
-        });
-        text += &format!("\nresults: {}\n", directory.display());
-        for run in self.dir.runs() {
-            let name = run.directory.display();
-            match &run.state {
-                State::Done { invalid_because } => {
-                    text.extend(invalid_because.iter().map(|reason| format!("INVALID: {name}: {reason}\n")));
-                }
-                State::Failed { error } => text += &format!("FAILED: {name}: {error}\n"),
-                State::Pending => {}
-            }
+        let factors: Vec<&str> = campaign.factors.iter().map(|factor| factor.name.as_str()).collect();
+        let asserted: Vec<_> = campaign.assertions.iter().map(|assertion| assertion.metric).collect();
+        text += &describe(summary, &factors, &asserted);
+        if !assertions.is_empty() {
+            let holding = assertions.iter().filter(|verdict| verdict.holds).count();
+            text += &format!("\n{holding} of {} assertions hold\n", assertions.len());
         }
+        text.extend(self.dir.runs().flat_map(complaints));
+        text.extend(assertions.iter().filter_map(Verdict::complaint));
         text
     }
+}
 
-    /// A table of the cells with their levels, and what `more` says of each.
-    fn cells(&self, more: impl Fn(&CellRecord) -> Vec<String>) -> String {
-        cell_table(&self.dir, &["valid", "invalid", "failed"], more)
+/// What is wrong with a run, in lines.
+fn complaints(run: &RunRecord) -> Vec<String> {
+    let name = run.directory.display();
+    match &run.state {
+        State::Done { invalid_because } => {
+            invalid_because.iter().map(|reason| format!("INVALID: {name}: {reason}\n")).collect()
+        }
+        State::Failed { error } => vec![format!("FAILED: {name}: {error}\n")],
+        State::Pending => vec![format!("MISSING: {name}\n")],
     }
+}
+
+/// What an earlier command has left, if it is of the same experiment.
+fn resumed(path: &Path, planned: &CampaignDir, origin: &Origin<'_>) -> Result<CampaignDir, Failure> {
+    let cannot = |error: &io::Error| {
+        Failure::new(Exit::InvalidInput, format!("cannot resume {}: {error}", path.display()))
+            .hint("name the directory of an experiment with factors or repetitions".to_owned())
+    };
+    let dir = CampaignDir::read(path).map_err(|error| cannot(&error))?;
+    let provenance = fs::read(path.join("provenance.json"))
+        .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
+        .map_err(|error| cannot(&error))?;
+    let hashes = |inputs: &Value| -> BTreeSet<String> {
+        let inputs = inputs.as_array().map_or(&[][..], Vec::as_slice);
+        inputs.iter().filter_map(|input| input["sha1"].as_str()).map(str::to_owned).collect()
+    };
+    let changed = if hashes(&provenance["inputs"]) != hashes(&json!(origin.inputs)) {
+        "its files have changed since"
+    } else if provenance["emulation"] != json!(origin.emulation)
+        || provenance["family"] != json!(origin.family)
+    {
+        "it ran with other backends or addresses"
+    } else if !dir.is_of(planned) {
+        "it has other cells"
+    } else {
+        return Ok(dir);
+    };
+    Err(Failure::new(Exit::Conflict, format!("cannot resume {}: {changed}", path.display()))
+        .hint("runs of different experiments are not put together: begin a new directory".to_owned()))
 }
 
 /// A run that is to be made.

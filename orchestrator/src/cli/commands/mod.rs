@@ -64,7 +64,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Ps => labs::ps(terminal)?,
         Command::Run(options) => run::run(terminal, &options)?,
         Command::Sim(options) => sim::sim(terminal, &options)?,
-        Command::Compare { run, per_hop } => compare::with_simulation(terminal, &run, per_hop)?,
+        Command::Compare(wanted) => compare::compare(terminal, &wanted)?,
         Command::Report(options) => report::report(terminal, &options)?,
         Command::Bundle(options) => bundle::bundle(terminal, &options)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,

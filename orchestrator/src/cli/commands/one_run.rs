@@ -1,13 +1,15 @@
 //! One run of an experiment, wherever it takes place: its directory, and what is in it.
 
-use super::super::{Exit, Failure, Progress, Terminal};
+use super::super::{Exit, Failure, Progress, Results, Terminal};
 use crate::calibration::CalibrationSummary;
+use crate::campaign::{TestCase, Verdict, junit};
 use crate::experiment::{Input, Provenance, RunDir, RunError, RunSummary, Runner, Stage, Timestamp};
-use crate::report::{History, Report, emulation, word, write_summary};
-use samp_model::experiment::{Action, Campaign, Experiment};
+use crate::report::{History, Report, Samples, Values, emulation, word, write_summary};
+use samp_model::experiment::{Action, Assertion, Campaign, Experiment};
 use samp_model::settings::EmulationSettings;
 use samp_model::{Record, Topology, topology};
 use serde::Serialize;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,9 @@ pub(super) struct Finished {
     directory: PathBuf,
     #[serde(flatten)]
     pub(super) summary: RunSummary,
+    /// Whether what the experiment asserts holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assertions: Vec<Verdict>,
     #[serde(skip)]
     provenance: Provenance,
 }
@@ -42,6 +47,15 @@ pub(super) fn directory(out: Option<&Path>, experiment: &str) -> Result<RunDir, 
         Some(out) => RunDir::create(out)?,
         None => RunDir::fresh(Path::new(RUNS), experiment, Timestamp::now())?,
     })
+}
+
+/// One run is whole or not there.
+pub(super) fn refuse_to_resume(results: &Results) -> Result<(), Failure> {
+    match &results.resume {
+        Some(_) => Err(Failure::new(Exit::Usage, "this experiment is one run, which cannot be resumed")
+            .hint("run it again; what was broken off is not needed".to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// The files of an experiment.
@@ -85,7 +99,7 @@ impl Planned<'_> {
         };
         self.dir.write_json("summary.json", &summary)?;
         self.dir.write_json("provenance.json", &provenance)?;
-        Ok(Finished { directory: self.dir.finish()?, summary, provenance })
+        Ok(Finished { directory: self.dir.finish()?, summary, assertions: Vec::new(), provenance })
     }
 
     /// Says where what there is of a run can be found that was broken off.
@@ -95,11 +109,43 @@ impl Planned<'_> {
 }
 
 impl Finished {
-    /// Shows the figures.
-    pub(super) fn show(&self, terminal: &Terminal) -> Result<Exit, Failure> {
-        terminal.show(self, describe)?;
-        Ok(if self.summary.valid { Exit::Success } else { Exit::InvalidMeasurement })
+    /// Shows the figures, and whether what is asserted of them holds.
+    pub(super) fn conclude(
+        mut self,
+        terminal: &Terminal,
+        assertions: &[Assertion],
+        junit: Option<&Path>,
+    ) -> Result<Exit, Failure> {
+        let samples = Samples::of(&self.summary.each);
+        let verdict = |assertion: &Assertion| {
+            let figures = samples.get(assertion.metric).map(Values::figures);
+            Verdict::on(assertion, None, figures.as_ref())
+        };
+        self.assertions = assertions.iter().map(verdict).collect();
+        if let Some(junit) = junit {
+            let reasons = &self.summary.invalid_because;
+            let run = TestCase {
+                class: "run".to_owned(),
+                name: "the run is valid".to_owned(),
+                failure: None,
+                error: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            };
+            let cases: Vec<_> = [run].into_iter().chain(self.assertions.iter().map(TestCase::from)).collect();
+            write_junit(junit, &self.summary.experiment, &cases)?;
+        }
+        terminal.show(&self, describe)?;
+        Ok(match self.summary.valid {
+            _ if self.assertions.iter().any(|verdict| !verdict.holds) => Exit::Failed,
+            true => Exit::Success,
+            false => Exit::InvalidMeasurement,
+        })
     }
+}
+
+/// Writes a JUnit file.
+pub(super) fn write_junit(path: &Path, suite: &str, cases: &[TestCase]) -> Result<(), Failure> {
+    fs::write(path, junit(suite, cases))
+        .map_err(|error| Failure::io(format_args!("write {}", path.display()), &error))
 }
 
 /// Carries out the schedule, and tells how far it is.
@@ -129,7 +175,7 @@ pub(super) fn write_record(file: &mut impl Write, record: &Record) -> io::Result
 }
 
 fn describe(finished: &Finished) -> String {
-    let Finished { directory, summary, provenance } = finished;
+    let Finished { directory, summary, assertions, provenance } = finished;
     let mut text = format!("experiment {}", summary.experiment);
     text += &format!(
         ": {}, {}, seed {}, kernel {}\n\n",
@@ -150,5 +196,6 @@ fn describe(finished: &Finished) -> String {
     for reason in &summary.invalid_because {
         text += &format!("INVALID: {reason}\n");
     }
+    text.extend(assertions.iter().filter_map(Verdict::complaint));
     text
 }

@@ -4,9 +4,9 @@
 
 use super::super::{Exit, Failure, Run, Terminal};
 use super::calibrate::with_progress;
-use super::campaign::{self, Ledger};
+use super::campaign::{self, Ledger, Origin};
 use super::labs::end;
-use super::one_run::{Finished, Planned, carry_out, directory, inputs, write_record};
+use super::one_run::{Finished, Planned, carry_out, directory, inputs, refuse_to_resume, write_record};
 use super::{check_programs, resolve, up};
 use crate::calibration::{RunCalibration, WaitWatch};
 use crate::capture::{Background, Taps};
@@ -41,16 +41,22 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
     let catch =
         || Interrupt::catch(Exit::Interrupted as i32).map_err(|error| Failure::io("catch Ctrl-C", &error));
     if campaign.is_single() {
+        refuse_to_resume(&options.results)?;
         let dir = directory(out, &experiment.name)?;
         let planned = Planned { experiment, topology: topology.clone(), inputs: &inputs, dir };
-        return attempt(terminal, options, planned, &catch()?)?.show(terminal);
+        return attempt(terminal, options, planned, &catch()?)?.conclude(
+            terminal,
+            &campaign.assertions,
+            options.results.junit.as_deref(),
+        );
     }
 
     if options.keep {
         return Err(Failure::new(Exit::Usage, "`--keep` is for one run, and this experiment has many")
             .hint("`samp-lab up` brings up a lab that stays".to_owned()));
     }
-    let mut ledger = Ledger::create(terminal, &campaign, out, (&inputs, Some(plan.emulation), first.family))?;
+    let origin = Origin { inputs: &inputs, emulation: Some(plan.emulation), family: first.family };
+    let mut ledger = Ledger::open(terminal, &campaign, &options.results, &origin)?;
     let interrupt = catch()?;
     let quiet = terminal.silenced();
     for number in ledger.dir().missing() {
@@ -65,7 +71,7 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
         }
     }
     interrupt.rest();
-    ledger.conclude()
+    ledger.conclude(&campaign, &options.results)
 }
 
 /// One run in a lab of its own.

@@ -1,8 +1,8 @@
 //! `sim`: an experiment in simulated labs, from its file to its report.
 
 use super::super::{Exit, Failure, Sim, Terminal};
-use super::campaign::{self, Ledger};
-use super::one_run::{Finished, Planned, carry_out, directory, inputs, write_record};
+use super::campaign::{self, Ledger, Origin};
+use super::one_run::{Finished, Planned, carry_out, directory, inputs, refuse_to_resume, write_record};
 use crate::experiment::{Load, SimulatedLab};
 use samp_model::experiment::{Action, Campaign};
 use samp_model::topology::Topology;
@@ -22,12 +22,18 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
     let inputs = inputs(file, &campaign)?;
     let (experiment, topology) = campaign.first();
     if campaign.is_single() {
+        refuse_to_resume(&options.results)?;
         let dir = directory(out, &experiment.name)?;
         let planned = Planned { experiment, topology: topology.clone(), inputs: &inputs, dir };
-        return attempt(terminal, planned)?.show(terminal);
+        return attempt(terminal, planned)?.conclude(
+            terminal,
+            &campaign.assertions,
+            options.results.junit.as_deref(),
+        );
     }
 
-    let mut ledger = Ledger::create(terminal, &campaign, out, (&inputs, None, topology.family))?;
+    let origin = Origin { inputs: &inputs, emulation: None, family: topology.family };
+    let mut ledger = Ledger::open(terminal, &campaign, &options.results, &origin)?;
     let threads = options.jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let dir = ledger.dir().clone();
     let missing = dir.missing();
@@ -57,7 +63,7 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
         };
     });
     noted?;
-    ledger.conclude()
+    ledger.conclude(&campaign, &options.results)
 }
 
 /// One run in a simulated lab.

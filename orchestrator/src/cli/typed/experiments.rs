@@ -4,6 +4,7 @@ use super::{Emulation, Tolerated};
 use crate::calibration::Tolerance;
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use samp_model::units::Delay;
 use std::path::PathBuf;
 
 /// Where results go.
@@ -15,6 +16,34 @@ pub struct Results {
     /// Run nothing, show the cells and how long they would take
     #[arg(long, env = "SAMP_LAB_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
+    /// Go on with an experiment of many runs that was broken off, in its directory
+    ///
+    /// Its files, options and backends have to be the same. Runs that are whole stay; those that failed are made again.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "dry_run"], env = "SAMP_LAB_RESUME")]
+    pub resume: Option<PathBuf>,
+    /// Write what the experiment asserts, and whether it holds, into this file as JUnit's XML
+    #[arg(long, value_name = "FILE", env = "SAMP_LAB_JUNIT")]
+    pub junit: Option<PathBuf>,
+}
+
+/// What is compared with what.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub struct Compare {
+    /// A run, a cell or an experiment of many runs
+    #[arg(value_name = "A", required_unless_present = "sim", conflicts_with = "sim", requires = "second")]
+    pub first: Option<PathBuf>,
+    /// Another one
+    #[arg(value_name = "B")]
+    pub second: Option<PathBuf>,
+    /// Compare also what different backends have made
+    #[arg(long, conflicts_with = "sim", env = "SAMP_LAB_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
+    /// Compare this run with its prediction by the simulator
+    #[arg(long, value_name = "RUN", env = "SAMP_LAB_SIM")]
+    pub sim: Option<PathBuf>,
+    /// What processors and kernels may add to a delay for each link on its way, with `--sim`
+    #[arg(long, value_name = "DELAY", env = "SAMP_LAB_PER_HOP", default_value = "50us")]
+    pub per_hop: Delay,
 }
 
 /// An experiment in labs of its own.
