@@ -42,6 +42,7 @@ const GRID_PARALLEL: File = file!("topologies/grid-parallel.yaml");
 const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
+const HOTSPOT: File = file!("experiments/hotspot.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const PARTITION: File = file!("experiments/partition.yaml");
 const DHCP: File = file!("experiments/dhcp.yaml");
@@ -71,6 +72,7 @@ pub const FILES: &[File] = &[
     FAR_ANCHORS_FASTEST,
     GRID_PARALLEL,
     HANDOFF,
+    HOTSPOT,
     TRANSFER,
     PARTITION,
     CONFIRM_STANDARD,
@@ -118,6 +120,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "handoff",
         about: "an experiment: calls and handoffs on grid-small",
         files: &[HANDOFF, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "hotspot",
+        about: "an experiment: everybody walks towards a hotspot, and calls come and go",
+        files: &[HOTSPOT, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "terminals-called",

@@ -4,12 +4,14 @@ mod assertion;
 mod campaign;
 mod faults;
 mod file;
+mod period;
 mod schedule;
 mod schema;
 mod steps;
 
 pub use assertion::{Assertion, Relation, Statistic};
 pub use campaign::{Campaign, Cell, Factor};
+pub use period::{Arrivals, Happening, Period, Walk};
 
 pub(crate) use schema::schema;
 
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Calls, handoffs and other things to do in an experiment at most.
-const MAX_ACTIONS: usize = 200_000;
+const MAX_ACTIONS: usize = 4_000_000;
 /// How long an experiment may last, without what calls and handoffs take.
 const MAX_TIME: Duration = Duration::from_secs(30 * SECONDS_PER_DAY);
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -78,17 +80,20 @@ pub enum Step {
         /// For how long each is attached nowhere, where it is not the topology's gap.
         gap: Option<Duration>,
     },
+    /// A time in which all goes on at once.
+    Period(Period),
     /// One thing.
     Once(Action),
 }
 
 impl Step {
-    /// How many things it does.
-    fn actions(&self) -> usize {
+    /// How many things it does, about, with so many mobile nodes.
+    fn actions(&self, mobile_nodes: usize) -> usize {
         match self {
             Step::Call(Calls::Random(count)) | Step::Handoff { moves: Moves::Random(count), .. } => *count,
             Step::Call(Calls::Pairs(pairs)) => pairs.len(),
             Step::Handoff { moves: Moves::Listed(moves), .. } => moves.len(),
+            Step::Period(period) => period.actions(mobile_nodes),
             Step::Once(_) => 1,
         }
     }
@@ -96,8 +101,8 @@ impl Step {
     /// How long it waits.
     fn lasts(&self) -> Duration {
         match self {
-            Step::Handoff { interval, .. } => interval.saturating_mul(self.actions() as u32),
-            Step::Once(Action::Wait(duration)) => *duration,
+            Step::Handoff { interval, .. } => interval.saturating_mul(self.actions(0) as u32),
+            Step::Once(Action::Wait(duration)) | Step::Period(Period { lasts: duration, .. }) => *duration,
             Step::Call(_) | Step::Once(_) => Duration::ZERO,
         }
     }
@@ -153,6 +158,14 @@ pub enum Action {
         /// Who takes it over.
         to: NodeId,
     },
+    /// Begin a period: until its end, nothing waits for what a call or a handoff comes to.
+    Begin,
+    /// Let time pass until so long after the period began.
+    At(Duration),
+    /// End the call that this caller has begun in the period, if it has come about.
+    HangUp(NodeId),
+    /// End the period: what is under way comes to its end.
+    End,
     /// End all calls.
     HangUpAll,
     /// Change a link.

@@ -1,7 +1,7 @@
 //! The steps that change the network or crash a node.
 
 use super::Action;
-use super::file::{LinkFile, PartitionFile, State, StepFile};
+use super::file::{LinkFile, PartitionFile, State};
 use super::steps::Resolver;
 use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::quote;
@@ -9,9 +9,10 @@ use crate::topology::{LinkQuality, NodeId, NodeKind, QualityChange, QualityPart}
 use crate::units::{Delay, Percent};
 use crate::yaml::{Value, Word, span, span_of_all};
 use serde_yaml::Spanned;
+use std::ops::Range;
 
 impl Resolver<'_> {
-    pub(super) fn link(&mut self, step: &Spanned<StepFile>, file: &LinkFile) -> Option<Action> {
+    pub(super) fn link(&mut self, at: Range<usize>, file: &LinkFile) -> Option<Action> {
         // Whether the file's first end is the topology's second.
         let (link, is_reverse) = match (&file.between, &file.radio) {
             (Some(between), None) => {
@@ -31,7 +32,7 @@ impl Resolver<'_> {
             }
             (None, Some(radio)) => (LinkId::Radio(self.mobile_node(radio)?), false),
             _ => {
-                self.errors.report(span(step), "`link` takes one link", |error| {
+                self.errors.report(at, "`link` takes one link", |error| {
                     error.hint("write `between: [ar1, ar2]` for a wired link, or `radio: mn1`")
                 });
                 return None;
@@ -45,7 +46,7 @@ impl Resolver<'_> {
             if is_reverse {
                 changes.reverse();
             }
-            return self.changed(step, file, link, changes);
+            return self.changed(at, file, link, changes);
         };
         if !file.names_no_change() || one_way.is_some() || matches!(link, LinkId::Radio(_)) {
             self.errors.report(span(state), "`state` is for a whole wired link, and alone", |error| {
@@ -117,7 +118,7 @@ impl Resolver<'_> {
     /// The change, if its parts fit to what the link is by then.
     fn changed(
         &mut self,
-        step: &Spanned<StepFile>,
+        step: Range<usize>,
         file: &LinkFile,
         link: LinkId,
         changes: [QualityChange; 2],
@@ -127,7 +128,7 @@ impl Resolver<'_> {
             if !file.names_no_change() {
                 return None;
             }
-            self.errors.report(span(step), "nothing changes", |error| {
+            self.errors.report(step, "nothing changes", |error| {
                 error.hint("add what does, as `one_way_delay: 20ms`, or `state: down`")
             });
             return None;
@@ -141,7 +142,7 @@ impl Resolver<'_> {
                     QualityPart::Reorder => file.reorder.as_ref().map(span),
                     QualityPart::Queue => file.queue.as_ref().map(span),
                 };
-                let at = at.or(file.one_way_delay.as_ref().map(span)).unwrap_or(span(step));
+                let at = at.or(file.one_way_delay.as_ref().map(span)).unwrap_or(step);
                 self.errors.report(at, problem.message, |error| error.hint(problem.hint));
                 return None;
             }

@@ -78,6 +78,50 @@ pub(super) struct StepFile {
     pub(super) kill: Option<Box<Spanned<String>>>,
     pub(super) pause: Option<Box<Spanned<String>>>,
     pub(super) resume: Option<Box<Spanned<String>>>,
+    pub(super) period: Option<Box<PeriodFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PeriodFile {
+    pub(super) lasts: Value<Interval>,
+    pub(super) walk: Option<WalkFile>,
+    pub(super) calls: Option<ArrivalsFile>,
+    pub(super) at: Option<Vec<Spanned<TimedFile>>>,
+}
+
+/// Has both `hotspot` and `alpha`, or none of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WalkFile {
+    pub(super) interval: Value<Interval>,
+    pub(super) hotspot: Option<Spanned<String>>,
+    pub(super) alpha: Option<Value<Percent>>,
+    pub(super) gap: Option<Value<Delay>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArrivalsFile {
+    pub(super) interval: Value<Interval>,
+    pub(super) lasts: Value<Interval>,
+    pub(super) pairs: Option<Vec<Pair>>,
+}
+
+/// Has exactly one of its fields beside the times. All are boxed, as in [`StepFile`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimedFile {
+    pub(super) after: Option<Value<Interval>>,
+    pub(super) every: Option<Value<Interval>>,
+    pub(super) handoff: Option<Box<Pair>>,
+    pub(super) call: Option<Box<Pair>>,
+    pub(super) link: Option<Box<LinkFile>>,
+    pub(super) partition: Option<Box<PartitionFile>>,
+    pub(super) heal: Option<Box<Value<Word<All>>>>,
+    pub(super) kill: Option<Box<Spanned<String>>>,
+    pub(super) pause: Option<Box<Spanned<String>>>,
+    pub(super) resume: Option<Box<Spanned<String>>>,
 }
 
 /// Has `between` or `radio`, and `state` or what changes.

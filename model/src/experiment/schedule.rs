@@ -1,5 +1,7 @@
 //! What there is to do, in order, with all random choices made.
 
+mod period;
+
 use super::{Action, Calls, Experiment, Moves, Step};
 use crate::paths::neighbouring_access_routers;
 use crate::random;
@@ -7,22 +9,47 @@ use crate::topology::{NodeId, NodeKind, Topology};
 use rand::seq::{IndexedRandom, SliceRandom};
 use std::collections::{BTreeMap, BTreeSet};
 
-impl Experiment {
-    /// All there is to do, in order. The same experiment and topology always yield the same.
-    pub fn schedule(&self, topology: &Topology) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let neighbours = neighbouring_access_routers(topology);
-        let mut places: BTreeMap<NodeId, NodeId> = topology
+/// The mobile nodes, as the actions up to here leave them.
+struct Crowd {
+    /// Where each is.
+    places: BTreeMap<NodeId, NodeId>,
+    /// Those that can be told to move and to call. A program of the user's cannot be told to call; it moves when it is named.
+    mobile_nodes: Vec<NodeId>,
+    /// Those that are in a call.
+    busy: BTreeSet<NodeId>,
+}
+
+impl Crowd {
+    fn new(topology: &Topology) -> Self {
+        let places: BTreeMap<NodeId, NodeId> = topology
             .nodes()
             .filter_map(|(id, node)| match node.kind {
                 NodeKind::MobileNode { start, .. } => Some((id, start)),
                 _ => None,
             })
             .collect();
-        // A program of the user's cannot be told to call; it moves when it is named.
         let has_agent = |node: &NodeId| topology.node(*node).program.is_none();
-        let mut mobile_nodes: Vec<NodeId> = places.keys().copied().filter(has_agent).collect();
-        let mut busy = BTreeSet::new();
+        let mobile_nodes = places.keys().copied().filter(has_agent).collect();
+        Self { places, mobile_nodes, busy: BTreeSet::new() }
+    }
+
+    /// Whether the node can be told to move and to call.
+    fn has(&self, node: NodeId) -> bool {
+        self.mobile_nodes.binary_search(&node).is_ok()
+    }
+
+    /// A node is killed.
+    fn lose(&mut self, node: NodeId) {
+        self.mobile_nodes.retain(|mobile_node| *mobile_node != node);
+    }
+}
+
+impl Experiment {
+    /// All there is to do, in order. The same experiment and topology always yield the same.
+    pub fn schedule(&self, topology: &Topology) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let neighbours = neighbouring_access_routers(topology);
+        let mut crowd = Crowd::new(topology);
 
         for (number, step) in self.timeline.iter().enumerate() {
             match step {
@@ -30,8 +57,12 @@ impl Experiment {
                     let pairs = match calls {
                         Calls::Pairs(pairs) => pairs.clone(),
                         Calls::Random(count) => {
-                            let mut idle: Vec<_> =
-                                mobile_nodes.iter().copied().filter(|node| !busy.contains(node)).collect();
+                            let mut idle: Vec<_> = crowd
+                                .mobile_nodes
+                                .iter()
+                                .copied()
+                                .filter(|node| !crowd.busy.contains(node))
+                                .collect();
                             idle.shuffle(&mut random::generator(
                                 self.seed,
                                 &format!("calls of step {number}"),
@@ -40,7 +71,7 @@ impl Experiment {
                         }
                     };
                     for (caller, callee) in pairs {
-                        busy.extend([caller, callee]);
+                        crowd.busy.extend([caller, callee]);
                         actions.push(Action::Call { caller, callee });
                     }
                 }
@@ -54,27 +85,33 @@ impl Experiment {
                         let (mobile_node, access_router) = match moves {
                             Moves::Listed(moves) => moves[index],
                             Moves::Random(_) => {
-                                let Some(&mobile_node) = mobile_nodes.choose(&mut rng) else { break };
-                                let Some(&next) = neighbours[&places[&mobile_node]].choose(&mut rng) else {
+                                let Some(&mobile_node) = crowd.mobile_nodes.choose(&mut rng) else { break };
+                                let Some(&next) = neighbours[&crowd.places[&mobile_node]].choose(&mut rng)
+                                else {
                                     break;
                                 };
                                 (mobile_node, next)
                             }
                         };
-                        if places.insert(mobile_node, access_router) != Some(access_router) {
+                        if crowd.places.insert(mobile_node, access_router) != Some(access_router) {
                             actions.push(Action::Handoff { mobile_node, access_router, gap: *gap });
                         }
                         actions.push(Action::Wait(*interval));
                     }
                 }
+                Step::Period(period) => {
+                    let seeds =
+                        |purpose: &str| random::generator(self.seed, &format!("{purpose} of step {number}"));
+                    period.schedule(&neighbours, &mut crowd, seeds, &mut actions);
+                }
                 Step::Once(action) => {
                     match action {
                         Action::Transfer { from, to } => {
-                            busy.remove(from);
-                            busy.insert(*to);
+                            crowd.busy.remove(from);
+                            crowd.busy.insert(*to);
                         }
-                        Action::HangUpAll => busy.clear(),
-                        Action::Kill(node) => mobile_nodes.retain(|mobile_node| mobile_node != node),
+                        Action::HangUpAll => crowd.busy.clear(),
+                        Action::Kill(node) => crowd.lose(*node),
                         _ => {}
                     }
                     actions.push(action.clone());

@@ -123,11 +123,79 @@ fn step() -> Value {
             ("kill", text("The node whose agent or program is killed, as by a crash.")),
             ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
             ("resume", text("The node whose agent or program goes on.")),
+            ("period", period()),
         ],
     );
     step["minProperties"] = json!(1);
     step["maxProperties"] = json!(1);
     step
+}
+
+fn period() -> Value {
+    let mut walk = object(
+        "All mobile nodes walk at random over neighbouring access routers.",
+        &["interval"],
+        vec![
+            ("interval", scalar::<Interval>("Time between two steps of a node.")),
+            ("hotspot", text("The access router that everybody is drawn to.")),
+            ("alpha", scalar::<Percent>("How many of the steps lead towards the hotspot.")),
+            (
+                "gap",
+                scalar::<Delay>(
+                    "For how long each is attached nowhere; without it, the topology's `emulation: { gap }`.",
+                ),
+            ),
+        ],
+    );
+    walk["dependentRequired"] = json!({ "hotspot": ["alpha"], "alpha": ["hotspot"] });
+    let calls = object(
+        "Calls arrive as a Poisson process at each caller, and last for exponentially distributed times.",
+        &["interval", "lasts"],
+        vec![
+            ("interval", scalar::<Interval>("Mean time between two calls of one caller.")),
+            ("lasts", scalar::<Interval>("Mean time from dialling to hanging up.")),
+            (
+                "pairs",
+                list(
+                    "Who calls whom, as [mn1, mn2]; without it, everybody calls anybody.",
+                    pair("Caller and callee.", text("A mobile node.")),
+                ),
+            ),
+        ],
+    );
+    let mut timed = object(
+        "Something that happens at a time of its own: exactly one thing.",
+        &[],
+        vec![
+            ("after", scalar::<Interval>("How long after the period began; without it, at once.")),
+            ("every", scalar::<Interval>("After how long it happens again.")),
+            (
+                "handoff",
+                pair("Who moves where, as [mn1, ar2].", text("A mobile node, and an access router.")),
+            ),
+            ("call", pair("Who calls whom, as [mn1, mn2].", text("A mobile node."))),
+            ("link", link()),
+            ("partition", partition()),
+            ("heal", scalar::<Word<All>>("Bring up again what partitions have taken down.")),
+            ("kill", text("The node whose agent or program is killed, as by a crash.")),
+            ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
+            ("resume", text("The node whose agent or program goes on.")),
+        ],
+    );
+    timed["minProperties"] = json!(1);
+    timed["maxProperties"] = json!(3);
+    let mut period = object(
+        "For so long all goes on at once, and nothing waits for anything; then what is under way comes to its end.",
+        &["lasts"],
+        vec![
+            ("lasts", scalar::<Interval>("How long.")),
+            ("walk", walk),
+            ("calls", calls),
+            ("at", list("What else happens.", timed)),
+        ],
+    );
+    period["minProperties"] = json!(2);
+    period
 }
 
 fn link() -> Value {

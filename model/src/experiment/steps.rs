@@ -1,17 +1,43 @@
 //! The steps of an experiment file, bound to the nodes of its topology.
 
-use super::file::{All, CallFile, HandoffFile, Pair, StepFile};
+use super::file::{All, CallFile, HandoffFile, LinkFile, Pair, PartitionFile, StepFile};
 use super::{Action, Calls, MAX_ACTIONS, MAX_TIME, Moves, SECONDS_PER_DAY, Step};
 use crate::capture::{self, CapturePlace};
 use crate::control::LinkId;
 use crate::diagnostic::{quote, suggest_name};
 use crate::topology::{LinkQuality, Node, NodeId, NodeKind, Topology};
 use crate::units::{Interval, InvalidValue};
-use crate::yaml::{Errors, Whole, Word, span, span_of_all};
+use crate::yaml::{Errors, Value, Whole, Word, span, span_of_all};
 use serde_yaml::Spanned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
+
+/// What changes the network or what runs at a node, of which a step has one at most.
+pub(super) struct OnceFiles<'f> {
+    pub(super) link: &'f Option<Box<LinkFile>>,
+    pub(super) partition: &'f Option<Box<PartitionFile>>,
+    pub(super) heal: &'f Option<Box<Value<Word<All>>>>,
+    pub(super) kill: &'f Option<Box<Spanned<String>>>,
+    pub(super) pause: &'f Option<Box<Spanned<String>>>,
+    pub(super) resume: &'f Option<Box<Spanned<String>>>,
+}
+
+impl OnceFiles<'_> {
+    /// How many of them are given.
+    pub(super) fn given(&self) -> usize {
+        let Self { link, partition, heal, kill, pause, resume } = self;
+        let given = [
+            link.is_some(),
+            partition.is_some(),
+            heal.is_some(),
+            kill.is_some(),
+            pause.is_some(),
+            resume.is_some(),
+        ];
+        given.into_iter().filter(|&given| given).count()
+    }
+}
 
 pub(super) struct Resolver<'t> {
     pub(super) errors: Errors,
@@ -59,7 +85,7 @@ impl<'t> Resolver<'t> {
         let (mut actions, mut lasts) = (0, Duration::ZERO);
         for file in steps {
             let Some(step) = self.step(file) else { continue };
-            actions += step.actions();
+            actions += step.actions(self.topology.mobile_nodes().count());
             lasts = lasts.saturating_add(step.lasts());
             let message = if actions > MAX_ACTIONS {
                 format!("up to here there are {actions} things to do")
@@ -81,22 +107,18 @@ impl<'t> Resolver<'t> {
     }
 
     fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
-        let StepFile { call, handoff, transfer, hang_up, wait, link, partition, heal, kill, pause, resume } =
-            &step.value;
+        let StepFile { call, handoff, transfer, hang_up, wait, period, .. } = &step.value;
+        let StepFile { link, partition, heal, kill, pause, resume, .. } = &step.value;
+        let once = OnceFiles { link, partition, heal, kill, pause, resume };
         let given = [
             call.is_some(),
             handoff.is_some(),
             transfer.is_some(),
             hang_up.is_some(),
             wait.is_some(),
-            link.is_some(),
-            partition.is_some(),
-            heal.is_some(),
-            kill.is_some(),
-            pause.is_some(),
-            resume.is_some(),
+            period.is_some(),
         ];
-        if given.iter().filter(|&&given| given).count() != 1 {
+        if given.into_iter().filter(|&given| given).count() + once.given() != 1 {
             self.errors.report(span(step), "a step does exactly one thing", |error| {
                 error.label("in this step").hint("begin each thing to do with a `-` of its own")
             });
@@ -111,31 +133,39 @@ impl<'t> Resolver<'t> {
         if let Some(transfer) = transfer {
             return self.transfer(transfer);
         }
-        if let Some(link) = link {
-            return self.link(step, link).map(Step::Once);
-        }
-        if let Some(partition) = partition {
-            return self.partition(partition).map(Step::Once);
-        }
-        if let Some(heal) = heal {
-            return self.errors.value(heal).map(|Word(All)| Step::Once(Action::Heal));
-        }
-        if let Some(name) = kill {
-            return self.running(name).map(|node| Step::Once(Action::Kill(node)));
-        }
-        if let Some(name) = pause {
-            return self.running(name).map(|node| Step::Once(Action::Pause(node)));
-        }
-        if let Some(name) = resume {
-            return self.running(name).map(|node| Step::Once(Action::Resume(node)));
+        if let Some(period) = period {
+            return self.period(period).map(Step::Period);
         }
         if let Some(hang_up) = hang_up {
             self.busy.clear();
             self.busy_by_chance = 0;
             return self.errors.value(hang_up).map(|Word(All)| Step::Once(Action::HangUpAll));
         }
-        let wait = wait.as_ref().and_then(|wait| self.errors.value(wait));
-        wait.map(|wait| Step::Once(Action::Wait(wait.get())))
+        if let Some(wait) = wait {
+            return self.errors.value(wait).map(|wait| Step::Once(Action::Wait(wait.get())));
+        }
+        self.once(span(step), once).map(Step::Once)
+    }
+
+    /// The first of them that is given.
+    pub(super) fn once(&mut self, at: Range<usize>, files: OnceFiles<'_>) -> Option<Action> {
+        let OnceFiles { link, partition, heal, kill, pause, resume } = files;
+        if let Some(link) = link {
+            return self.link(at, link);
+        }
+        if let Some(partition) = partition {
+            return self.partition(partition);
+        }
+        if let Some(heal) = heal {
+            return self.errors.value(heal).map(|Word(All)| Action::Heal);
+        }
+        if let Some(name) = kill {
+            return self.running(name).map(Action::Kill);
+        }
+        if let Some(name) = pause {
+            return self.running(name).map(Action::Pause);
+        }
+        self.running(resume.as_ref()?).map(Action::Resume)
     }
 
     fn call(&mut self, step: &Spanned<StepFile>, call: &CallFile) -> Option<Calls> {
@@ -176,7 +206,7 @@ impl<'t> Resolver<'t> {
         Some(Step::Once(Action::Transfer { from, to }))
     }
 
-    fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
+    pub(super) fn pair_of_callers(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
         let hint = "a call is between two mobile nodes";
         let (from, to) = self.two_mobile_nodes(pair, "[mn1, mn2]", "calls itself", hint)?;
         self.busy.extend([from, to]);
@@ -184,7 +214,7 @@ impl<'t> Resolver<'t> {
     }
 
     /// Two mobile nodes that are not the same; `twice` says what is wrong with one that is.
-    fn two_mobile_nodes(
+    pub(super) fn two_mobile_nodes(
         &mut self,
         pair: &Pair,
         example: &str,
@@ -232,7 +262,7 @@ impl<'t> Resolver<'t> {
         Some(Step::Handoff { moves: moves?, interval: interval?, gap })
     }
 
-    fn one_move(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
+    pub(super) fn one_move(&mut self, pair: &Pair) -> Option<(NodeId, NodeId)> {
         let [mobile_node, access_router] = self.two(pair, "[mn1, ar2]")?;
         let [who, to] = [self.mobile_node(mobile_node), self.access_router(access_router)];
         Some((who?, to?))
@@ -258,7 +288,7 @@ impl<'t> Resolver<'t> {
         self.node(name, "mobile node", |node| matches!(node.kind, NodeKind::MobileNode { .. }))
     }
 
-    fn access_router(&mut self, name: &Spanned<String>) -> Option<NodeId> {
+    pub(super) fn access_router(&mut self, name: &Spanned<String>) -> Option<NodeId> {
         self.node(name, "access router", |node| node.access().is_some())
     }
 

@@ -1,5 +1,7 @@
 //! Experiment files: what is read, scheduled and refused.
 
+mod period;
+
 use super::*;
 use crate::diagnostic::render_all;
 use crate::paths::neighbouring_access_routers;
@@ -207,7 +209,7 @@ fn mistakes_are_told_with_their_place() {
         (
             "hangup: all",
             &[
-                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `link`, `partition`, `heal`, `kill`, `pause` or `resume` | unknown field | did you mean `hang_up`?",
+                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `link`, `partition`, `heal`, `kill`, `pause`, `resume` or `period` | unknown field | did you mean `hang_up`?",
             ],
         ),
         (

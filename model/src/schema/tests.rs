@@ -67,14 +67,7 @@ fn topologies() -> Vec<Value> {
 }
 
 fn experiments() -> Vec<Value> {
-    let steps = json!([
-        { "call": { "count": 1 } },
-        { "call": { "pairs": [["mn1", "mn2"]] } },
-        { "handoff": { "count": 1, "interval": "1s", "gap": "50ms" } },
-        { "handoff": { "moves": [["mn1", "ar-0-0"]], "interval": "1s" } },
-        { "transfer": ["mn1", "mn2"] },
-        { "hang_up": "all" },
-        { "wait": "1s" },
+    let once = json!([
         { "link": {
             "between": ["ar-0-0", "ar-1-0"], "one_way": true, "one_way_delay": "1ms", "jitter": "1ms normal", "loss": "1%",
             "duplicate": "1%", "reorder": "1%", "rate": "1mbit", "queue": 1,
@@ -88,6 +81,31 @@ fn experiments() -> Vec<Value> {
         { "pause": "s1" },
         { "resume": "s1" },
     ]);
+    let happenings = json!([
+        { "after": "5s", "every": "10s", "pause": "s1" },
+        { "call": ["mn1", "mn2"] },
+        { "after": "5s", "handoff": ["mn1", "ar-0-0"] },
+    ]);
+    let joined = |first: &Value, then: &Value| {
+        let lists = [first, then].into_iter().filter_map(Value::as_array);
+        Value::Array(lists.flatten().cloned().collect())
+    };
+    let steps = json!([
+        { "call": { "count": 1 } },
+        { "call": { "pairs": [["mn1", "mn2"]] } },
+        { "handoff": { "count": 1, "interval": "1s", "gap": "50ms" } },
+        { "handoff": { "moves": [["mn1", "ar-0-0"]], "interval": "1s" } },
+        { "transfer": ["mn1", "mn2"] },
+        { "hang_up": "all" },
+        { "wait": "1s" },
+        { "period": {
+            "lasts": "60s",
+            "walk": { "interval": "10s", "hotspot": "ar-0-0", "alpha": "30%", "gap": "50ms" },
+            "calls": { "interval": "30s", "lasts": "10s", "pairs": [["mn1", "mn2"]] },
+            "at": joined(&happenings, &once),
+        } },
+    ]);
+    let steps = joined(&steps, &once);
     vec![json!({
         "name": "test", "topology": "test.yaml", "seed": 1, "calibrate": true, "capture": ["all"], "timeline": steps,
         "set": { "samp.delta": "20ms" },

@@ -7,7 +7,7 @@ use samp_model::control::{LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::experiment::Action;
 use samp_model::topology::NodeId;
 use samp_model::{Time, Topology, record::HandoffNumber};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a handoff may take until it counts as failed, besides what the knobs let it wait for an address.
@@ -49,8 +49,21 @@ pub struct Runner<'a, S> {
     told: usize,
     /// The nodes that the timeline has killed.
     killed: BTreeSet<String>,
+    /// The period that is going on.
+    period: Option<OpenPeriod>,
     /// Why the measurements are not valid.
     invalid_because: Vec<String>,
+}
+
+/// A period that is going on, and what has been begun in it.
+#[derive(Debug)]
+struct OpenPeriod {
+    began: Time,
+    /// Each mobile node's handoffs, first to last, and the longest gap of them.
+    handoffs: BTreeMap<NodeId, (HandoffNumber, HandoffNumber, Duration)>,
+    calls: Vec<(String, bool)>,
+    /// Each caller's latest call.
+    latest: BTreeMap<NodeId, String>,
 }
 
 impl<'a, S: Stage> Runner<'a, S> {
@@ -64,6 +77,7 @@ impl<'a, S: Stage> Runner<'a, S> {
             calls: Vec::new(),
             told: 0,
             killed: BTreeSet::new(),
+            period: None,
             invalid_because: Vec::new(),
         }
     }
@@ -89,11 +103,22 @@ impl<'a, S: Stage> Runner<'a, S> {
             match action {
                 Action::Call { caller, callee } => {
                     let to_program = self.topology.node(*callee).program.is_some();
-                    calling.push((self.call(*caller, *callee)?, to_program));
+                    let call = self.call(*caller, *callee)?;
+                    match &mut self.period {
+                        Some(period) => {
+                            period.latest.insert(*caller, call.clone());
+                            period.calls.push((call, to_program));
+                        }
+                        None => calling.push((call, to_program)),
+                    }
                 }
                 Action::Handoff { mobile_node, access_router, gap } => {
                     self.handoff(*mobile_node, *access_router, *gap)?
                 }
+                Action::Begin => self.begin(),
+                Action::At(after) => self.wait_until(*after)?,
+                Action::HangUp(caller) => self.hang_up_of(*caller)?,
+                Action::End => self.end()?,
                 Action::Transfer { from, to } => self.transfer(*from, *to)?,
                 Action::Wait(duration) => self.pause(*duration)?,
                 Action::HangUpAll => self.hang_up()?,
@@ -178,6 +203,7 @@ impl<'a, S: Stage> Runner<'a, S> {
         access_router: NodeId,
         gap: Option<Duration>,
     ) -> Result<(), RunError> {
+        let id = mobile_node;
         let (mobile_node, access_router) = (self.name(mobile_node), self.name(access_router));
         self.since = self.stage.now();
         let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
@@ -190,12 +216,71 @@ impl<'a, S: Stage> Runner<'a, S> {
             }
             Err(error) => return Err(error.into()),
         };
-        let within = handoff_deadline(self.topology, gap.unwrap_or(self.topology.emulation.gap));
+        let gap = gap.unwrap_or(self.topology.emulation.gap);
+        if let Some(period) = &mut self.period {
+            let (_, last, longest) = period.handoffs.entry(id).or_insert((number, number, gap));
+            (*last, *longest) = (number, gap.max(*longest));
+            return Ok(());
+        }
+        let within = handoff_deadline(self.topology, gap);
         if let Err(missing) = await_handoff(self.stage, &self.floors, &mobile_node, number, within)? {
             self.invalid_because
                 .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
         }
         Ok(())
+    }
+
+    fn begin(&mut self) {
+        let (handoffs, calls, latest) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        self.period = Some(OpenPeriod { began: self.stage.now(), handoffs, calls, latest });
+    }
+
+    /// Lets time pass until so long after the period began.
+    fn wait_until(&mut self, after: Duration) -> Result<(), RunError> {
+        let passed = self.period.as_ref().map_or(after, |period| self.stage.now() - period.began);
+        self.stage.wait(after.saturating_sub(passed), |_| None::<()>)?;
+        Ok(())
+    }
+
+    /// A call that has not come about ends by itself.
+    fn hang_up_of(&mut self, caller: NodeId) -> Result<(), RunError> {
+        let call = self.period.as_ref().and_then(|period| period.latest.get(&caller)).cloned();
+        let is_up =
+            |call: &String| self.stage.history().call(call).is_some_and(|call| call.established.is_some());
+        if let Some(call) = call.filter(is_up) {
+            self.stage.ask(&Request::HangUp { call: Some(call) })?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what the period has begun.
+    fn end(&mut self) -> Result<(), RunError> {
+        let Some(OpenPeriod { handoffs, mut calls, .. }) = self.period.take() else { return Ok(()) };
+        for (node, (first, last, gap)) in handoffs {
+            let name = self.name(node);
+            let within = handoff_deadline(self.topology, gap);
+            // Its earlier ones have had their time.
+            let latest = await_handoff(self.stage, &self.floors, &name, last, within)?.err();
+            let earlier = (first..last).filter_map(|number| {
+                let handoff = Handoff::assemble(&self.floors, self.stage.history(), &name, number);
+                let missing = match handoff {
+                    Some(handoff) if handoff.is_complete() => return None,
+                    Some(handoff) => handoff.missing.join(", "),
+                    None => "no detachment".to_owned(),
+                };
+                Some((number, missing))
+            });
+            for (number, missing) in earlier.chain(latest.map(|missing| (last, missing))) {
+                self.invalid_because.push(format!("handoff {number} of {name} did not complete: {missing}"));
+            }
+        }
+        let before = std::mem::take(&mut self.calls);
+        self.await_calls(&mut calls)?;
+        let calls = std::mem::replace(&mut self.calls, before);
+        for call in open(self.stage.history(), &calls, &self.killed) {
+            self.stage.ask(&Request::HangUp { call: Some(call) })?;
+        }
+        self.await_ends(&calls)
     }
 
     /// The latest call of `from` goes on at `to`.
@@ -228,24 +313,20 @@ impl<'a, S: Stage> Runner<'a, S> {
 
     fn hang_up(&mut self) -> Result<(), RunError> {
         let calls = std::mem::take(&mut self.calls);
-        let killed = self.killed.clone();
-        let open = |history: &History| {
-            // A callee that runs a program of the user's has accepted nothing that is known here, and sums nothing up;
-            // who was killed does not either.
-            let ends = |call: &Call| {
-                let ends = [call.caller.as_deref(), call.callee()].into_iter().flatten();
-                ends.filter(|&node| !killed.contains(node)).count()
-            };
-            let is_open = |call: &Call| call.established.is_some() && call.media().count() < ends(call);
-            calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect::<Vec<_>>()
-        };
-        if !open(self.stage.history()).is_empty() {
+        if !open(self.stage.history(), &calls, &self.killed).is_empty() {
             self.stage.ask(&Request::HangUp { call: None })?;
-            let closed = |history: &History| open(history).is_empty().then_some(());
-            self.stage.wait(HANG_UP_DEADLINE, closed)?;
         }
-        for call in open(self.stage.history()) {
-            self.invalid_because.push(format!("call {call} did not end at both ends"));
+        self.await_ends(&calls)
+    }
+
+    /// Waits until these calls, which have been hung up, are over at both ends.
+    fn await_ends(&mut self, calls: &[String]) -> Result<(), RunError> {
+        let killed = self.killed.clone();
+        let closed = |history: &History| open(history, calls, &killed).is_empty().then_some(());
+        if self.stage.wait(HANG_UP_DEADLINE, closed)?.is_none() {
+            for call in open(self.stage.history(), calls, &killed) {
+                self.invalid_because.push(format!("call {call} did not end at both ends"));
+            }
         }
         self.since = self.stage.now();
         Ok(())
@@ -283,6 +364,10 @@ impl<'a, S: Stage> Runner<'a, S> {
                 format!("{} hands its call to {}", self.name(*from), self.name(*to))
             }
             Action::Wait(duration) => format!("waiting {duration:?}"),
+            Action::Begin => "a period begins".to_owned(),
+            Action::At(_) => "time passes".to_owned(),
+            Action::HangUp(caller) => format!("{} hangs up", self.name(*caller)),
+            Action::End => "the period ends".to_owned(),
             Action::HangUpAll => "hanging up".to_owned(),
             Action::Link { link, change } => {
                 let what = match change {
@@ -299,6 +384,17 @@ impl<'a, S: Stage> Runner<'a, S> {
             Action::Resume(node) => format!("resuming {}", self.name(*node)),
         }
     }
+}
+
+/// Those of the calls that are not over at all ends that can tell. A callee that runs a program of the user's has accepted
+/// nothing that is known here, and sums nothing up; who was killed does not either.
+fn open(history: &History, calls: &[String], killed: &BTreeSet<String>) -> Vec<String> {
+    let ends = |call: &Call| {
+        let ends = [call.caller.as_deref(), call.callee()].into_iter().flatten();
+        ends.filter(|&node| !killed.contains(node)).count()
+    };
+    let is_open = |call: &Call| call.established.is_some() && call.media().count() < ends(call);
+    calls.iter().filter(|id| history.call(id).is_some_and(is_open)).cloned().collect()
 }
 
 /// How long a handoff of this lab may take, with such a gap, until it counts as failed.
