@@ -35,10 +35,6 @@ const BACKBONE: File = file!("topologies/backbone.yaml");
 const BACKBONE_GRAPH: File = file!("topologies/backbone.graphml");
 const PAPER_150: File = file!("topologies/paper-150.yaml");
 const FAR_ANCHORS: File = file!("topologies/far-anchors.yaml");
-const FAR_ANCHORS_ACK: File = file!("topologies/far-anchors-ack.yaml");
-const FAR_ANCHORS_AHEAD: File = file!("topologies/far-anchors-ahead.yaml");
-const FAR_ANCHORS_FASTEST: File = file!("topologies/far-anchors-fastest.yaml");
-const GRID_PARALLEL: File = file!("topologies/grid-parallel.yaml");
 const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
@@ -49,12 +45,13 @@ const DHCP: File = file!("experiments/dhcp.yaml");
 const BY_DHCP: File = file!("topologies/dhcp.yaml");
 const SLAAC: File = file!("experiments/slaac.yaml");
 const BY_SLAAC: File = file!("topologies/slaac.yaml");
-const CONFIRM_STANDARD: File = file!("experiments/confirm-standard.yaml");
-const CONFIRM_PAPER: File = file!("experiments/confirm-paper.yaml");
-const DISCOVER_AHEAD: File = file!("experiments/discover-ahead.yaml");
-const ANCHOR_FASTEST: File = file!("experiments/anchor-fastest.yaml");
-const STALE_SEQUENTIAL: File = file!("experiments/stale-sequential.yaml");
-const STALE_PARALLEL: File = file!("experiments/stale-parallel.yaml");
+const CONFIRM: File = file!("experiments/confirm.yaml");
+const DISCOVER: File = file!("experiments/discover.yaml");
+const ANCHOR: File = file!("experiments/anchor.yaml");
+const DELTA: File = file!("experiments/delta.yaml");
+const HIERARCHICAL: File = file!("experiments/hierarchical.yaml");
+const CACHE_LIFETIME: File = file!("experiments/cache-lifetime.yaml");
+const STALE: File = file!("experiments/stale.yaml");
 
 /// All files of all examples, each once.
 pub const FILES: &[File] = &[
@@ -67,20 +64,17 @@ pub const FILES: &[File] = &[
     TERMINALS,
     TERMINALS_CALLED,
     FAR_ANCHORS,
-    FAR_ANCHORS_ACK,
-    FAR_ANCHORS_AHEAD,
-    FAR_ANCHORS_FASTEST,
-    GRID_PARALLEL,
     HANDOFF,
     HOTSPOT,
     TRANSFER,
     PARTITION,
-    CONFIRM_STANDARD,
-    CONFIRM_PAPER,
-    DISCOVER_AHEAD,
-    ANCHOR_FASTEST,
-    STALE_SEQUENTIAL,
-    STALE_PARALLEL,
+    CONFIRM,
+    DISCOVER,
+    ANCHOR,
+    DELTA,
+    HIERARCHICAL,
+    CACHE_LIFETIME,
+    STALE,
     DHCP,
     BY_DHCP,
     SLAAC,
@@ -142,34 +136,39 @@ pub const EXAMPLES: &[Example] = &[
         files: &[PARTITION, CAMPUS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "confirm-standard",
-        about: "an experiment: changes of anchor, confirmed by REGISTER",
-        files: &[CONFIRM_STANDARD, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "hierarchical",
+        about: "a question with two factors: does hierarchical registration keep handoffs short?",
+        files: &[HIERARCHICAL, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "confirm-paper",
-        about: "the same, confirmed by the paper's ACK",
-        files: &[CONFIRM_PAPER, FAR_ANCHORS_ACK, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "delta",
+        about: "a question with a factor: how long should a discovery wait for answers?",
+        files: &[DELTA, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "discover-ahead",
-        about: "the same as confirm-standard, with anchors that are looked for ahead",
-        files: &[DISCOVER_AHEAD, FAR_ANCHORS_AHEAD, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "anchor",
+        about: "a question with a factor: an anchor at random, or the fastest?",
+        files: &[ANCHOR, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "anchor-fastest",
-        about: "the same as confirm-standard, with the fastest server as anchor",
-        files: &[ANCHOR_FASTEST, FAR_ANCHORS_FASTEST, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "discover",
+        about: "a question with a factor: does it pay to look for anchors ahead?",
+        files: &[DISCOVER, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "stale-sequential",
-        about: "an experiment: calls to where the callee was, then through the anchor",
-        files: &[STALE_SEQUENTIAL, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "confirm",
+        about: "a question with a factor: what does it cost to confirm an anchor by REGISTER?",
+        files: &[CONFIRM, FAR_ANCHORS, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
-        name: "stale-parallel",
-        about: "the same, both at once",
-        files: &[STALE_PARALLEL, GRID_PARALLEL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+        name: "cache-lifetime",
+        about: "a question with two factors: how long should a caller believe its cache?",
+        files: &[CACHE_LIFETIME, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "stale",
+        about: "a question with a factor: ask where the callee was first, or its anchor at once, too?",
+        files: &[STALE, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "dhcp",

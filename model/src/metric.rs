@@ -231,5 +231,10 @@ mod tests {
         }
         assert_eq!(ALL.len(), Metric::MediaSilence as usize + 1);
         assert_eq!(Metric::find("handoff.totl"), None);
+        let documented = include_str!("../../docs/experiments.md");
+        for metric in Metric::all() {
+            let row = format!("| `{}` | {} | {} |", metric.name(), metric.kind().unit(), metric.about());
+            assert!(documented.contains(&row), "docs/experiments.md lacks: {row}");
+        }
     }
 }

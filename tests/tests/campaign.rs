@@ -267,3 +267,27 @@ fn a_dry_run_shows_the_cells_and_the_time() {
     assert_eq!((&preview["runs"], &preview["seconds"]), (&8.into(), &3.2.into()));
     assert!(!Path::new("runs").exists());
 }
+
+#[test]
+fn the_shipped_experiments_answer_their_questions() {
+    // What each asserts itself holds; beside that, in which direction its factor works.
+    for (name, level, metric, more) in [
+        ("hierarchical", "off", "handoff.registration", true),
+        ("delta", "20ms", "handoff.registration_new_anchor", true),
+        ("anchor", "fastest", "handoff.registration_new_anchor", false),
+        ("discover", "ahead", "handoff.registration_new_anchor", false),
+        ("confirm", "paper", "handoff.registration_new_anchor", false),
+        ("cache-lifetime", "6", "call.srd", true),
+        ("stale", "parallel", "call.srd_tier1_stale", false),
+    ] {
+        let file = topology(&format!("experiments/{name}.yaml"));
+        let results = Results::new();
+        stdout(run(["--quiet", "sim", file.to_str().expect("UTF-8"), "--out", results.text()]));
+        let summary = results.json("summary.json");
+        let effects = summary["effects"].as_array().expect("a list");
+        let is_meant = |effect: &&Value| effect["level"] == level && effect["metric"] == metric;
+        let effect = effects.iter().find(is_meant).unwrap_or_else(|| panic!("{name}: {effects:#?}"));
+        let difference = effect["difference"].as_f64().expect("a number");
+        assert!(difference != 0.0 && (difference > 0.0) == more, "{name}: {effect:#}");
+    }
+}
