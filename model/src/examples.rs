@@ -52,6 +52,7 @@ const DELTA: File = file!("experiments/delta.yaml");
 const HIERARCHICAL: File = file!("experiments/hierarchical.yaml");
 const CACHE_LIFETIME: File = file!("experiments/cache-lifetime.yaml");
 const STALE: File = file!("experiments/stale.yaml");
+const ADDRESSES: File = file!("experiments/addresses.yaml");
 
 /// All files of all examples, each once.
 pub const FILES: &[File] = &[
@@ -75,6 +76,7 @@ pub const FILES: &[File] = &[
     HIERARCHICAL,
     CACHE_LIFETIME,
     STALE,
+    ADDRESSES,
     DHCP,
     BY_DHCP,
     SLAAC,
@@ -169,6 +171,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "stale",
         about: "a question with a factor: ask where the callee was first, or its anchor at once, too?",
         files: &[STALE, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "addresses",
+        about: "a question with a factor: what does it cost to get an address?",
+        files: &[ADDRESSES, BY_SLAAC, BY_DHCP, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "dhcp",

@@ -236,6 +236,11 @@ fn runs_cells_and_experiments_are_compared() {
     let same = compared(first.text(), first.text());
     let differences = same["cells"][0]["differences"].as_array().expect("a list").clone();
     assert!(differences.len() > 10 && differences.iter().all(|one| one["difference"] == 0.0), "{same:#}");
+    let metrics = first.json("summary.json")["metrics"].as_array().expect("a list").clone();
+    for (name, share) in [("call.ser", 100.0), ("call.seer", 100.0), ("call.isa", 0.0), ("call.scr", 100.0)] {
+        let metric = metrics.iter().find(|metric| metric["metric"] == name).expect("a metric");
+        assert_eq!((&metric["percent"], &metric["all"]), (&share.into(), &2.into()), "{metric:#}");
+    }
     let slower = compared(first.text(), second.text());
     let differences = slower["cells"][0]["differences"].as_array().expect("a list");
     let srd = differences.iter().find(|one| one["metric"] == "call.srd").expect("a metric");
@@ -277,7 +282,7 @@ fn the_shipped_experiments_answer_their_questions() {
         ("anchor", "fastest", "handoff.registration_new_anchor", false),
         ("discover", "ahead", "handoff.registration_new_anchor", false),
         ("confirm", "paper", "handoff.registration_new_anchor", false),
-        ("cache-lifetime", "6", "call.srd", true),
+        ("cache-lifetime", "60s", "call.srd", true),
         ("stale", "parallel", "call.srd_tier1_stale", false),
     ] {
         let file = topology(&format!("experiments/{name}.yaml"));

@@ -8,8 +8,6 @@ mod verdict;
 
 pub use self::compare::{Difference, NotComparable, Pairing, Side, compare, describe_pairings};
 pub use self::directory::{CampaignDir, CellRecord, Design, FactorRecord, RunRecord, State, directory_name};
-pub use self::summary::{
-    CampaignSummary, CellSummary, Effect, MetricFigures, samples_of_cell, samples_of_run, together,
-};
+pub use self::summary::{CampaignSummary, CellSummary, Effect, samples_of_cell, samples_of_run, together};
 pub use self::text::describe;
 pub use self::verdict::{TestCase, Verdict, junit, test_cases};

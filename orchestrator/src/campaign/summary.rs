@@ -2,8 +2,8 @@
 
 use super::directory::{CampaignDir, CellRecord, FactorRecord};
 use crate::comparison::{NoRun, RecordedRun};
-use crate::report::{Figures, Report, Samples, Values, cliffs_delta, paired};
-use samp_model::metric::{Kind, Metric};
+use crate::report::{Figures, MetricFigures, Report, Samples, Values, cliffs_delta, paired};
+use samp_model::metric::Metric;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,18 +32,6 @@ pub struct CellSummary {
     pub valid: usize,
     /// The metrics that have values.
     pub metrics: Vec<MetricFigures>,
-}
-
-/// The figures of a metric.
-#[derive(Clone, Debug, Serialize)]
-pub struct MetricFigures {
-    /// Which.
-    pub metric: Metric,
-    /// What kind of figures they are.
-    pub kind: Kind,
-    /// The figures.
-    #[serde(flatten)]
-    pub figures: Figures,
 }
 
 /// What a level of a factor does to a metric.
@@ -88,10 +76,7 @@ impl CampaignSummary {
             levels: cell.levels.clone(),
             runs: runs.len(),
             valid: runs.iter().flatten().count(),
-            metrics: together(runs.iter().flatten())
-                .figures()
-                .map(|(metric, figures)| MetricFigures { metric, kind: metric.kind(), figures })
-                .collect(),
+            metrics: together(runs.iter().flatten()).figures(),
         };
         let effects = dir.design.factors.iter().flat_map(|factor| effects(factor, &dir.cells, runs));
         Self {

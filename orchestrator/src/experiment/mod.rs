@@ -15,7 +15,7 @@ pub use self::runner::{CALL_DEADLINE, RunError, Runner, StepObserver, await_hand
 pub use self::stage::{RunningLab, SimulatedLab, Stage};
 
 use crate::calibration::CalibrationSummary;
-use crate::report::{Report, Summary};
+use crate::report::{MetricFigures, Report, Summary};
 use serde::Serialize;
 
 /// What `summary.json` holds.
@@ -32,6 +32,8 @@ pub struct RunSummary {
     /// The figures.
     #[serde(flatten)]
     pub summary: Summary,
+    /// The same by metric, those of RFC 6076 and ITU-T G.107 among them, with intervals and distributions.
+    pub metrics: Vec<MetricFigures>,
     /// What the figures are made of.
     pub each: Report,
 }

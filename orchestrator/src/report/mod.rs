@@ -29,7 +29,7 @@ pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
-pub use self::samples::{Figures, Samples, Values, number};
+pub use self::samples::{Figures, MetricFigures, Samples, Values, number};
 pub use self::statistics::{Delta, Ranks, rank};
 pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,

@@ -68,6 +68,18 @@ pub enum Figures {
     },
 }
 
+/// The figures of a metric.
+#[derive(Clone, Debug, Serialize)]
+pub struct MetricFigures {
+    /// Which.
+    pub metric: Metric,
+    /// What kind of figures they are.
+    pub kind: Kind,
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
 impl Samples {
     /// Of a run.
     pub fn of(report: &Report) -> Self {
@@ -94,8 +106,13 @@ impl Samples {
     }
 
     /// All metrics that have values, in figures.
-    pub fn figures(&self) -> impl Iterator<Item = (Metric, Figures)> {
-        self.0.iter().map(|(metric, values)| (*metric, values.figures()))
+    pub fn figures(&self) -> Vec<MetricFigures> {
+        let figures = |(metric, values): (&Metric, &Values)| MetricFigures {
+            metric: *metric,
+            kind: metric.kind(),
+            figures: values.figures(),
+        };
+        self.0.iter().map(figures).collect()
     }
 
     fn add(&mut self, metric: Metric, values: impl IntoIterator<Item = f64>) {

@@ -95,6 +95,7 @@ impl Planned<'_> {
             invalid_because,
             calibration,
             summary: report.summary(),
+            metrics: Samples::of(&report).figures(),
             each: report,
         };
         self.dir.write_json("summary.json", &summary)?;
