@@ -11,6 +11,7 @@ pub mod examples;
 pub mod experiment;
 pub mod knobs;
 pub mod metric;
+pub mod mobility;
 pub mod overlay_id;
 pub mod paths;
 pub mod random;

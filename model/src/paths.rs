@@ -281,6 +281,22 @@ pub fn least_delay(topology: &Topology, graph: &WiredGraph, from: IpAddr, to: Ip
     (here == first).then_some(delay)
 }
 
+/// The SIP server nearest to each access router: by delay from the server, then by hops, then the first.
+pub fn nearest_servers(topology: &Topology) -> BTreeMap<NodeId, NodeId> {
+    let graph = WiredGraph::new(topology);
+    let mut nearest: BTreeMap<NodeId, ((Duration, u16), NodeId)> = BTreeMap::new();
+    for server in topology.sip_servers() {
+        let paths = ShortestPaths::new(&graph, server);
+        for router in topology.access_routers() {
+            let Some(distance) = paths.one_way_delay(router).zip(paths.hops(router)) else { continue };
+            if nearest.get(&router).is_none_or(|(known, _)| distance < *known) {
+                nearest.insert(router, (distance, server));
+            }
+        }
+    }
+    nearest.into_iter().map(|(router, (_, server))| (router, server)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,10 @@
 //! The knobs of the protocols, resolved: what a topology file may set under `samp:`, with every default filled in.
 
 mod address;
+mod mobility;
 
 pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad};
+pub use mobility::{HomeAgents, MobilitySettings, Protocol};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

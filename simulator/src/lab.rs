@@ -97,7 +97,7 @@ impl VirtualLab {
     /// # Errors
     /// They do not, in the time that a lab gives them.
     pub fn come_up(&mut self) -> Result<(), NotUp> {
-        let servers = self.world.topology().sip_servers().count() as u32;
+        let servers = self.world.topology().ring_servers().count() as u32;
         let period = self.world.topology().samp.chord.stabilize_period;
         if !self.world.run_until_ring_is_ideal(PATIENCE + period * PERIODS_PER_SERVER * servers) {
             let misplaced = self.world.out_of_place();
@@ -223,7 +223,7 @@ impl VirtualLab {
         if ends[0] == ends[1] {
             return Err(refusal(&format!("`{caller}` cannot call itself")));
         }
-        let callee = self.address_of_record(ends[1]).to_owned();
+        let callee = self.world.called(ends[1]);
         // As in a lab, but for the lab's name.
         let call = format!("call-{}.{caller}@simulated", self.calls.len() + 1);
         self.world.input(ends[0], Input::Call { callee, call: call.clone() });

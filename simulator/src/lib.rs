@@ -35,4 +35,4 @@ pub use scenario::{Action, Scenario, Step};
 pub use seeds::{Failure, play_seeds};
 pub use shrink::shrink;
 pub use workload::Work;
-pub use world::{Happened, World};
+pub use world::{Happened, Leg, World};

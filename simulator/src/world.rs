@@ -2,20 +2,24 @@
 
 mod attachment;
 mod flight;
+mod mobile_ip;
 
 use crate::network::{Network, Place, Weather};
 use crate::trace::Trace;
 use crate::wires::Unchanged;
 use attachment::Attachment;
 use flight::InFlight;
-use samp_model::agent::{AgentConfig, Mobility, Role};
+pub use flight::Leg;
+use samp_model::agent::{AgentConfig, Role};
 use samp_model::control::{LinkChange, LinkId};
+use samp_model::mobility::Agents;
 use samp_model::paths::WiredGraph;
 use samp_model::random::seed_for;
 use samp_model::ring::RingView;
 use samp_model::settings::Records;
 use samp_model::topology::{LinkQuality, NodeKind};
 use samp_model::{Event, NodeId, Record, Time, Topology};
+use samp_protocol::mobile_ip::ForwardingTable;
 use samp_protocol::{Census, Input, Media, MediaCommand, Node, Output, RingKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +58,14 @@ pub struct World {
     owners: HashMap<IpAddr, NodeId>,
     /// Where every address is that anybody has had.
     places: HashMap<IpAddr, Place>,
+    /// The members of the ring.
     servers: Vec<(NodeId, IpAddr)>,
+    /// Who is whose agent, without SAMP.
+    agents: Agents,
+    /// Who has which home address.
+    homes: HashMap<IpAddr, NodeId>,
+    /// Ways of messages from node to node, when they are wanted.
+    legs: Option<Vec<Leg>>,
     ring: RingView,
     ring_changed_at: Time,
     /// Whether the ring is ideal, once it has been looked at since its last change.
@@ -79,6 +90,10 @@ pub struct Happened {
 struct Actor {
     node: Box<dyn Node>,
     address: Option<IpAddr>,
+    /// The address that it keeps wherever it is, with Mobile IPv6.
+    home: Option<IpAddr>,
+    /// What goes into which tunnel there.
+    table: ForwardingTable,
     timeout: Option<Time>,
     /// Since when it is paused, and what has come meanwhile.
     paused: Option<(Time, Vec<Input>)>,
@@ -110,11 +125,14 @@ impl World {
     }
 
     fn start_all(topology: Topology, seed: Option<u64>, network: Network, plays_media: bool) -> Self {
-        let servers: Vec<_> = topology
-            .sip_servers()
-            .map(|id| (id, topology.node(id).address().expect("a server has an address")))
-            .collect();
-        let nodes: Vec<_> = topology.sip_servers().chain(topology.mobile_nodes()).collect();
+        let address = |id| topology.node(id).address().expect("a server has an address");
+        let servers: Vec<_> = topology.ring_servers().map(|id| (id, address(id))).collect();
+        let agents = Agents::new(&topology);
+        let mobility_agents = topology.sip_servers().filter(|&id| agents.mobility_agent(id).is_some());
+        let nodes: Vec<_> =
+            topology.ring_servers().chain(mobility_agents).chain(topology.mobile_nodes()).collect();
+        let homes = topology.mobile_nodes();
+        let homes = homes.filter_map(|id| Some((agents.home_address(id)?.into(), id))).collect();
         let mut world = Self {
             seed,
             network,
@@ -131,6 +149,9 @@ impl World {
             owners: HashMap::new(),
             places: HashMap::new(),
             servers,
+            agents,
+            homes,
+            legs: None,
             ring: RingView::default(),
             ring_changed_at: Time::ZERO,
             ideal: None,
@@ -141,9 +162,12 @@ impl World {
             topology,
         };
         let wired = WiredGraph::new(&world.topology);
-        for &(id, address) in &world.servers {
+        for id in world.topology.sip_servers() {
             let router = wired.neighbours(id).next().map_or(id, |step| step.node);
-            world.places.insert(address, Place { vertex: id, router, mobile_node: None });
+            let map = world.agents.mobility_agent(id).and_then(|agent| agent.map).map(IpAddr::V6);
+            for address in world.topology.node(id).address().into_iter().chain(map) {
+                world.places.insert(address, Place { vertex: id, router, mobile_node: None });
+            }
         }
         for id in nodes {
             world.start(id);
@@ -281,13 +305,25 @@ impl World {
 
     /// Lets one mobile node call another; the Call-ID is returned.
     pub fn call(&mut self, caller: NodeId, callee: NodeId) -> String {
-        let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
-            panic!("{} is no mobile node", self.topology.node(callee).name)
-        };
-        let (callee, call) = (address_of_record.clone(), format!("call-{}", self.calls));
+        let (callee, call) = (self.called(callee), format!("call-{}", self.calls));
         self.calls += 1;
         self.input(caller, Input::Call { callee, call: call.clone() });
         call
+    }
+
+    /// The URI by which a mobile node is called.
+    pub(crate) fn called(&self, mobile_node: NodeId) -> String {
+        self.agents.called(&self.topology, mobile_node)
+    }
+
+    /// From now on every way of a message from one node to the next is written down, for [`take_legs`](Self::take_legs).
+    pub fn watch_legs(&mut self) {
+        self.legs = Some(Vec::new());
+    }
+
+    /// The ways since the last time, or since [`watch_legs`](Self::watch_legs).
+    pub fn take_legs(&mut self) -> Vec<Leg> {
+        self.legs.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Ends all calls of a mobile node.
@@ -302,7 +338,10 @@ impl World {
             panic!("{} is no mobile node", self.topology.node(to).name)
         };
         let user = address_of_record.trim_start_matches("sip:").split('@').next().unwrap_or_default();
-        let target = format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT));
+        let target = match self.agents.home_address(to) {
+            Some(_) => self.called(to),
+            None => format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT)),
+        };
         self.input(from, Input::Transfer { call: call.to_owned(), target });
     }
 
@@ -435,7 +474,10 @@ impl World {
         let address = node.address();
         let role = match &node.kind {
             NodeKind::MobileNode { address_of_record, .. } => Role::MobileNode {
-                address_of_record: address_of_record.clone(),
+                address_of_record: match self.agents.home_address(id) {
+                    Some(_) => self.called(id),
+                    None => address_of_record.clone(),
+                },
                 interface: String::new(),
                 second_interface: None,
                 family: self.topology.family,
@@ -444,8 +486,11 @@ impl World {
                 identifier: 0,
                 addressing: self.topology.addressing.clone(),
                 trigger: samp_model::settings::Trigger::Link,
-                mobility: Mobility::Samp,
+                mobility: self.agents.mobility(id),
             },
+            _ if self.agents.mobility_agent(id).is_some() => {
+                Role::MobilityAgent(self.agents.mobility_agent(id).cloned().expect("it is there"))
+            }
             _ => Role::SipServer {
                 address: SocketAddr::new(address.expect("a server has an address"), SIP_PORT),
                 join: self.join_through(id),
@@ -467,12 +512,23 @@ impl World {
             None => seed_for(self.topology.seed, &format!("node {}", node.name)),
         };
         let plays_media = self.plays_media && matches!(node.kind, NodeKind::MobileNode { .. });
+        let home = self.agents.home_address(id).map(IpAddr::V6);
         let streams = plays_media.then(|| Media::new(self.topology.media.clone(), seed));
+        let streams = streams.map(|streams| if home.is_some() { streams.with_marks() } else { streams });
+        let map = self.agents.mobility_agent(id).and_then(|agent| agent.map).map(IpAddr::V6);
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");
-        self.owners.extend(address.map(|address| (address, id)));
-        self.actors[id.0] =
-            Some(Actor { node, address, timeout: None, paused: None, media: BTreeMap::new(), streams });
+        self.owners.extend(address.into_iter().chain(map).map(|address| (address, id)));
+        self.actors[id.0] = Some(Actor {
+            node,
+            address,
+            home,
+            table: ForwardingTable::default(),
+            timeout: None,
+            paused: None,
+            media: BTreeMap::new(),
+            streams,
+        });
         self.ring_changed();
         self.flush(id);
     }
@@ -520,11 +576,17 @@ impl World {
             Some((_, inbox)) if inbox.len() < INBOX => inbox.push(input),
             Some(_) => {}
             None => {
-                if let Input::Message { from, message, .. } = &input
+                let described = match &input {
+                    Input::Message { from, message, .. } => {
+                        message.described().map(|described| (from.ip(), described))
+                    }
+                    Input::Packet(packet) => Some((packet.source.into(), packet.described())),
+                    _ => None,
+                };
+                if let Some((peer, (summary, call))) = described
                     && self.topology.samp.records == Records::Messages
-                    && let Some((summary, call)) = message.described()
                 {
-                    let event = Event::MessageReceived { peer: from.ip(), summary, call };
+                    let event = Event::MessageReceived { peer, summary, call };
                     self.happened.push(Happened { at: self.now, node: id, event });
                 }
                 actor.node.handle_input(self.now, input);
@@ -543,8 +605,14 @@ impl World {
     /// Takes from a node what it has to tell and to send, and notes when it wants to be woken.
     fn flush(&mut self, id: NodeId) {
         let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
+        let mut packets = Vec::new();
         while let Some(output) = actor.node.poll_event() {
             match output {
+                Output::Packet(packet) => {
+                    let around = actor.table.wrap(packet.source, packet.destination, true);
+                    packets.push((*packet, around));
+                }
+                Output::Forwarding(change) => actor.table.apply(change),
                 Output::Record(event) => {
                     let happened = Happened { at: self.now, node: id, event };
                     if matches!(happened.event, Event::RingChanged { .. } | Event::RingLeft { .. }) {
@@ -567,7 +635,7 @@ impl World {
                         streams.handle_command(self.now, command);
                     }
                 }
-                Output::Left | Output::Packet(_) | Output::Forwarding(_) => {}
+                Output::Left => {}
             }
         }
         while let Some((at, event)) = actor.streams.as_mut().and_then(Media::poll_event) {
@@ -583,14 +651,22 @@ impl World {
             self.timeouts.extend(wanted.map(|at| (at, id)));
             actor.timeout = wanted;
         }
-        let Some(source) = actor.address else { return };
+        let Some(source) = actor.address.and(actor.home).or(actor.address) else { return };
         let records_messages = self.topology.samp.records == Records::Messages;
+        for (packet, around) in packets {
+            if records_messages {
+                let (summary, call) = packet.described();
+                let event = Event::MessageSent { peer: packet.destination.into(), summary, call };
+                self.happened.push(Happened { at: self.now, node: id, event });
+            }
+            self.send_packet(id, packet, around);
+        }
         for transmit in transmits {
             if records_messages && let Some((summary, call)) = transmit.message.described() {
                 let event = Event::MessageSent { peer: transmit.destination.ip(), summary, call };
                 self.happened.push(Happened { at: self.now, node: id, event });
             }
-            self.transmit(source, transmit);
+            self.transmit(id, source, transmit);
         }
     }
 }

@@ -47,6 +47,8 @@ fn topologies() -> Vec<Value> {
             "mn": { "kind": "mobile_node", "start": "ar", "user": "alice", "radio": radio, "program": ["sipp", "{address}"] },
         },
         "links": [wired],
+        "protocol": "mipv6",
+        "mobility": { "agent": "s1", "ha": "dynamic", "route_optimization": true },
         "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
         "addressing": {

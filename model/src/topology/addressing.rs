@@ -5,7 +5,9 @@
 //! | IPv4 | 172.16.0.1, 172.16.0.2, … | 10.0.0.0/24, 10.0.1.0/24, …; shorter prefixes for many mobile nodes |
 //! | IPv6 | fd53:414d:50::1, fd53:414d:50::2, … | fd53:414d:50:1::/64, fd53:414d:50:2::/64, … |
 //!
-//! In an access network the access router is host 1, mobile nodes follow.
+//! In an access network the access router is host 1, mobile nodes follow. With Mobile IPv6 the n-th SIP server has
+//! fd53:414d:51:n::/64 for the home addresses that it serves and fd53:414d:52:n::/64 for regional care-of addresses, n from 0;
+//! there, too, it is host 1, and mobile nodes have the host numbers that they have everywhere.
 
 use super::{AccessNetwork, Node, NodeKind, Subnet};
 use crate::settings::Family;
@@ -30,6 +32,34 @@ const PREFIX6: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x414d, 0x0050, 0, 0, 0, 0, 0);
 const HOST_BITS6: u32 = 64;
 /// Subnets below the prefix, besides subnet 0.
 const MAX_SUBNETS6: usize = 0xffff;
+
+/// Home subnets of Mobile IPv6 are cut from this prefix.
+const HOME_PREFIX6: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x414d, 0x0051, 0, 0, 0, 0, 0);
+/// Subnets of regional care-of addresses, from this one.
+const REGIONAL_PREFIX6: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x414d, 0x0052, 0, 0, 0, 0, 0);
+
+/// The subnet of home addresses of the SIP server with this number among the servers, from 0.
+pub(crate) fn home_subnet(server: u32) -> Subnet {
+    subnet6(HOME_PREFIX6, server)
+}
+
+/// Its subnet of regional care-of addresses.
+pub(crate) fn regional_subnet(server: u32) -> Subnet {
+    subnet6(REGIONAL_PREFIX6, server)
+}
+
+/// The number of the SIP server in whose home or regional subnet an address is.
+pub(super) fn agent_of(address: IpAddr) -> Option<u32> {
+    let IpAddr::V6(address) = address else { return None };
+    let number = (u128::from(address) >> HOST_BITS6) as u32 & MAX_SUBNETS6 as u32;
+    let subnets = [home_subnet(number), regional_subnet(number)];
+    subnets.iter().any(|subnet| subnet.contains(address.into())).then_some(number)
+}
+
+fn subnet6(prefix: Ipv6Addr, number: u32) -> Subnet {
+    let prefix = u128::from(prefix) + (u128::from(number) << HOST_BITS6);
+    Subnet { prefix: IpAddr::V6(prefix.into()), prefix_len: (128 - HOST_BITS6) as u8 }
+}
 
 /// The address space has no room for so many access networks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, Discover, Durability,
-    Family, LinkBackend, Profile, Records, ServerMode, Stale, Trigger, UpdateOrder,
+    Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
@@ -31,10 +31,32 @@ pub(super) struct TopologyFile {
     #[serde(default)]
     pub(super) nodes: Entries<ExplicitNode>,
     pub(super) links: Option<Vec<WiredLink>>,
+    pub(super) protocol: Option<Value<Word<Protocol>>>,
+    pub(super) mobility: Option<Mobility>,
     pub(super) samp: Option<Samp>,
     pub(super) media: Option<Media>,
     pub(super) addressing: Option<Addressing>,
     pub(super) emulation: Option<Emulation>,
+}
+
+/// Who the agents of a protocol other than SAMP are, and what they do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mobility {
+    pub(super) agent: Option<Spanned<String>>,
+    pub(super) ha: Option<Value<Word<HomeAgents>>>,
+    pub(super) route_optimization: Option<Value<Word<bool>>>,
+}
+
+impl Keyword for Protocol {
+    const WHAT: &'static str = "a protocol";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("samp", Self::Samp), ("mipv6", Self::Mipv6), ("hmipv6", Self::Hmipv6), ("sip", Self::Sip)];
+}
+
+impl Keyword for HomeAgents {
+    const WHAT: &'static str = "which home agents there are";
+    const WORDS: &'static [(&'static str, Self)] = &[("fixed", Self::Fixed), ("dynamic", Self::Dynamic)];
 }
 
 /// Access routers side by side, neighbours linked, one SIP server in the middle of each domain.

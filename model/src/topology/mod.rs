@@ -12,6 +12,7 @@ mod resolve;
 mod schema;
 mod sound;
 
+pub(crate) use addressing::{home_subnet, regional_subnet};
 pub(crate) use schema::schema;
 
 pub(crate) use self::file::Packets;
@@ -21,7 +22,9 @@ pub use program::Program;
 pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart, RateChange};
 
 use crate::diagnostic::Diagnostic;
-use crate::settings::{AddressSettings, EmulationSettings, Family, MediaSettings, SampSettings};
+use crate::settings::{
+    AddressSettings, EmulationSettings, Family, MediaSettings, MobilitySettings, Protocol, SampSettings,
+};
 use crate::tree::{Setting, rewritten};
 use crate::yaml::Source;
 use serde::{Deserialize, Serialize};
@@ -99,6 +102,9 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// The wired links.
     pub links: Vec<Link>,
+    /// Which protocol keeps mobile nodes reachable.
+    #[serde(default)]
+    pub mobility: MobilitySettings,
     /// SAMP's knobs.
     pub samp: SampSettings,
     /// The calls' media.
@@ -217,9 +223,16 @@ impl Topology {
         self.nodes().filter(|(_, node)| matches!(node.kind, NodeKind::SipServer { .. })).map(|(id, _)| id)
     }
 
-    /// Indexes of the SIP servers that are samp-lab's, and so members of the ring, in order.
+    /// Indexes of the SIP servers that are members of the ring, in order: samp-lab's own. With `protocol: sip` the one
+    /// registrar is a ring by itself; with Mobile IPv6 there is none.
     pub fn ring_servers(&self) -> impl Iterator<Item = NodeId> {
-        self.sip_servers().filter(|&id| self.node(id).program.is_none())
+        let MobilitySettings { protocol, agent, .. } = self.mobility;
+        let takes_part = move |id| match protocol {
+            Protocol::Samp => true,
+            Protocol::Sip => agent == Some(id),
+            Protocol::Mipv6 | Protocol::Hmipv6 => false,
+        };
+        self.sip_servers().filter(move |&id| self.node(id).program.is_none() && takes_part(id))
     }
 
     /// Indexes of the mobile nodes, in order.
@@ -263,10 +276,16 @@ impl Topology {
 
     /// The node that has this address, and for a care-of address also the access router that it belongs to.
     ///
-    /// The address of an access router on its own subnet is the router's.
+    /// The address of an access router on its own subnet is the router's. With Mobile IPv6, home and regional care-of addresses
+    /// are their agent's, as what is sent there goes to it first.
     pub fn locate(&self, address: IpAddr) -> Option<(NodeId, Option<NodeId>)> {
         if let Some((id, _)) = self.nodes().find(|(_, node)| node.addresses().contains(&address)) {
             return Some((id, None));
+        }
+        if self.mobility.protocol.is_mobile_ip()
+            && let Some(number) = addressing::agent_of(address)
+        {
+            return self.sip_servers().nth(number as usize).map(|server| (server, None));
         }
         let access_router = self
             .access_routers()

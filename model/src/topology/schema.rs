@@ -8,7 +8,7 @@ use super::program::MAX_ARGUMENTS;
 use super::resolve::{DEFAULT_RADIO, DEFAULT_SERVER_LINK, DEFAULT_SPACING, LONGEST_NAME, RESERVED_NAMES};
 use super::{Jitter, LinkQuality, Loss};
 use crate::schema::{Scalar, document, list, object, pair, scalar, scalar_or, text};
-use crate::settings::Family;
+use crate::settings::{Family, Protocol};
 use crate::units::{Delay, Interval, Percent, Rate};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Value, json};
@@ -70,6 +70,14 @@ pub(crate) fn schema() -> Value {
             ("radio", radio("The radio link of every mobile node that does not say otherwise.")),
             ("nodes", nodes()),
             ("links", list("Wired links.", wired_link())),
+            (
+                "protocol",
+                scalar_or::<Word<Protocol>>(
+                    "What keeps mobile nodes reachable; all but samp run in `samp-lab sim` only.",
+                    word(Protocol::default()),
+                ),
+            ),
+            ("mobility", knobs::mobility()),
             ("samp", knobs::samp()),
             ("media", knobs::media()),
             ("addressing", knobs::addressing()),

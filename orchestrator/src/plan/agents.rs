@@ -2,7 +2,8 @@
 
 use super::wiring::Wiring;
 use super::{ACCESS, AgentPlan, ProgramPlan, RADIOS, radios_each};
-use samp_model::agent::{AgentConfig, Mobility, Role};
+use samp_model::agent::{AgentConfig, Role};
+use samp_model::mobility::Agents;
 use samp_model::random::seed_for;
 use samp_model::settings::AddressMethod;
 use samp_model::topology::{NodeKind, Topology};
@@ -27,6 +28,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let at_sip_port = |address: IpAddr| SocketAddr::new(address, SIP_PORT);
     let first = topology.ring_servers().next();
     let join = first.and_then(|first| topology.node(first).address()).map(at_sip_port);
+    let (members, mobility) = (topology.ring_servers().collect::<Vec<_>>(), Agents::new(topology));
     let without_program = topology.nodes().filter(|(_, node)| node.program.is_none());
     let agents = without_program.filter_map(|(id, node)| {
         let role = match &node.kind {
@@ -39,6 +41,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
                 }
             }
             NodeKind::Router { .. } => return None,
+            NodeKind::SipServer { .. } if !members.contains(&id) => return None,
             NodeKind::SipServer { .. } => Role::SipServer {
                 address: at_sip_port(node.address()?),
                 join: join.filter(|_| Some(id) != first),
@@ -54,7 +57,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
                 identifier: (*host).into(),
                 addressing: topology.addressing.clone(),
                 trigger: topology.emulation.trigger,
-                mobility: Mobility::Samp,
+                mobility: mobility.mobility(id),
             },
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));

@@ -19,7 +19,7 @@ pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 use routes::OwnNetwork;
 use samp_model::agent::AgentConfig;
 use samp_model::paths::WiredGraph;
-use samp_model::settings::EmulationSettings;
+use samp_model::settings::{EmulationSettings, Protocol};
 use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
@@ -326,6 +326,9 @@ pub enum PlanError {
     /// netem was asked for, and the kernel has none.
     #[error("the topology asks for netem links, but this kernel has no sch_netem")]
     NoNetem,
+    /// The protocol runs in virtual time only.
+    #[error("`protocol: {0}` does not run in a lab")]
+    Protocol(Protocol),
     /// IPv6 was asked for, and the kernel has none.
     #[error("the topology asks for IPv6, but this kernel has none")]
     NoIpv6,
@@ -392,6 +395,7 @@ impl PlanError {
                  write `links: auto` for the userspace delay line, or run under scripts/vm.sh"
                     .into(),
             ),
+            PlanError::Protocol(_) => Some("run its experiments in virtual time: samp-lab sim EXPERIMENT".into()),
             PlanError::NoIpv6 => Some(
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
@@ -447,6 +451,9 @@ impl Plan {
         machine: &Machine,
         routes: impl FnOnce(&WiredGraph, &Wiring, OwnNetwork) -> Result<Vec<Vec<Route>>, PlanError>,
     ) -> Result<Plan, PlanError> {
+        if topology.mobility.protocol.is_mobile_ip() {
+            return Err(PlanError::Protocol(topology.mobility.protocol));
+        }
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 use samp_model::settings::{
-    AddressMethod, AddressSettings, AttachMode, Family, LinkBackend, MediaSettings, SampSettings,
+    AddressMethod, AddressSettings, AttachMode, Family, LinkBackend, MediaSettings, MobilitySettings,
+    SampSettings,
 };
 use samp_model::topology::{AccessNetwork, Link, Node, Radio};
 use std::collections::{BTreeMap, HashSet};
@@ -55,6 +56,7 @@ fn topology(nodes: Vec<Node>, links: Vec<Link>, attach: AttachMode, backend: Lin
         family: Family::Ipv4,
         nodes,
         links,
+        mobility: MobilitySettings::default(),
         samp: SampSettings::default(),
         media: MediaSettings::default(),
         addressing: AddressSettings::default(),

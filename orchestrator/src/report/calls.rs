@@ -3,7 +3,6 @@
 use super::e_model;
 use super::floor::Floors;
 use super::history::{Call, History, MediaTotals};
-use super::registrations::address_at;
 use super::statistics::{Delta, maybe_milliseconds, milliseconds};
 use samp_model::record::CacheOutcome;
 use serde::Serialize;
@@ -130,8 +129,7 @@ fn media(
 ) -> MediaReport {
     let peer = ends.iter().find(|end| **end != totals.node);
     let links = peer.zip(call.established.as_ref()).and_then(|(peer, established)| {
-        let from = address_at(history, peer, established.at)?;
-        floors.one_way(from, address_at(history, &totals.node, established.at)?)
+        floors.along(&floors.way(history, [peer, &totals.node], established.at)?)
     });
     let packets = totals.received + totals.lost;
     // A packet is sent when it is full, and heard when as many as the buffer holds have come.
@@ -153,13 +151,10 @@ fn media(
 
 fn outcome(floors: &Floors<'_>, history: &History, call: &Call) -> CallOutcome {
     if let Some(established) = &call.established {
-        let ends = call.caller.as_deref().zip(call.callee()).and_then(|(caller, callee)| {
-            Some((address_at(history, caller, established.at)?, address_at(history, callee, established.at)?))
-        });
-        let floor = ends.and_then(|(caller, callee)| {
-            let mut stops = vec![caller];
-            stops.extend(&established.path);
-            stops.push(callee);
+        let ends = call.caller.as_deref().zip(call.callee());
+        let way = ends.and_then(|(caller, callee)| floors.way(history, [caller, callee], established.at));
+        let floor = way.and_then(|mut stops| {
+            stops.splice(1..1, established.path.iter().copied());
             let redirected: Option<Duration> =
                 established.redirected.iter().map(|way| floors.there_and_back(way)).sum();
             Some(floors.there_and_back(&stops)? + redirected?)

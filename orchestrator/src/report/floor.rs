@@ -1,13 +1,16 @@
 //! What theory allows at best: sums of the shortest times that links can take.
 
 use super::history::History;
+use super::registrations::address_at;
+use samp_model::mobility::Agents;
 use samp_model::paths::WiredGraph;
+use samp_model::record::RegistrationScope;
 use samp_model::topology::{Link, NodeKind};
-use samp_model::{Event, Topology, paths};
+use samp_model::{Event, Time, Topology, paths};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// A run's topology with each link as fast as it ever was, so that a floor holds whenever its path was taken.
@@ -44,13 +47,19 @@ pub(super) fn at_its_fastest<'t>(topology: &'t Topology, history: &History) -> C
 pub struct Floors<'a> {
     topology: &'a Topology,
     graph: WiredGraph,
+    agents: Agents,
     known: RefCell<HashMap<(IpAddr, IpAddr), Option<Duration>>>,
 }
 
 impl<'a> Floors<'a> {
     /// Of this topology.
     pub fn new(topology: &'a Topology) -> Self {
-        Self { topology, graph: WiredGraph::new(topology), known: RefCell::default() }
+        Self {
+            topology,
+            graph: WiredGraph::new(topology),
+            agents: Agents::new(topology),
+            known: RefCell::default(),
+        }
     }
 
     /// The topology.
@@ -65,6 +74,60 @@ impl<'a> Floors<'a> {
             .borrow_mut()
             .entry((from, to))
             .or_insert_with(|| paths::least_delay(self.topology, &self.graph, from, to))
+    }
+
+    /// The address that a mobile node keeps, with Mobile IPv6.
+    pub fn home_of(&self, node: &str) -> Option<Ipv6Addr> {
+        self.agents.home_address(self.topology.find(node)?)
+    }
+
+    /// The addresses that a datagram passes from one mobile node to another at an instant, both care-of addresses included;
+    /// with Mobile IPv6 the agents of both ends are between. None where that is not known: with route optimisation it
+    /// depends on what either end has bound.
+    pub fn way(&self, history: &History, [from, to]: [&str; 2], at: Time) -> Option<Vec<IpAddr>> {
+        let mut way = vec![address_at(history, from, at)?];
+        if self.topology.mobility.protocol.is_mobile_ip() {
+            if self.topology.mobility.route_optimization {
+                return None;
+            }
+            way.extend(self.agents_of(history, from, at));
+            way.extend(self.agents_of(history, to, at).into_iter().rev());
+        }
+        way.push(address_at(history, to, at)?);
+        way.dedup();
+        Some(way)
+    }
+
+    /// The agents through whose tunnels a node's datagrams go, the nearest first.
+    fn agents_of(&self, history: &History, node: &str, at: Time) -> Vec<IpAddr> {
+        let registered = history.of(node).iter().take_while(|record| record.at <= at);
+        let map = registered.filter_map(|record| match &record.event {
+            Event::Registered { scope: RegistrationScope::Anchor, path, .. } => path.first().copied(),
+            _ => None,
+        });
+        let home_agent = self.topology.find(node).and_then(|node| self.agents.home_agent(node));
+        map.last().into_iter().chain(home_agent.map(IpAddr::V6)).collect()
+    }
+
+    /// The addresses that a datagram passes from a mobile node to one of its agents, care-of address and agent included.
+    pub fn way_to_agent(
+        &self,
+        history: &History,
+        node: &str,
+        agent: IpAddr,
+        at: Time,
+    ) -> Option<Vec<IpAddr>> {
+        let owner = |address| self.topology.locate(address).map(|(owner, _)| owner);
+        let mut way = vec![address_at(history, node, at)?];
+        let agents = self.agents_of(history, node, at);
+        let last = agents.iter().position(|known| owner(*known) == owner(agent))?;
+        way.extend(&agents[..=last]);
+        Some(way)
+    }
+
+    /// Along these addresses, first to last.
+    pub fn along(&self, way: &[IpAddr]) -> Option<Duration> {
+        way.windows(2).map(|leg| self.one_way(leg[0], leg[1])).sum()
     }
 
     /// Along these addresses, first to last, and back the same way.

@@ -97,11 +97,12 @@ impl History {
         self.nodes.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// The records of a node from one instant until just before another.
+    /// The records of a node from one instant until another, both included: in virtual time a handoff may begin in the
+    /// instant in which the one before has come to its end.
     pub fn window(&self, node: &str, from: Time, until: Time) -> &[Record] {
         let records = self.of(node);
         let start = records.partition_point(|record| record.at < from);
-        let end = records.partition_point(|record| record.at < until);
+        let end = records.partition_point(|record| record.at <= until);
         &records[start..end.max(start)]
     }
 

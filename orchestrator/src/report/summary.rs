@@ -181,8 +181,8 @@ impl Summary {
 fn handoffs(all: &[Handoff]) -> HandoffSummary {
     let complete: Vec<&Handoff> = all.iter().filter(|handoff| handoff.is_complete()).collect();
     let calls = || complete.iter().flat_map(|handoff| &handoff.calls);
-    let registrations = |kept: bool| {
-        let of_kind = complete.iter().filter(move |handoff| handoff.anchor_kept == kept);
+    let registrations = |kind: &'static str| {
+        let of_kind = complete.iter().filter(move |handoff| handoff.registration_kind == kind);
         of_kind.filter_map(|handoff| handoff.registration.as_ref()).collect::<Vec<_>>()
     };
     let downlinks: Vec<_> = calls().filter_map(|call| call.downlink.path.as_ref()).collect();
@@ -190,8 +190,11 @@ fn handoffs(all: &[Handoff]) -> HandoffSummary {
     let paths = [
         ("downlink", downlinks),
         ("uplink", uplinks),
-        ("registration, anchor kept", registrations(true)),
-        ("registration, new anchor", registrations(false)),
+        ("registration", registrations("")),
+        ("registration, anchor kept", registrations("anchor kept")),
+        ("registration, new anchor", registrations("new anchor")),
+        ("registration, MAP kept", registrations("MAP kept")),
+        ("registration, new MAP", registrations("new MAP")),
     ];
     let media = [
         ("downlink", calls().map(|call| &call.downlink).collect::<Vec<_>>()),

@@ -3,7 +3,9 @@
 use super::*;
 use samp_model::Event;
 use samp_model::record::{CacheOutcome, RegistrationScope};
-use samp_model::settings::{AddressSettings, EmulationSettings, Family, MediaSettings, SampSettings};
+use samp_model::settings::{
+    AddressSettings, EmulationSettings, Family, MediaSettings, MobilitySettings, SampSettings,
+};
 use samp_model::topology::{AccessNetwork, Link, LinkQuality, Node, NodeKind, Radio, Subnet};
 use samp_model::{NodeId, Time};
 use std::net::{IpAddr, Ipv4Addr};
@@ -52,6 +54,7 @@ fn line() -> Topology {
         family: Family::Ipv4,
         nodes: vec![router(1), router(2), sip1, mobile(1, 0), mobile(2, 0), mobile(3, 1)],
         links: vec![link(0, 1), link(1, 2)],
+        mobility: MobilitySettings::default(),
         samp: SampSettings::default(),
         media: MediaSettings::default(),
         addressing: AddressSettings::default(),

@@ -65,12 +65,9 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
     }
     // A node with a program of the user's is complete without a registration that samp-lab sees.
     let registers = handoff.registration.is_some() || !handoff.is_complete();
-    let anchor = match (registers, handoff.anchor_kept) {
-        (false, _) => "",
-        (true, true) => ", anchor kept",
-        (true, false) => ", new anchor",
-    };
-    writeln!(out, "{anchor}")?;
+    let separator = if registers && !handoff.registration_kind.is_empty() { ", " } else { "" };
+    let kind = if registers { handoff.registration_kind } else { "" };
+    writeln!(out, "{separator}{kind}")?;
     if let Some(told) = handoff.going_down {
         writeln!(out, "told {} ms before that its link goes down", ms(told))?;
     }

@@ -19,6 +19,9 @@ use std::net::{IpAddr, SocketAddr};
 /// A sample of silence in G.711 µ-law.
 const SILENCE: u8 = 0xff;
 
+/// Places that packets are told to come from, one after the other.
+const MARKS: u8 = 16;
+
 /// All media of a node.
 #[derive(Debug)]
 pub struct Media {
@@ -29,6 +32,8 @@ pub struct Media {
     /// Header and payload of the packet in the making.
     packet: Vec<u8>,
     strays: u64,
+    /// Whether this node and its peers keep their addresses when they move, and mark their packets.
+    marks: bool,
 }
 
 /// The two streams of a call.
@@ -48,7 +53,15 @@ impl Media {
     /// No calls yet. `seed` is the node's own.
     pub fn new(settings: MediaSettings, seed: u64) -> Self {
         let packet = vec![SILENCE; HEADER_LEN + settings.payload_bytes];
-        Self { settings, seed, calls: BTreeMap::new(), events: VecDeque::new(), packet, strays: 0 }
+        let (calls, events) = (BTreeMap::new(), VecDeque::new());
+        Self { settings, seed, calls, events, packet, strays: 0, marks: false }
+    }
+
+    /// The same at a node that keeps its address, as do all its peers (Mobile IPv6). No address tells a receiver that a
+    /// packet is the first one from a new place, so the first sample of each packet does, below hearing: it is another
+    /// one after each move.
+    pub fn with_marks(self) -> Self {
+        Self { marks: true, ..self }
     }
 
     /// Instant of the next packet of any call.
@@ -80,7 +93,8 @@ impl Media {
             return self.count_stray(from, "unknown synchronisation source");
         };
         call.ssrc_receive = header.ssrc;
-        let Some(arrival) = call.receiver.handle_packet(now, &header, (from, to)) else { return };
+        let mark = datagram.get(HEADER_LEN).copied().filter(|_| self.marks);
+        let Some(arrival) = call.receiver.handle_packet(now, &header, (from, to, mark)) else { return };
         let event = Event::MediaFirstReceived {
             call: name.clone(),
             from,
@@ -96,6 +110,9 @@ impl Media {
         for call in self.calls.values_mut() {
             call.receiver.forget_pair();
             call.is_new_pair = true;
+        }
+        if let (true, Some(mark)) = (self.marks, self.packet.get_mut(HEADER_LEN)) {
+            *mark = SILENCE - (SILENCE - *mark + 1) % MARKS;
         }
     }
 

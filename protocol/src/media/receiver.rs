@@ -33,9 +33,13 @@ struct Latest {
     timestamp: u32,
     /// Instant of the last packet, of whatever sequence number.
     arrival: Time,
-    /// Source and destination address of the newest packet; `None` asks the next one to be announced.
-    pair: Option<(IpAddr, IpAddr)>,
+    /// Source and destination address of the newest packet, and the sender's mark; `None` asks the next one to be
+    /// announced.
+    pair: Option<Pair>,
 }
+
+/// Source and destination address, and what else tells places apart.
+type Pair = (IpAddr, IpAddr, Option<u8>);
 
 /// A packet that is the first of its stream between its pair of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +95,7 @@ impl Receiver {
     /// Counts a packet; tells when it is the first between this `pair` of source and destination.
     ///
     /// A late packet, overtaken by a newer one, never changes the pair.
-    pub(crate) fn handle_packet(
-        &mut self,
-        now: Time,
-        header: &Header,
-        pair: (IpAddr, IpAddr),
-    ) -> Option<Arrival> {
+    pub(crate) fn handle_packet(&mut self, now: Time, header: &Header, pair: Pair) -> Option<Arrival> {
         let Some(latest) = &mut self.latest else {
             self.received = 1;
             self.latest = Some(Latest {
@@ -164,14 +163,14 @@ mod tests {
             Self { receiver: Receiver::new(at_ms(0)), first }
         }
 
-        fn packet(&mut self, number: u64, ms: u64, pair: (IpAddr, IpAddr)) -> Option<Arrival> {
+        fn packet(&mut self, number: u64, ms: u64, (from, to): (IpAddr, IpAddr)) -> Option<Arrival> {
             let header = Header {
                 payload_type: 0,
                 sequence: self.first.wrapping_add(number as u16),
                 timestamp: (number as u32).wrapping_mul(160),
                 ssrc: 1,
             };
-            self.receiver.handle_packet(at_ms(ms), &header, pair)
+            self.receiver.handle_packet(at_ms(ms), &header, (from, to, None))
         }
 
         fn counts(&self) -> (u64, u64, u64) {

@@ -68,6 +68,11 @@ impl ForwardingTable {
         }
     }
 
+    /// Whether what leaves from this address goes into a tunnel.
+    pub fn has_tunnel_from(&self, address: Ipv6Addr) -> bool {
+        self.from.contains_key(&address)
+    }
+
     /// What goes around a datagram between these two when it leaves this node, the outermost last. Messages of the
     /// Mobility Header never take optimised routes (RFC 6275 §6.1).
     pub fn wrap(&self, source: Ipv6Addr, destination: Ipv6Addr, is_mobility: bool) -> Vec<Outer> {

@@ -31,6 +31,8 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(1500);
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 /// Each wait is twice the one before, up to this (MAX_BINDACK_TIMEOUT).
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(32);
+/// Mobility anchor points that are remembered at most.
+const MAX_FORMER: usize = 64;
 /// Errors that are sent at most: one in so long (RFC 4443 §2.4 f wants a limit).
 const ERROR_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -63,6 +65,9 @@ pub struct Host {
     advertised_map: Option<Ipv6Addr>,
     pub(super) home: Registration,
     pub(super) regional: Option<Registration>,
+    /// Mobility anchor points that this node has left and that may still have it bound, and until when: their numbers go
+    /// on where they were.
+    former: BTreeMap<Ipv6Addr, (Registration, Time)>,
     pub(super) peers: BTreeMap<Ipv6Addr, Peer>,
     pub(super) timers: Timers<Timer>,
     /// Until when no further error is sent.
@@ -128,6 +133,7 @@ impl Host {
             advertised_map: None,
             home,
             regional: None,
+            former: BTreeMap::new(),
             peers: BTreeMap::new(),
             timers: Timers::default(),
             silent_until: Time::ZERO,
@@ -153,9 +159,14 @@ impl Host {
             // The subnet of the MAP, and the interface identifier of the home address.
             let identifier = u128::from(self.settings.home) & u128::from(u64::MAX);
             let regional = (u128::from(map) & !u128::from(u64::MAX) | identifier).into();
-            let old = self.regional.replace(Registration::new(RegistrationScope::Anchor, map, regional));
-            if let Some(old) = old {
+            self.former.retain(|_, (_, until)| now < *until);
+            let known = self.former.remove(&map).map(|(known, _)| known);
+            let next = known.unwrap_or_else(|| Registration::new(RegistrationScope::Anchor, map, regional));
+            if let Some(old) = self.regional.replace(next) {
                 self.forward(Forwarding::From(old.address, None));
+                if self.former.len() < MAX_FORMER {
+                    self.former.insert(old.agent, (old, now + self.settings.lifetime));
+                }
             }
         }
         self.register(now, RegistrationScope::Anchor, care_of, true);

@@ -202,7 +202,7 @@ impl Message {
         }
     }
 
-    /// What it is, for people: `BU 7 for 600s`.
+    /// What it is, for people: `BU 7`.
     pub fn summary(&self) -> String {
         match self {
             Self::RefreshRequest => "BRR".to_owned(),

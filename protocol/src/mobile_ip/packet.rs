@@ -48,6 +48,16 @@ impl Packet {
         self.routed_home.unwrap_or(self.destination)
     }
 
+    /// What it is, and the home address that it is about, as far as it says: for records.
+    pub fn described(&self) -> (String, String) {
+        let subject = match &self.message {
+            Message::HomeTest(_) | Message::CareOfTest(_) => self.destination,
+            Message::Error { home, .. } => *home,
+            _ => self.home.or(self.routed_home).unwrap_or(self.source),
+        };
+        (self.message.summary(), subject.to_string())
+    }
+
     /// The whole datagram.
     pub fn encode(&self) -> Vec<u8> {
         let message = self.message.encode(self.sender(), self.receiver());

@@ -89,18 +89,18 @@ pub(super) fn deviation(loads: &[u32], slots: usize) -> f64 {
 }
 
 /// Where everybody is, and what has been counted.
-struct State<'a> {
+pub(super) struct State<'a> {
     world: &'a World,
-    anchors: Vec<u16>,
+    pub(super) anchors: Vec<u16>,
     on_map: Vec<u32>,
     on_anchor: Vec<u32>,
     caches: Caches,
     choices: Pcg64,
-    cell: Cell,
+    pub(super) cell: Cell,
 }
 
 impl<'a> State<'a> {
-    fn new(world: &'a World) -> Self {
+    pub(super) fn new(world: &'a World) -> Self {
         let servers = world.placement.servers.len();
         let mut state = Self {
             world,
@@ -153,25 +153,27 @@ impl<'a> State<'a> {
             false => Route::default(),
         }
     }
-}
 
-impl Watch for State<'_> {
-    /// Every system registers the node.
-    fn step(&mut self, node: usize, from: Position, to: Position) {
+    /// Gives a node an anchor. Says whether it is another one.
+    pub(super) fn change_anchor(&mut self, node: usize, anchor: u16) -> bool {
+        let old = std::mem::replace(&mut self.anchors[node], anchor);
+        if old != anchor {
+            self.on_anchor[usize::from(old)] -= 1;
+            self.on_anchor[usize::from(anchor)] += 1;
+            self.cell.anchor_changes += 1;
+        }
+        old != anchor
+    }
+
+    /// A node that moves has this anchor then.
+    pub(super) fn register(&mut self, node: usize, from: Position, to: Position, anchor: u16) {
         let World { grid, placement, overlay, parameters, .. } = self.world;
         let [old_map, map] = [from, to].map(|place| grid.domain_of(place) as u16);
-        let anchor = self.choose_anchor(to, Some(self.anchors[node]));
-        let old_anchor = std::mem::replace(&mut self.anchors[node], anchor);
-        let (changes_map, changes_anchor) = (old_map != map, old_anchor != anchor);
+        let (changes_map, changes_anchor) = (old_map != map, self.change_anchor(node, anchor));
         if changes_map {
             self.on_map[usize::from(old_map)] -= 1;
             self.on_map[usize::from(map)] += 1;
             self.cell.crossings += 1;
-        }
-        if changes_anchor {
-            self.on_anchor[usize::from(old_anchor)] -= 1;
-            self.on_anchor[usize::from(anchor)] += 1;
-            self.cell.anchor_changes += 1;
         }
 
         // How often the way to MAP or anchor counts when home has to know, too.
@@ -197,6 +199,14 @@ impl Watch for State<'_> {
         } else {
             hops.samp_optimised += u64::from(to_anchor);
         }
+    }
+}
+
+impl Watch for State<'_> {
+    /// Every system registers the node.
+    fn step(&mut self, node: usize, from: Position, to: Position) {
+        let anchor = self.choose_anchor(to, Some(self.anchors[node]));
+        self.register(node, from, to, anchor);
     }
 
     /// Every system carries the first packet.

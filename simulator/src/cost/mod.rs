@@ -5,6 +5,8 @@
 //! code on its ideal ring, cache hits from its own caches. Sums are of integers, so that nothing depends on how many
 //! threads there are.
 
+#[cfg(test)]
+mod agreement;
 mod caches;
 mod cell;
 mod chart;

@@ -33,16 +33,16 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// The ring of a seed, with servers at these places.
+    /// The ring of servers with these addresses, at these places.
     pub(super) fn new(
         grid: &Grid,
         servers: &[Position],
         nodes: usize,
         settings: &ChordSettings,
         counts_owner_hop: bool,
-        seed: u64,
+        addresses: &[SocketAddr],
     ) -> Self {
-        let ring = IdealRing::new(&addresses(servers.len(), seed), settings);
+        let ring = IdealRing::new(addresses, settings);
         let mut overlay = Self {
             routes: Vec::with_capacity(servers.len() * ring.members()),
             ways: Vec::new(),
@@ -121,7 +121,7 @@ mod tests {
         let grid = Grid::new((8, 8), (2, 2), false);
         let servers: Vec<_> = (0..grid.domains()).map(|number| grid.domain(number).0).collect();
         let settings = ChordSettings::default();
-        let overlay = |owner_hop| Overlay::new(&grid, &servers, 50, &settings, owner_hop, 3);
+        let overlay = |owner_hop| Overlay::new(&grid, &servers, 50, &settings, owner_hop, &addresses(16, 3));
         let (whole, without) = (overlay(true), overlay(false));
         let ring = IdealRing::new(&addresses(servers.len(), 3), &settings);
         let mut longest = 0;

@@ -1,6 +1,6 @@
 //! What a seed fixes, whatever α is.
 
-use super::overlay::Overlay;
+use super::overlay::{Overlay, addresses};
 use super::parameters::{Counted, Parameters};
 use crate::city::{Grid, Placement, Position};
 use rand::RngExt;
@@ -25,8 +25,9 @@ impl World {
         let nodes = parameters.nodes as usize;
         let placement = Placement::draw(&grid, parameters.spots(), nodes, seed);
         let counts_owner_hop = parameters.owner_hop == Counted::Yes;
+        let addresses = addresses(placement.servers.len(), seed);
         let overlay =
-            Overlay::new(&grid, &placement.servers, nodes, &parameters.chord(), counts_owner_hop, seed);
+            Overlay::new(&grid, &placement.servers, nodes, &parameters.chord(), counts_owner_hop, &addresses);
         let mut random = generator(seed, "contacts");
         let contacts = (0..nodes).flat_map(|_| 0..parameters.contacts).enumerate().map(|(index, _)| {
             let caller = index as u32 / parameters.contacts;

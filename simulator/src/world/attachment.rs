@@ -145,6 +145,9 @@ impl World {
         let place = Place { vertex: access_router, router: access_router, mobile_node: Some(id) };
         self.places.insert(address, place);
         self.input(id, Input::LinkTrigger { handoff });
+        if self.is_mobile_ip() {
+            self.input(id, Input::MapAdvertised(self.agents.map_at(access_router)));
+        }
         self.input(id, Input::AddressConfigured { handoff, address });
     }
 }

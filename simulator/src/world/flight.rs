@@ -1,8 +1,11 @@
 //! What is under way between the nodes of a world: sent, lost, delivered, or brought back to a sender that needs a connection.
 
-use super::{Happened, SIP_PORT, World};
+use super::mobile_ip::v6;
+use super::{Actor, Happened, SIP_PORT, World};
+use crate::network::Place;
 use crate::wires::Hop;
 use samp_model::{NodeId, Time};
+use samp_protocol::mobile_ip::{Outer, Packet};
 use samp_protocol::sip::{self, Message, Transport};
 use samp_protocol::{Input, Media, RTP_PORT, Transmit};
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +14,10 @@ use std::time::Duration;
 
 /// How long a connection to where nobody is is tried, as the node agent does.
 const CONNECTING: Duration = Duration::from_secs(4);
-/// Bytes of an Ethernet and a UDP header.
-const OUTER_HEADERS: usize = 14 + 8;
+/// Bytes of an Ethernet header.
+const ETHERNET_HEADER: usize = 14;
+/// Bytes of that and a UDP header.
+const OUTER_HEADERS: usize = ETHERNET_HEADER + 8;
 
 #[derive(Clone)]
 pub(super) struct InFlight {
@@ -30,35 +35,93 @@ pub(super) struct InFlight {
     route: Vec<Hop>,
     /// Length of its frame, where every hop counts.
     bytes: usize,
+    /// With Mobile IPv6: what is around it, the outermost last.
+    pub(super) around: Vec<Outer>,
+    /// With Mobile IPv6: how many agents have passed it on.
+    pub(super) agents: u8,
 }
 
 #[derive(Clone)]
 enum Payload {
     Sip(Arc<Message>),
     Rtp(Arc<[u8]>),
+    Mobility(Box<Packet>),
+}
+
+/// A message's way from one node to the next, or into and out of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// When it was sent.
+    pub at: Time,
+    /// Method or status and sequence number, as records have them.
+    pub summary: String,
+    /// Its Call-ID, or the home address that it is about.
+    pub call: String,
+    /// Links between routers on its way.
+    pub links: u32,
 }
 
 impl InFlight {
     fn new(from: SocketAddr, to: SocketAddr, transport: Transport, payload: Payload) -> Self {
         let (group, undelivered, lifted, route, bytes) = (None, false, None, Vec::new(), 0);
-        Self { from, to, group, transport, payload, undelivered, lifted, route, bytes }
+        let (around, agents) = (Vec::new(), 0);
+        Self { from, to, group, transport, payload, undelivered, lifted, route, bytes, around, agents }
+    }
+
+    /// A message of the Mobility Header, with what its sender has put around it.
+    pub(super) fn mobility(packet: Packet, around: Vec<Outer>) -> Self {
+        let ends = [packet.source, packet.destination].map(|address| SocketAddr::new(address.into(), 0));
+        let payload = Payload::Mobility(packet.into());
+        Self { around, ..Self::new(ends[0], ends[1], Transport::Udp, payload) }
+    }
+
+    pub(super) fn is_mobility(&self) -> bool {
+        matches!(self.payload, Payload::Mobility(_))
+    }
+
+    /// Source and destination of the outermost header.
+    pub(super) fn outermost(&self) -> [IpAddr; 2] {
+        match self.around.last() {
+            Some(outer) => outer.ends.map(IpAddr::V6),
+            None => [self.from.ip(), self.to.ip()],
+        }
+    }
+
+    /// Puts what a node's table says around it.
+    pub(super) fn wrap(&mut self, actor: &Actor, is_mobility: bool) {
+        let [from, to] = self.outermost().map(v6);
+        if let (Some(from), Some(to)) = (from, to) {
+            self.around.extend(actor.table.wrap(from, to, is_mobility));
+        }
+    }
+
+    /// What it is and what it belongs to, of what records tell of.
+    fn described(&self) -> Option<(String, String)> {
+        match &self.payload {
+            Payload::Sip(message) => message.described(),
+            Payload::Mobility(packet) => Some(packet.described()),
+            Payload::Rtp(_) => None,
+        }
     }
 
     fn message(&self) -> Option<&Arc<Message>> {
         match &self.payload {
             Payload::Sip(message) => Some(message),
-            Payload::Rtp(_) => None,
+            Payload::Rtp(_) | Payload::Mobility(_) => None,
         }
     }
 
     /// Length of its frame.
     fn frame_length(&self) -> usize {
         let ip = if self.to.is_ipv4() { 20 } else { 40 };
+        let around: usize = self.around.iter().map(|outer| outer.bytes).sum();
         let payload = match &self.payload {
             Payload::Sip(message) => message.to_bytes().len(),
             Payload::Rtp(packet) => packet.len(),
+            // Its own IPv6 header is in it; there is no UDP header.
+            Payload::Mobility(packet) => return ETHERNET_HEADER + around + packet.encode().len(),
         };
-        OUTER_HEADERS + ip + payload
+        OUTER_HEADERS + ip + around + payload
     }
 }
 
@@ -75,19 +138,21 @@ impl World {
 
     fn deliver(&mut self, arrived: InFlight) {
         let InFlight { from, to, undelivered, .. } = arrived;
-        let receiver = self.owners.get(&if undelivered { from } else { to }.ip()).copied();
         if undelivered {
-            if let (Some(id), Payload::Sip(message)) = (receiver, arrived.payload) {
+            if let (Some(id), Payload::Sip(message)) = (self.sender(from.ip()), arrived.payload) {
                 let transmit = Transmit::new(to, arrived.transport, message);
                 self.input(id, Input::TransportError(transmit));
             }
             return;
         }
-        let Some(id) = receiver else {
-            self.note_passage("nobody is there", &arrived);
-            let refusal = self.refusal(to.ip(), from.ip()).unwrap_or(CONNECTING);
-            return self.bounce(refusal, arrived);
+        let receiver = match self.is_mobile_ip() {
+            true => self.unwrap(arrived),
+            false => match self.owners.get(&to.ip()) {
+                Some(&id) => Some((id, arrived)),
+                None => return self.nobody_there(arrived),
+            },
         };
+        let Some((id, arrived)) = receiver else { return };
         self.note_passage("arrived", &arrived);
         let to = arrived.group.unwrap_or(to.ip());
         match arrived.payload {
@@ -96,7 +161,14 @@ impl World {
                 self.input(id, Input::Message { from, to, transport, message });
             }
             Payload::Rtp(packet) => self.hear_media(id, from.ip(), to, &packet),
+            Payload::Mobility(packet) => self.input(id, Input::Packet(packet)),
         }
+    }
+
+    pub(super) fn nobody_there(&mut self, arrived: InFlight) {
+        self.note_passage("nobody is there", &arrived);
+        let refusal = self.refusal(arrived.to.ip(), arrived.from.ip()).unwrap_or(CONNECTING);
+        self.bounce(refusal, arrived);
     }
 
     fn note_passage(&mut self, what: &str, subject: &InFlight) {
@@ -106,7 +178,7 @@ impl World {
     }
 
     /// It is gone; a sender that needs a connection will know.
-    fn lose(&mut self, how: &str, lost: InFlight) {
+    pub(super) fn lose(&mut self, how: &str, lost: InFlight) {
         self.note_passage(how, &lost);
         self.bounce(CONNECTING, lost);
     }
@@ -127,7 +199,7 @@ impl World {
         Some(self.network.wires.delay(by, to)? + more)
     }
 
-    pub(super) fn transmit(&mut self, source: IpAddr, transmit: Transmit) {
+    pub(super) fn transmit(&mut self, id: NodeId, source: IpAddr, transmit: Transmit) {
         let Transmit { destination: to, transport, message, ttl, .. } = transmit;
         let message = if self.over_the_wire {
             Arc::new(sip::parse(&message.to_bytes()).expect("what a node sends, a node can read"))
@@ -136,7 +208,7 @@ impl World {
         };
         let from = SocketAddr::new(source, SIP_PORT);
         if to.ip() != self.topology.samp.discovery_group(self.topology.family) {
-            return self.send(InFlight::new(from, to, transport, Payload::Sip(message)));
+            return self.send_from(id, InFlight::new(from, to, transport, Payload::Sip(message)));
         }
         for index in 0..self.servers.len() {
             let address = self.servers[index].1;
@@ -155,11 +227,14 @@ impl World {
         ttl.is_none_or(|ttl| routers.is_some_and(|routers| routers < ttl.into()))
     }
 
-    fn send(&mut self, mut message: InFlight) {
-        let places = self.places.get(&message.from.ip()).zip(self.places.get(&message.to.ip()));
-        let Some((from, to)) = places.map(|(from, to)| (*from, *to)) else {
+    pub(super) fn send(&mut self, mut message: InFlight) {
+        let [from, to] = message.outermost().map(|address| self.place(address));
+        let Some((from, to)) = from.zip(to) else {
             return self.lose("lost", message);
         };
+        if self.legs.is_some() {
+            self.note_leg(from, to, &message);
+        }
         let is_stream = message.transport == Transport::Tcp;
         let [Some(first), second] = self.network.send(from, to, is_stream) else {
             return self.lose("lost", message);
@@ -193,6 +268,18 @@ impl World {
         }
     }
 
+    fn note_leg(&mut self, from: Place, to: Place, message: &InFlight) {
+        let (Some((summary, call)), Some(links)) =
+            (message.described(), self.network.wires.routers(from, to))
+        else {
+            return;
+        };
+        // A server's own link is none between routers.
+        let own = [from, to].iter().filter(|place| place.vertex != place.router).count() as u32;
+        let leg = Leg { at: self.now, summary, call, links: u32::from(links) - own };
+        self.legs.get_or_insert_default().push(leg);
+    }
+
     /// Passes the next hop.
     fn hop(&mut self, mut message: InFlight) {
         let Some(hop) = message.route.pop() else { return };
@@ -220,7 +307,8 @@ impl World {
     pub(super) fn send_media(&mut self, id: NodeId) {
         let now = self.now;
         let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
-        let (Some(streams), Some(source)) = (&mut actor.streams, actor.address) else { return };
+        let source = actor.address.and(actor.home).or(actor.address);
+        let (Some(streams), Some(source)) = (&mut actor.streams, source) else { return };
         let mut packets = Vec::new();
         streams.send_due(now, |packet, to| {
             packets.push((to, Arc::from(packet)));
@@ -228,7 +316,7 @@ impl World {
         });
         let from = SocketAddr::new(source, RTP_PORT);
         for (to, packet) in packets {
-            self.send(InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet)));
+            self.send_from(id, InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet)));
         }
     }
 

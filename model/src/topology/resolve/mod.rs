@@ -1,6 +1,7 @@
 //! From the file to the topology: names are bound, defaults filled in, addresses given out, mistakes reported.
 
 mod links;
+mod mobility;
 mod programs;
 mod quality;
 
@@ -12,7 +13,7 @@ use super::sound::is_name;
 use super::{AccessNetwork, LinkQuality, Node, NodeId, NodeKind, Radio, Topology, knobs};
 use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::random;
-use crate::settings::Family;
+use crate::settings::{Family, Protocol};
 use crate::yaml::{Errors, Source, Whole, Word, span, span_of_all};
 use rand::RngExt;
 use serde_yaml::Spanned;
@@ -133,7 +134,11 @@ impl<'f> Resolver<'f> {
         let file_seed = self.errors.value_or(file.seed.as_ref(), Whole(1)).0;
         let seed = seed.unwrap_or(file_seed);
         let family = self.errors.value_or(file.family.as_ref(), Word(Family::default())).0;
-        let samp = knobs::samp(&mut self.errors, file.samp.as_ref());
+        let mobility = self.mobility(file);
+        let mut samp = knobs::samp(&mut self.errors, file.samp.as_ref());
+        // They are SAMP's own.
+        samp.tier1.enabled &= mobility.protocol == Protocol::Samp;
+        samp.tier2.enabled &= mobility.protocol == Protocol::Samp;
         let media = knobs::media(&mut self.errors, file.media.as_ref());
         let addressing = knobs::addressing(&mut self.errors, file.addressing.as_ref());
         let emulation = knobs::emulation(&mut self.errors, file.emulation.as_ref());
@@ -172,7 +177,9 @@ impl<'f> Resolver<'f> {
         self.check_population()?;
         self.check_connected(&links)?;
         let nodes = self.address(&starts?, programs, family)?;
-        let topology = Topology { name, seed, family, nodes, links, samp, media, addressing, emulation };
+        let mobility = self.with_agent(mobility, file, &nodes, family)?;
+        let topology =
+            Topology { name, seed, family, nodes, links, mobility, samp, media, addressing, emulation };
         if let Some(hindrance) = topology.addressing_hindrance()
             && let Some(address) = file.addressing.as_ref().and_then(|addressing| addressing.address.as_ref())
         {

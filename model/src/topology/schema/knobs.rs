@@ -4,11 +4,11 @@ use super::super::file::{CacheLifetime, Group6, Password, PerProcess};
 use super::super::knobs::MAX_USERS;
 use super::{time, word};
 use crate::ring::MAX_VIRTUAL_NODES;
-use crate::schema::{Scalar, object, pair, scalar, scalar_or};
+use crate::schema::{Scalar, object, pair, scalar, scalar_or, text};
 use crate::settings::{
     AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, CacheSettings, Confirm,
-    Dad, Discover, Durability, EmulationSettings, LinkBackend, MediaSettings, Profile, Records, SampSettings,
-    ServerMode, Stale, Trigger, UpdateOrder,
+    Dad, Discover, Durability, EmulationSettings, HomeAgents, LinkBackend, MediaSettings, MobilitySettings,
+    Profile, Records, SampSettings, ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval};
 use crate::yaml::{Whole, Word};
@@ -233,6 +233,29 @@ pub(super) fn samp() -> Value {
                 scalar_or::<Whole<1, { MAX_VIRTUAL_NODES as u64 }>>(
                     "Places that each server has on the ring: more of them spread bindings more evenly.",
                     chord.virtual_nodes,
+                ),
+            ),
+        ],
+    )
+}
+
+pub(super) fn mobility() -> Value {
+    let MobilitySettings { protocol: _, agent: _, home_agents, route_optimization } =
+        MobilitySettings::default();
+    object(
+        "The agents of protocols other than SAMP.",
+        &[],
+        vec![
+            (
+                "agent",
+                text("The SIP server that is home agent or registrar of all; without it, the first one."),
+            ),
+            ("ha", scalar_or::<Word<HomeAgents>>("Which home agents there are.", word(home_agents))),
+            (
+                "route_optimization",
+                scalar_or::<Word<bool>>(
+                    "Whether peers of a call learn where a mobile node is (RFC 6275 §9.3).",
+                    route_optimization,
                 ),
             ),
         ],

@@ -18,7 +18,7 @@ fn bad_structure() {
                 "nodes:",
                 "colour: red\nnodes:",
                 &[
-                    "1:1 unknown field `colour`, expected `name`, `seed`, `family`, `grid`, `graph`, `mobile_nodes`, `radio`, `nodes`, `links`, `samp`, `media`, `addressing` or `emulation` | unknown field | ",
+                    "1:1 unknown field `colour`, expected `name`, `seed`, `family`, `grid`, `graph`, `mobile_nodes`, `radio`, `nodes`, `links`, `protocol`, `mobility`, `samp`, `media`, `addressing` or `emulation` | unknown field | ",
                 ],
             ),
             (
@@ -504,4 +504,48 @@ fn hostile_files_are_refused() {
     // A name from the file cannot reach the terminal as a control sequence.
     let shown = errors("nodes:\n  \"\\e[31m\": { kind: router }\n")[0].render(false);
     assert!(!shown.contains('\u{1b}') && shown.contains("`\\u{1b}[31m`"), "{shown}");
+}
+
+#[test]
+fn bad_mobility() {
+    check(
+        GOOD,
+        &[
+            (
+                "nodes:",
+                "protocol: mipv4\nnodes:",
+                &["1:11 `mipv4` is not a protocol |  | did you mean `mipv6`?"],
+            ),
+            (
+                "nodes:",
+                "protocol: hmipv6\nnodes:",
+                &["1:11 Mobile IPv6 needs IPv6 addresses |  | add `family: ipv6`, or `dual`"],
+            ),
+            (
+                "nodes:",
+                "mobility: { ha: dynamic }\nnodes:",
+                &["1:17 only Mobile IPv6 has this knob |  | add `protocol: mipv6` or `hmipv6`"],
+            ),
+            (
+                "nodes:",
+                "protocol: sip\nmobility: { route_optimization: true }\nnodes:",
+                &["2:33 only Mobile IPv6 has this knob |  | add `protocol: mipv6` or `hmipv6`"],
+            ),
+            (
+                "nodes:",
+                "mobility: { agent: s1 }\nnodes:",
+                &["1:20 SAMP has no such agent |  | add `protocol: mipv6`, `hmipv6` or `sip`"],
+            ),
+            (
+                "nodes:",
+                "protocol: sip\nmobility: { agent: s9 }\nnodes:",
+                &["2:20 `s9` is not a SIP server |  | did you mean `s1`?"],
+            ),
+            (
+                "nodes:",
+                "protocol: sip\nmobility: { agent: ar1 }\nnodes:",
+                &["2:20 `ar1` is not a SIP server |  | name a node of `kind: sip_server`, as s1"],
+            ),
+        ],
+    );
 }

@@ -5,7 +5,7 @@ use super::super::history::History;
 use super::super::path::{CriticalPath, Milestone};
 use super::{CallHandoff, Direction, Facts, Span};
 use samp_model::{Event, Record, Time};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// What is needed to see a handoff as one call does.
@@ -21,17 +21,27 @@ pub(super) struct CallView<'a> {
 
 impl CallView<'_> {
     pub(super) fn assemble(&self) -> (CallHandoff, Option<Span>) {
-        let update = self
-            .update_sent()
-            .zip(self.update_answered())
-            .map(|(sent, (answered, _))| Span(sent, answered, "session_update", Some(self.peer.to_owned())));
+        if let Some(homes) = self.homes() {
+            return self.assemble_tunnelled(homes);
+        }
         let outcome = CallHandoff {
             call: self.id.to_owned(),
             peer: self.peer.to_owned(),
             downlink: self.downlink(),
             uplink: self.uplink(),
         };
-        (outcome, update)
+        (outcome, self.session_update())
+    }
+
+    /// From the update of the session to its answer.
+    pub(super) fn session_update(&self) -> Option<Span> {
+        let (sent, (answered, _)) = self.update_sent().zip(self.update_answered())?;
+        Some(Span(sent, answered, "session_update", Some(self.peer.to_owned())))
+    }
+
+    /// The home addresses of this node and its peer, with Mobile IPv6.
+    fn homes(&self) -> Option<[Ipv6Addr; 2]> {
+        Some([self.floors.home_of(self.node)?, self.floors.home_of(self.peer)?])
     }
 
     /// What has not happened yet. A call that ends meanwhile is not waited for, unless the update failed: then that
@@ -42,6 +52,8 @@ impl CallView<'_> {
             Some((_, 200..300)) => {}
             Some((_, status)) => missing.push(format!("session update (answered {status} by {})", self.peer)),
             None if ends_meanwhile => {}
+            // With Mobile IPv6 a peer need not know.
+            None if self.update_sent().is_none() && self.homes().is_some() => {}
             None => missing.push(format!("session update by {}", self.peer)),
         }
         for (direction, which) in [(&outcome.downlink, "from"), (&outcome.uplink, "to")] {
@@ -110,7 +122,11 @@ impl CallView<'_> {
         self.direction(&milestones, received.map(|(at, _, silence, lost)| (at, silence, lost)))
     }
 
-    fn direction(&self, milestones: &[Milestone], received: Option<(Time, Duration, u64)>) -> Direction {
+    pub(super) fn direction(
+        &self,
+        milestones: &[Milestone],
+        received: Option<(Time, Duration, u64)>,
+    ) -> Direction {
         Direction {
             path: CriticalPath::new(self.facts.detached, milestones),
             media_gap: received.map(|(_, silence, _)| silence),
@@ -132,7 +148,7 @@ impl CallView<'_> {
         })
     }
 
-    fn at_node(&self) -> &[Record] {
+    pub(super) fn at_node(&self) -> &[Record] {
         self.history.window(self.node, self.facts.detached, self.until)
     }
 

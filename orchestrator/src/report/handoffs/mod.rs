@@ -1,7 +1,9 @@
 //! Handoffs, one by one: what happened when, phase by phase, and what each total is made of.
 
+mod binding;
 mod call;
 mod registration;
+mod tunnelled;
 
 use self::call::CallView;
 use self::registration::Registration;
@@ -49,8 +51,11 @@ pub struct Handoff {
     pub attach_cost: Duration,
     /// Frames that were on the radio link and were dropped.
     pub frames_dropped: u64,
-    /// Whether the anchor was kept, so that only it had to be told.
+    /// Whether the anchor, with HMIPv6 the mobility anchor point, was kept, so that only it had to be told.
     pub anchor_kept: bool,
+    /// Which kind of registration followed: with the anchor or mobility anchor point that there was or with another one;
+    /// empty where there is only one kind.
+    pub registration_kind: &'static str,
     /// What happened from when to when, in the order of the beginnings; phases may overlap.
     pub phases: Vec<Phase>,
     /// Detached → registration answered.
@@ -159,6 +164,7 @@ impl Handoff {
             attach_cost: facts.attach_cost,
             frames_dropped: facts.frames_dropped,
             anchor_kept: registration.anchor_kept,
+            registration_kind: registration.kind,
             phases: phases
                 .into_iter()
                 .map(|Span(from, until, name, peer)| Phase {

@@ -4,6 +4,7 @@ use super::super::floor::Floors;
 use super::super::path::{CriticalPath, Milestone};
 use super::{Facts, Span};
 use samp_model::record::RegistrationScope;
+use samp_model::settings::Protocol;
 use samp_model::{Event, Record, Time};
 use std::net::IpAddr;
 
@@ -11,6 +12,8 @@ use std::net::IpAddr;
 pub(super) struct Registration {
     /// Whether the anchor was kept, so that only it had to be told.
     pub(super) anchor_kept: bool,
+    /// Which kind of registration it is, for who compares those of a kind.
+    pub(super) kind: &'static str,
     /// Detached → registered, when that is done.
     pub(super) path: Option<CriticalPath>,
     /// Discovery and registrations.
@@ -51,6 +54,9 @@ enum Discovery {
 impl Registration {
     /// Follows the events of a handoff until the node is registered; what comes later, as a refresh, is no part of it.
     pub(super) fn follow(floors: &Floors<'_>, facts: &Facts<'_>) -> Self {
+        if floors.topology().mobility.protocol != Protocol::Samp {
+            return Self::follow_bindings(floors, facts);
+        }
         let mut progress = Progress {
             floors,
             own: facts.address,
@@ -76,7 +82,8 @@ impl Registration {
             None => CriticalPath::new(facts.detached, &progress.path(facts.detached)),
             Some(_) => None,
         };
-        Self { anchor_kept: progress.anchor_kept, path, phases: progress.phases, missing }
+        let kind = if progress.anchor_kept { "anchor kept" } else { "new anchor" };
+        Self { anchor_kept: progress.anchor_kept, kind, path, phases: progress.phases, missing }
     }
 }
 
@@ -189,7 +196,7 @@ impl Progress<'_> {
 }
 
 /// Name of a registration in phases and segments.
-fn name(scope: RegistrationScope) -> &'static str {
+pub(super) fn name(scope: RegistrationScope) -> &'static str {
     match scope {
         RegistrationScope::Anchor => "registration_anchor",
         RegistrationScope::Home => "registration_home",

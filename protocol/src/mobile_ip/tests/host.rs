@@ -168,6 +168,12 @@ fn a_hierarchical_node_tells_its_home_agent_of_another_map_only() {
     });
     assert_eq!(other.expect("an update").destination, MAPS[1]);
     assert_eq!(host.poll_timeout(), Some(at(1_700)), "the address is new there");
+
+    host.handle_input(at(300), Input::MapAdvertised(Some(MAPS[0])));
+    moves(&mut host, 300, 3, NEXT);
+    let back = one(&mut host);
+    assert_eq!((back.destination, number(&back).0), (MAPS[0], 3), "it may have the old binding still");
+    assert_eq!(host.poll_timeout(), Some(at(1_300)));
 }
 
 /// A mobile node that is registered and has a call with another one.
