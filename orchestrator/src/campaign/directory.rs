@@ -126,6 +126,26 @@ impl CampaignDir {
         })
     }
 
+    /// Notes the runs that are whole though nobody has noted it, as whoever made them was killed before.
+    ///
+    /// # Errors
+    /// Such a run cannot be read.
+    pub fn adopt_whole_runs(&mut self) -> io::Result<()> {
+        #[derive(Deserialize)]
+        struct Summary {
+            invalid_because: Vec<String>,
+        }
+        for run in self.cells.iter_mut().flat_map(|cell| &mut cell.runs) {
+            let directory = self.path.join(&run.directory);
+            if !matches!(run.state, State::Done { .. }) && directory.exists() {
+                let file = BufReader::new(File::open(directory.join("summary.json"))?);
+                let Summary { invalid_because } = serde_json::from_reader(file)?;
+                run.state = State::Done { invalid_because };
+            }
+        }
+        self.save()
+    }
+
     /// Whether there is the directory of an experiment of many runs.
     pub fn is_at(path: &Path) -> bool {
         path.join(CELLS).is_file()

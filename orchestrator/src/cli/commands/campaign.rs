@@ -104,6 +104,11 @@ impl<'t> Ledger<'t> {
         &self.dir
     }
 
+    /// Somebody wants it to end before the next run.
+    pub(super) fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
     /// Notes what became of a run: why it is not valid, or why it was broken off. Tells whether to go on.
     pub(super) fn note(
         &mut self,
@@ -220,7 +225,7 @@ fn resumed(path: &Path, planned: &CampaignDir, origin: &Origin<'_>) -> Result<Ca
         Failure::new(Exit::InvalidInput, format!("cannot resume {}: {error}", path.display()))
             .hint("name the directory of an experiment with factors or repetitions".to_owned())
     };
-    let dir = CampaignDir::read(path).map_err(|error| cannot(&error))?;
+    let mut dir = CampaignDir::read(path).map_err(|error| cannot(&error))?;
     let provenance = fs::read(path.join("provenance.json"))
         .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
         .map_err(|error| cannot(&error))?;
@@ -237,6 +242,7 @@ fn resumed(path: &Path, planned: &CampaignDir, origin: &Origin<'_>) -> Result<Ca
     } else if !dir.is_of(planned) {
         "it has other cells"
     } else {
+        dir.adopt_whole_runs().map_err(|error| cannot(&error))?;
         return Ok(dir);
     };
     Err(Failure::new(Exit::Conflict, format!("cannot resume {}: {changed}", path.display()))

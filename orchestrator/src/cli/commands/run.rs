@@ -61,6 +61,11 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
     let quiet = terminal.silenced();
     for number in ledger.dir().missing() {
         interrupt.rest();
+        // Between two runs a signal may have found nothing to interrupt.
+        if interrupt.was_received() {
+            ledger.interrupt();
+            break;
+        }
         let result =
             campaign::planned(ledger.dir(), &campaign, number).and_then(|(experiment, topology, dir)| {
                 let planned = Planned { experiment: &experiment, topology, inputs: &inputs, dir };
