@@ -15,4 +15,5 @@ pub mod graph;
 pub mod lab;
 pub mod plan;
 pub mod report;
+pub mod reproduction;
 pub mod runtime_dir;

@@ -1,7 +1,7 @@
 //! `report`, with the real program, and what a real browser makes of its page.
 
 use samp_tests::lab::unique_name;
-use samp_tests::{Browser, samp_lab};
+use samp_tests::{Browser, TemporaryFile, samp_lab};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -170,6 +170,45 @@ fn hostile_names_stay_text() {
     }
 }
 
+#[test]
+fn an_experiment_of_many_runs_has_a_page_with_links_to_theirs() {
+    let topology = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/line.yaml");
+    let text = format!(
+        "topology: {}\nfactors:\n  samp.delta: [20ms, 40ms]\n  wired: {{ slow: {{ links.0.one_way_delay: 9ms }}, fast: {{}} }}\n\
+         repetitions: 2\nassert: [ handoff.total.p95 < 1ms ]\n\
+         timeline:\n  - handoff: {{ moves: [[mn1, ar2]], interval: 1s }}\n",
+        topology.display()
+    );
+    let file = TemporaryFile::new(&text);
+    let run = Run(std::env::temp_dir().join(format!("samp-{}", unique_name())));
+    let output = Command::new(samp_lab()).arg("sim").arg(file.path()).arg("--out").arg(&run.0).output();
+    let output = output.expect("samp-lab starts");
+    // The assertion does not hold.
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let csv = run.0.join("csv").to_string_lossy().into_owned();
+    let markdown = run.expect(&["--format", "markdown", "--csv", &csv]);
+    assert!(markdown.contains("does NOT hold") && markdown.contains("wired = fast"), "{markdown}");
+    let effects = fs::read_to_string(run.0.join("csv/effects.csv")).expect("a table");
+    // Each level is compared with the first, over the other factor's levels and all repetitions.
+    assert!(effects.contains("wired = fast,slow,\"handoff.total, ms\",4,-"), "{effects}");
+
+    let mut browser = run.browser();
+    browser.prefer(1280, "light");
+    browser.open(&run.page(), "");
+    let lines = "document.querySelectorAll('#figure-levels-wired-handoff-total .line[d]').length";
+    assert!(browser.value(lines).as_u64() >= Some(2));
+    let links = "[...document.querySelectorAll('.choices a')].map(a => a.getAttribute('href'))";
+    let links = browser.value(links);
+    let links = links.as_array().expect("links");
+    assert_eq!(links.len(), 8, "{links:?}");
+    for link in links {
+        let page = run.0.join(link.as_str().expect("a path"));
+        assert!(fs::read_to_string(page).expect("a page").contains("Sequence charts"));
+    }
+    browser.value("document.querySelector('.choices a').click()");
+    assert_quiet(&browser);
+}
+
 /// Nothing was asked for but files, and nothing went wrong.
 #[track_caller]
 fn assert_quiet(browser: &Browser) {
@@ -234,4 +273,54 @@ fn a_bundle_is_an_archive_that_others_can_read() {
     assert!(!files.contains(&"run/report.html"), "a page is made anew");
     // What is there is another's.
     pack(5);
+}
+
+#[test]
+fn a_bundle_of_a_simulation_is_reproduced_and_one_that_was_changed_is_not() {
+    let run = Run::of("transfer.yaml");
+    let pack = |bundle: &Path| {
+        let output = Command::new(samp_lab()).arg("bundle").arg(&run.0).arg("--out").arg(bundle).output();
+        assert!(output.expect("samp-lab starts").status.success());
+    };
+    let reproduce = |bundle: &Path, out: &Path| {
+        let mut command = Command::new(samp_lab());
+        command.args(["reproduce", "--format", "json"]).arg(bundle).arg("--out").arg(out);
+        let output = command.output().expect("samp-lab starts");
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), json)
+    };
+    let scratch = Run(std::env::temp_dir().join(format!("samp-{}", unique_name())));
+    fs::create_dir(&scratch.0).expect("a directory");
+    let [bundle, out] = ["bundle.tar.gz", "out"].map(|name| scratch.0.join(name));
+    pack(&bundle);
+    let (code, json) = reproduce(&bundle, &out);
+    assert_eq!((code, &json["reproduced"]), (Some(0), &json!(true)), "{json:#}");
+    let metrics = json["metrics"].as_array().expect("a list");
+    // The simulator does the same every time.
+    assert!(metrics.len() > 5 && metrics.iter().all(|metric| metric["difference"] == 0.0), "{json:#}");
+    let [first, again] =
+        ["first/run", "again/run"].map(|dir| fs::read(out.join(dir).join("records.jsonl")).expect("records"));
+    assert_eq!(first, again);
+
+    // As if calls had been set up faster.
+    let records = fs::read_to_string(run.0.join("records.jsonl")).expect("records");
+    let faster = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).expect("a record");
+        if let Some(srd) = record["srd"].as_u64() {
+            record["srd"] = json!(srd / 3);
+        }
+        format!("{record}\n")
+    };
+    fs::write(run.0.join("records.jsonl"), records.lines().map(faster).collect::<String>()).expect("records");
+    let [bundle, out] = ["other.tar.gz", "other"].map(|name| scratch.0.join(name));
+    pack(&bundle);
+    let (code, json) = reproduce(&bundle, &out);
+    assert_eq!((code, &json["reproduced"]), (Some(1), &json!(false)));
+    let metrics = json["metrics"].as_array().expect("a list");
+    let srd = metrics.iter().find(|metric| metric["metric"] == "call.srd").expect("call.srd");
+    assert_eq!(srd["reproduced"], json!(false), "{srd:#}");
+
+    fs::write(&bundle, "no archive").expect("a file");
+    assert_eq!(reproduce(&bundle, &scratch.0.join("none")).0, Some(3));
+    assert!(!scratch.0.join("none.partial").exists());
 }

@@ -56,9 +56,6 @@ pub struct Effect {
     pub cliffs_delta: Option<f64>,
 }
 
-/// The samples of each run, by cell and repetition; none of runs that are not valid.
-type Runs = Vec<Vec<Option<Samples>>>;
-
 impl CampaignSummary {
     /// From what the valid runs have recorded.
     ///
@@ -66,11 +63,12 @@ impl CampaignSummary {
     /// A run cannot be read.
     pub fn read(dir: &CampaignDir) -> Result<Self, NoRun> {
         let cells = dir.cells.iter().map(|cell| samples_of_cell(dir.path(), cell));
-        let runs: Runs = cells.collect::<Result<_, _>>()?;
+        let runs: Vec<_> = cells.collect::<Result<_, _>>()?;
         Ok(Self::of(dir, &runs))
     }
 
-    fn of(dir: &CampaignDir, runs: &Runs) -> Self {
+    /// From the samples of each run, by cell and repetition; none of runs that are not valid.
+    pub fn of(dir: &CampaignDir, runs: &[Vec<Option<Samples>>]) -> Self {
         let summary = |(cell, runs): (&CellRecord, &Vec<Option<Samples>>)| CellSummary {
             directory: cell.directory.clone(),
             levels: cell.levels.clone(),
@@ -120,7 +118,7 @@ pub fn together<'s>(runs: impl Iterator<Item = &'s Samples>) -> Samples {
     all
 }
 
-fn effects(factor: &FactorRecord, cells: &[CellRecord], runs: &Runs) -> Vec<Effect> {
+fn effects(factor: &FactorRecord, cells: &[CellRecord], runs: &[Vec<Option<Samples>>]) -> Vec<Effect> {
     let Some((baseline, levels)) = factor.levels.split_first() else { return Vec::new() };
     let mut effects = Vec::new();
     for level in levels {
@@ -218,6 +216,6 @@ mod tests {
         let delta = &effects(&factor("delta", ["10ms", "20ms"]), &cells, &runs)[0];
         assert_eq!((delta.pairs, delta.difference), (3, 4.0));
         // A level that was not run beside its baseline has no effect.
-        assert_eq!(effects(&factor("hr", ["on", "off"]), &cells[1..3], &runs[1..3].to_vec()), []);
+        assert_eq!(effects(&factor("hr", ["on", "off"]), &cells[1..3], &runs[1..3]), []);
     }
 }

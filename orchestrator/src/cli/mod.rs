@@ -11,7 +11,7 @@ pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
     Attach, Bundle, Capture, Compare, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState,
-    Links, ReportOptions, Results, Run, Sim, Tolerated,
+    Links, ReportOptions, Reproduce, Results, Run, Sim, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
@@ -91,6 +91,8 @@ pub enum Command {
     Report(ReportOptions),
     /// Pack a run.
     Bundle(Bundle),
+    /// Make a bundle's runs again.
+    Reproduce(Reproduce),
     /// Make figures.
     Figures(Figures),
     /// End a lab, or remove what a dead one has left.
@@ -287,6 +289,7 @@ impl Invocation {
             TypedCommand::Compare(compare) => Command::Compare(compare),
             TypedCommand::Report(options) => Command::Report(options),
             TypedCommand::Bundle(options) => Command::Bundle(options),
+            TypedCommand::Reproduce(options) => Command::Reproduce(options),
             TypedCommand::Figures(figures) => Command::Figures(figures),
             TypedCommand::Down { all: true, .. } => Command::DownAll,
             TypedCommand::Down { name, all: false } => Command::Down(which(name)),

@@ -5,7 +5,7 @@ mod experiments;
 mod figures;
 mod report;
 
-pub use self::bundle::Bundle;
+pub use self::bundle::{Bundle, Reproduce};
 pub use self::experiments::{Compare, Results, Run, Sim};
 pub use self::figures::Figures;
 pub use self::report::ReportOptions;
@@ -309,6 +309,12 @@ pub(super) enum TypedCommand {
     /// A gzipped tar archive: bundle.json with the SHA-256 of each file and of this program and with the machine, the run's
     /// directory, and the files that it was made of.
     Bundle(Bundle),
+    /// Make the runs of a bundle again, and compare metric by metric
+    ///
+    /// Runs are made where they were made before, in labs or in the simulator, of the same topology, experiment and seed. A metric
+    /// is reproduced when the bootstrap 95 % interval of the difference of its medians contains 0, or the difference is less than
+    /// 5 %; a share, when the two intervals overlap. Ends with exit code 1 when one is not.
+    Reproduce(Reproduce),
     /// Make the paper's figures, and those that it leaves out, as SVG and CSV
     ///
     /// Mobile nodes move in the paper's world, and what registrations and sessions cost is counted in hops, without

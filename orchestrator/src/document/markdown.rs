@@ -4,13 +4,14 @@ use super::{Document, Table};
 use std::fmt::Write;
 
 /// Figures whose tables are part of a summary, where a document has them.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "segments-downlink",
     "segments-registration--anchor-kept",
     "segments-registration--new-anchor",
     "call-set-up",
     "prediction",
     "effects",
+    "assertions",
 ];
 
 /// The document in GitHub's Markdown.

@@ -2,8 +2,8 @@
 
 use crate::comparison::{Comparison, NoRun, RecordedRun};
 use crate::report::{Report, Summary};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
 use std::io;
@@ -24,6 +24,8 @@ pub struct Material {
     pub provenance: Value,
     /// What probes of the links said.
     pub calibration: Option<Calibration>,
+    /// What was asserted, and whether it holds.
+    pub assertions: Vec<Asserted>,
 }
 
 /// What the simulator makes of the run's experiment.
@@ -122,6 +124,26 @@ struct Validity {
     invalid_because: Vec<String>,
 }
 
+/// What was asserted, as `summary.json` has it.
+#[derive(Default, Deserialize)]
+struct Assertions {
+    #[serde(default)]
+    assertions: Vec<Asserted>,
+}
+
+/// Whether an assertion holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asserted {
+    /// In which cell; none where there is but one run.
+    pub cell: Option<String>,
+    /// The assertion, as it is written.
+    pub assertion: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What is wrong.
+    pub failure: Option<String>,
+}
+
 impl Material {
     /// Reads a run's directory.
     ///
@@ -135,7 +157,16 @@ impl Material {
         let report = Report::assemble(&run.topology, &run.records);
         let unfinished = || vec!["the run has not come to its end: it has no summary.json".to_owned()];
         let invalid_because = validity.map_or_else(unfinished, |validity| validity.invalid_because);
-        Ok(Self { summary: report.summary(), run, report, invalid_because, provenance, calibration })
+        let assertions = assertions(directory)?;
+        Ok(Self {
+            summary: report.summary(),
+            run,
+            report,
+            invalid_because,
+            provenance,
+            calibration,
+            assertions,
+        })
     }
 
     /// Whether the run was in the simulator.
@@ -144,8 +175,14 @@ impl Material {
     }
 }
 
+/// What was asserted about the results in a directory.
+pub(super) fn assertions(directory: &Path) -> Result<Vec<Asserted>, Unreadable> {
+    let summary: Option<Assertions> = read(directory.join("summary.json"))?;
+    Ok(summary.unwrap_or_default().assertions)
+}
+
 /// Reads a file, if it is there.
-fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, Unreadable> {
+pub(super) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, Unreadable> {
     let parsed = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         content => content.and_then(|content| Ok(serde_json::from_slice(&content)?)),

@@ -1,14 +1,16 @@
 //! Results as a document: figures, each with a caption and a table, in sections. One document becomes a page, pictures,
 //! files of comma-separated values, or a summary in Markdown.
 
+mod campaign;
 mod figures;
 mod html;
 mod markdown;
 mod material;
 
+pub use self::campaign::{CampaignMaterial, is_inside};
 pub use self::html::page;
 pub use self::markdown::markdown;
-pub use self::material::{Material, Prediction, Unreadable};
+pub use self::material::{Asserted, Material, Prediction, Unreadable};
 
 use crate::report::{Delta, Ranks};
 use samp_chart::Picture;

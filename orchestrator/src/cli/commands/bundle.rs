@@ -29,7 +29,7 @@ pub(super) fn bundle(terminal: &Terminal, options: &Bundle) -> Result<Exit, Fail
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let mut text = format!("packed {} files, {} KiB\n", files.len(), bytes.div_ceil(1024));
         for input in changed_inputs {
-            text += &format!("left out, as it has changed since the run: {input}\n");
+            text += &format!("left out, as it has changed since the run or is not there: {input}\n");
         }
         text + &format!("wrote {}\n", packed.bundle.display())
     })?;
@@ -42,7 +42,10 @@ impl From<BundleError> for Failure {
             BundleError::NoBundle(_) => Exit::InvalidInput,
             BundleError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::AlreadyExists => Exit::Conflict,
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Exit::InvalidInput,
+                io::ErrorKind::NotFound
+                | io::ErrorKind::InvalidData
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::UnexpectedEof => Exit::InvalidInput,
                 _ => return Self::from_system(&error),
             },
         };

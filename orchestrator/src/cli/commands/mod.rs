@@ -18,6 +18,7 @@ mod link;
 mod observe;
 mod one_run;
 mod report;
+mod reproduce;
 mod ring;
 mod run;
 mod sim;
@@ -67,6 +68,7 @@ fn dispatch(terminal: &Terminal, command: Command) -> Result<ExitCode, Failure> 
         Command::Compare(wanted) => compare::compare(terminal, &wanted)?,
         Command::Report(options) => report::report(terminal, &options)?,
         Command::Bundle(options) => bundle::bundle(terminal, &options)?,
+        Command::Reproduce(options) => reproduce::reproduce(terminal, &options)?,
         Command::Figures(wanted) => figures::figures(terminal, &wanted)?,
         Command::Down(which) => labs::down(terminal, &which)?,
         Command::DownAll => labs::down_all(terminal)?,

@@ -3,8 +3,11 @@
 use super::super::terminal::print;
 use super::super::{Exit, Failure, Format, ReportOptions, Terminal};
 use super::compare::predict;
+use crate::campaign::{self, CampaignDir, CampaignSummary};
 use crate::comparison::Comparison;
-use crate::document::{Document, Material, Prediction, markdown, page};
+use crate::document::{
+    Asserted, CampaignMaterial, Document, Material, Prediction, Unreadable, markdown, page,
+};
 use crate::report::{Report, Summary, write_summary};
 use serde::Serialize;
 use std::fs;
@@ -28,27 +31,27 @@ struct Reported<'a> {
     written: Vec<PathBuf>,
 }
 
-/// Reports on a run.
+/// What a report on an experiment of many runs says to programs.
+#[derive(Serialize)]
+struct ReportedCampaign<'a> {
+    directory: &'a Path,
+    #[serde(flatten)]
+    summary: &'a CampaignSummary,
+    assertions: &'a [Asserted],
+    written: Vec<PathBuf>,
+}
+
+/// Reports on a run, or on an experiment of many.
 pub(super) fn report(terminal: &Terminal, options: &ReportOptions) -> Result<Exit, Failure> {
-    let directory = &options.directory;
-    let material = Material::read(directory).map_err(|error| {
-        Failure::from_error(Exit::InvalidInput, &error)
-            .hint("name a directory that `samp-lab run` or `samp-lab sim` has written".to_owned())
-    })?;
-    let document = Document::of_run(&material, &prediction(terminal, &material, options));
-    let mut written = Vec::new();
-    write(&mut written, options.html.clone().unwrap_or_else(|| directory.join(PAGE)), &page(&document))?;
-    for figure in document.figures() {
-        if let (Some(dir), Some(picture)) = (&options.svg, &figure.picture) {
-            write(&mut written, dir.join(format!("{}.svg", figure.id)), &picture.standalone())?;
-        }
-        if let (Some(dir), false) = (&options.csv, figure.table.rows.is_empty()) {
-            write(&mut written, dir.join(format!("{}.csv", figure.id)), &figure.table.csv())?;
-        }
+    if CampaignDir::is_at(&options.directory) {
+        return of_campaign(terminal, options);
     }
+    let directory = &options.directory;
+    let material = Material::read(directory).map_err(unreadable)?;
+    let document = Document::of_run(&material, &prediction(terminal, &material, options));
+    let written = write_all(&document, options)?;
     if terminal.format == Format::Markdown {
-        print(&markdown(&document)).map_err(|error| Failure::io("write to standard output", &error))?;
-        return Ok(Exit::Success);
+        return print_markdown(&document);
     }
     let reported = Reported {
         directory,
@@ -59,7 +62,71 @@ pub(super) fn report(terminal: &Terminal, options: &ReportOptions) -> Result<Exi
         each: &material.report,
         written,
     };
-    terminal.show(&reported, describe)?;
+    terminal.show(&reported, describe_run)?;
+    Ok(Exit::Success)
+}
+
+fn of_campaign(terminal: &Terminal, options: &ReportOptions) -> Result<Exit, Failure> {
+    let directory = &options.directory;
+    let material = CampaignMaterial::read(directory).map_err(unreadable)?;
+    // A page that is elsewhere cannot have links to those of the runs.
+    let pages = if options.html.is_none() { material.pages() } else { Vec::new() };
+    let bar = terminal.bar(pages.len());
+    bar.set_message("pages of runs");
+    let quiet = terminal.silenced();
+    for page_of in &pages {
+        let run = Material::read(&directory.join(page_of)).map_err(unreadable)?;
+        let document = Document::of_run(&run, &prediction(&quiet, &run, options));
+        write(&directory.join(page_of).join(PAGE), &page(&document))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let document = Document::of_campaign(&material, &pages);
+    let written = write_all(&document, options)?;
+    if terminal.format == Format::Markdown {
+        return print_markdown(&document);
+    }
+    let CampaignMaterial { summary, assertions, dir, .. } = &material;
+    let reported = ReportedCampaign { directory, summary, assertions, written };
+    let factors: Vec<_> = dir.design.factors.iter().map(|factor| factor.name.as_str()).collect();
+    terminal.show(&reported, |reported| {
+        let mut text = format!("experiment {}\n", summary.experiment);
+        text += &campaign::describe(summary, &factors, &[]);
+        text.push('\n');
+        let failed = assertions.iter().filter(|asserted| !asserted.holds);
+        text.extend(failed.map(|asserted| {
+            let Asserted { cell, assertion, failure, .. } = asserted;
+            let [cell, failure] = [cell, failure].map(|text| text.as_deref().unwrap_or_default());
+            format!("ASSERTION FAILED: {cell}: {assertion}: {failure}\n")
+        }));
+        text + &told(&reported.written)
+    })?;
+    Ok(Exit::Success)
+}
+
+fn unreadable(error: Unreadable) -> Failure {
+    Failure::from_error(Exit::InvalidInput, &error)
+        .hint("name a directory that `samp-lab run` or `samp-lab sim` has written".to_owned())
+}
+
+/// Writes the page, and what else is wanted.
+fn write_all(document: &Document, options: &ReportOptions) -> Result<Vec<PathBuf>, Failure> {
+    let mut files =
+        vec![(options.html.clone().unwrap_or_else(|| options.directory.join(PAGE)), page(document))];
+    for figure in document.figures() {
+        if let (Some(dir), Some(picture)) = (&options.svg, &figure.picture) {
+            files.push((dir.join(format!("{}.svg", figure.id)), picture.standalone()));
+        }
+        if let (Some(dir), false) = (&options.csv, figure.table.rows.is_empty()) {
+            files.push((dir.join(format!("{}.csv", figure.id)), figure.table.csv()));
+        }
+    }
+    files.iter().try_for_each(|(path, text)| write(path, text))?;
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+fn print_markdown(document: &Document) -> Result<Exit, Failure> {
+    print(&markdown(document)).map_err(|error| Failure::io("write to standard output", &error))?;
     Ok(Exit::Success)
 }
 
@@ -88,14 +155,12 @@ fn prediction(terminal: &Terminal, material: &Material, options: &ReportOptions)
     }
 }
 
-fn write(written: &mut Vec<PathBuf>, path: PathBuf, text: &str) -> Result<(), Failure> {
-    let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
-    made.map_err(|error| Failure::io(format_args!("write {}", path.display()), &error))?;
-    written.push(path);
-    Ok(())
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text));
+    made.map_err(|error| Failure::io(format_args!("write {}", path.display()), &error))
 }
 
-fn describe(reported: &Reported<'_>) -> String {
+fn describe_run(reported: &Reported<'_>) -> String {
     let mut text = format!("experiment {}\n\n", reported.experiment);
     // Writing to a String cannot fail.
     let _ = write_summary(&mut text, reported.summary);
@@ -103,10 +168,13 @@ fn describe(reported: &Reported<'_>) -> String {
     for reason in reported.invalid_because {
         text += &format!("INVALID: {reason}\n");
     }
-    match &reported.written[..] {
-        [page] => text += &format!("wrote {}\n", page.display()),
-        [page, more @ ..] => text += &format!("wrote {}, and {} other files\n", page.display(), more.len()),
-        [] => {}
+    text + &told(&reported.written)
+}
+
+fn told(written: &[PathBuf]) -> String {
+    match written {
+        [page] => format!("wrote {}\n", page.display()),
+        [page, more @ ..] => format!("wrote {}, and {} other files\n", page.display(), more.len()),
+        [] => String::new(),
     }
-    text
 }

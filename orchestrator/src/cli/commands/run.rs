@@ -80,7 +80,7 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
 }
 
 /// One run in a lab of its own.
-fn attempt(
+pub(super) fn attempt(
     terminal: &Terminal,
     options: &Run,
     mut planned: Planned<'_>,

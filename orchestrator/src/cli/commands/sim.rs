@@ -67,7 +67,7 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
 }
 
 /// One run in a simulated lab.
-fn attempt(terminal: &Terminal, planned: Planned<'_>) -> Result<Finished, Failure> {
+pub(super) fn attempt(terminal: &Terminal, planned: Planned<'_>) -> Result<Finished, Failure> {
     let Planned { experiment, topology, dir, .. } = &planned;
     let actions = experiment.schedule(topology);
     let mut lab = simulated(topology, &actions)?;

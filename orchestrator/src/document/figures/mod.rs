@@ -11,6 +11,9 @@ mod segments;
 mod sequence;
 mod servers;
 
+pub(super) use self::provenance::program_and_machine;
+
+use super::material::Asserted;
 use super::{Document, Figure, Key, Material, Prediction, Section, Table, brief, count};
 use crate::report::{Delta, Ranks, emulation, rank, word};
 use samp_chart::{Line, Lines, Point, Scale, Shape};
@@ -23,6 +26,7 @@ impl Document {
     /// Of one run.
     pub fn of_run(material: &Material, prediction: &Prediction) -> Self {
         let sections = [
+            asserted(&material.assertions),
             Some(map::section(material)),
             handoffs::section(material),
             media::section(material),
@@ -36,7 +40,7 @@ impl Document {
         Self {
             title: material.run.experiment.name.clone(),
             kind: "run",
-            about: about(material),
+            about: about_run(material),
             invalid_because: material.invalid_because.clone(),
             keys: keys(material),
             sections: sections.into_iter().flatten().collect(),
@@ -53,24 +57,57 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-fn about(material: &Material) -> Vec<String> {
+fn about_run(material: &Material) -> Vec<String> {
     let topology: &Topology = &material.run.topology;
-    let settings = material.provenance.get("emulation").cloned().unwrap_or_default();
+    let mut facts =
+        vec![format!("topology {}", topology.name), format!("seed {}", material.run.experiment.seed)];
+    facts.extend(about(&material.provenance));
+    facts
+}
+
+/// Program and machine in a few words.
+pub(super) fn about(provenance: &Value) -> Vec<String> {
+    let settings = provenance.get("emulation").cloned().unwrap_or_default();
     let how = match serde_json::from_value::<EmulationSettings>(settings) {
         Ok(settings) => emulation(&settings),
         Err(_) => "simulated, in virtual time".to_owned(),
     };
-    let mut facts = vec![
-        format!("topology {}", topology.name),
-        word(&topology.family),
-        how,
-        format!("seed {}", material.run.experiment.seed),
-    ];
-    facts.extend(["kernel", "started"].iter().filter_map(|name| {
-        let value = material.provenance.get(*name).and_then(Value::as_str)?;
-        Some(if *name == "kernel" { format!("kernel {value}") } else { value.to_owned() })
-    }));
-    facts
+    let text = |name: &str| provenance.get(name).and_then(Value::as_str);
+    let kernel = text("kernel").map(|kernel| format!("kernel {kernel}"));
+    let family = text("family").map(str::to_owned);
+    let started = text("started").map(str::to_owned);
+    [Some(how), family, kernel, started].into_iter().flatten().collect()
+}
+
+/// Whether what was asserted holds.
+pub(super) fn asserted(assertions: &[Asserted]) -> Option<Section> {
+    if assertions.is_empty() {
+        return None;
+    }
+    let mut section = empty_section("assertions", "Assertions");
+    let failed = assertions.iter().filter(|asserted| !asserted.holds).count();
+    section.text.push(match failed {
+        0 => format!("All {} hold.", assertions.len()),
+        failed => format!("{failed} of {} do not hold.", assertions.len()),
+    });
+    let row = |asserted: &Asserted| {
+        let Asserted { cell, assertion, holds, failure } = asserted;
+        vec![
+            assertion.clone(),
+            cell.clone().unwrap_or_else(|| "–".to_owned()),
+            if *holds { "holds" } else { "does NOT hold" }.to_owned(),
+            failure.clone().unwrap_or_default(),
+        ]
+    };
+    section.figures.push(Figure {
+        id: "assertions".into(),
+        title: "What was asserted".into(),
+        caption: "As the experiment file has it, on each cell that it is about.".into(),
+        picture: None,
+        table: Table::of(&["assertion", "cell", "verdict", "why"], assertions.iter().map(row)),
+        is_half: false,
+    });
+    Some(section)
 }
 
 fn keys(material: &Material) -> Vec<Key> {
@@ -169,6 +206,6 @@ fn distribution(
 }
 
 /// A section without anything yet.
-fn empty_section(id: &'static str, title: &'static str) -> Section {
+pub(super) fn empty_section(id: &'static str, title: &'static str) -> Section {
     Section { id, title, text: Vec::new(), figures: Vec::new(), choices: Vec::new() }
 }

@@ -7,19 +7,7 @@ use serde_json::Value;
 /// The section.
 pub(super) fn section(material: &Material) -> Section {
     let mut section = empty_section("provenance", "Provenance");
-    let mut rows = Vec::new();
-    flatten("", &material.provenance, &mut rows);
-    section.figures.push(Figure {
-        id: "provenance".into(),
-        title: "Program, machine, inputs".into(),
-        caption: format!(
-            "What provenance.json holds. The run wrote {}.",
-            count(material.run.records.len(), "record")
-        ),
-        picture: None,
-        table: Table::of(&["what", "value"], rows),
-        is_half: false,
-    });
+    section.figures.push(program_and_machine(&material.provenance, material.run.records.len(), "record"));
     let knobs = material.summary.knobs.iter().map(|knob| {
         vec![knob.name.clone(), knob.value.clone(), knob.recommended.clone(), knob.paper.clone()]
     });
@@ -50,6 +38,20 @@ pub(super) fn section(material: &Material) -> Section {
         });
     }
     section
+}
+
+/// What `provenance.json` holds, of results with so many runs or records.
+pub(in crate::document) fn program_and_machine(provenance: &Value, n: usize, what: &str) -> Figure {
+    let mut rows = Vec::new();
+    flatten("", provenance, &mut rows);
+    Figure {
+        id: "provenance".into(),
+        title: "Program, machine, inputs".into(),
+        caption: format!("What provenance.json holds; {} in all.", count(n, what)),
+        picture: None,
+        table: Table::of(&["what", "value"], rows),
+        is_half: false,
+    }
 }
 
 /// One row for each value; words in a list make one, as a command line does.
