@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod examples;
 pub mod experiment;
 pub mod knobs;
+pub mod locator;
 pub mod metric;
 pub mod mobility;
 pub mod overlay_id;
@@ -23,6 +24,7 @@ pub mod time;
 pub mod topology;
 mod tree;
 pub mod units;
+pub mod ways;
 mod yaml;
 
 pub use diagnostic::Diagnostic;

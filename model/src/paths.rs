@@ -4,7 +4,6 @@ use crate::topology::{Link, LinkQuality, NodeId, NodeKind, Topology};
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::ops::{Add, Range};
 use std::time::Duration;
 
@@ -256,31 +255,6 @@ pub fn neighbouring_access_routers(topology: &Topology) -> BTreeMap<NodeId, Vec<
     topology.access_routers().map(|id| (id, around(id))).collect()
 }
 
-/// The shortest time in which a packet gets from one address to another along its route, radio links included: the sum of
-/// the configured one-way delays, less what jitter and reordering can take off.
-///
-/// `graph` is the topology's. None when an address belongs to no node or there is no path.
-pub fn least_delay(topology: &Topology, graph: &WiredGraph, from: IpAddr, to: IpAddr) -> Option<Duration> {
-    let (from, from_router) = topology.locate(from)?;
-    let (to, to_router) = topology.locate(to)?;
-    let mut delay = Duration::ZERO;
-    if let NodeKind::MobileNode { radio, .. } = &topology.node(from).kind {
-        delay += radio.up.least_delay();
-    }
-    if let NodeKind::MobileNode { radio, .. } = &topology.node(to).kind {
-        delay += radio.down.least_delay();
-    }
-    let first = from_router.unwrap_or(from);
-    let mut here = to_router.unwrap_or(to);
-    let paths = ShortestPaths::new(graph, first);
-    while let Some(Step { node, link }) = paths.step_back(here) {
-        let link = &topology.links[link];
-        delay += link.quality[usize::from(link.ends[0] != node)].least_delay();
-        here = node;
-    }
-    (here == first).then_some(delay)
-}
-
 /// The SIP server nearest to each access router: by delay from the server, then by hops, then the first.
 pub fn nearest_servers(topology: &Topology) -> BTreeMap<NodeId, NodeId> {
     let graph = WiredGraph::new(topology);
@@ -300,7 +274,9 @@ pub fn nearest_servers(topology: &Topology) -> BTreeMap<NodeId, NodeId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::locator::Locator;
     use crate::topology::parse;
+    use crate::ways::Ways;
 
     fn find(topology: &Topology, name: &str) -> NodeId {
         topology.find(name).unwrap()
@@ -443,8 +419,9 @@ links:
             topology
                 .care_of_address(topology.find(mobile_node).unwrap(), topology.find(access_router).unwrap())
         };
-        let graph = WiredGraph::new(&topology);
-        let micros = |from, to| least_delay(&topology, &graph, from, to).map(|delay| delay.as_micros());
+        let (locator, mut ways) = (Locator::new(&topology), Ways::new(&topology));
+        let mut micros =
+            |from, to| ways.least_delay(&topology, &locator, from, to).map(|delay| delay.as_micros());
         assert_eq!(micros(address("a"), address("d")), Some(3_000));
         assert_eq!(micros(address("d"), address("a")), Some(4_000));
         assert_eq!(micros(address("s1"), address("a")), Some(4_500));
@@ -468,8 +445,9 @@ radio: { one_way_delay: 3ms, jitter: 500us normal }
         let topology = parse("text", text).unwrap();
         let address = |name| topology.node(find(&topology, name)).address().unwrap();
         let care_of = topology.care_of_address(find(&topology, "m"), find(&topology, "b"));
-        let graph = WiredGraph::new(&topology);
-        let micros = |from, to| least_delay(&topology, &graph, from, to).map(|delay| delay.as_micros());
+        let (locator, mut ways) = (Locator::new(&topology), Ways::new(&topology));
+        let mut micros =
+            |from, to| ways.least_delay(&topology, &locator, from, to).map(|delay| delay.as_micros());
         assert_eq!(micros(address("a"), address("b")), Some(3_000));
         assert_eq!(micros(address("b"), address("a")), Some(5_000));
         assert_eq!(micros(address("s"), care_of), Some(3_000 + 1_000));

@@ -3,8 +3,9 @@
 use crate::network::Place;
 use samp_emulation::{Link, Passage};
 use samp_model::control::{LinkChange, LinkId};
-use samp_model::paths::{ShortestPaths, Step, WiredGraph};
+use samp_model::paths::Step;
 use samp_model::topology::{LinkQuality, NodeKind};
+use samp_model::ways::Ways;
 use samp_model::{NodeId, Time, Topology};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,9 +13,6 @@ use std::time::Duration;
 /// The first number of the radio links' directions, as in the lab's delay line: so the n-th frame of a direction has the
 /// same fate there and here.
 const RADIOS: u64 = 1 << 32;
-
-/// Vertices other than servers whose shortest paths are kept: in a city, those of one vertex take a megabyte.
-const REMEMBERED: usize = 256;
 
 /// A direction of a link that a message passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +51,7 @@ struct Wire {
 /// All links.
 #[derive(Debug)]
 pub(crate) struct Wires {
-    graph: WiredGraph,
-    /// Whether every link takes as long back as there, so that a way may be measured from either end.
-    is_symmetric: bool,
-    /// The SIP servers, from which most ways are measured.
-    servers: BTreeSet<NodeId>,
-    /// The shortest paths from servers, and from other vertices that have lately sent something.
-    paths: HashMap<NodeId, ShortestPaths>,
+    ways: Ways,
     wired: Vec<Wire>,
     radios: HashMap<NodeId, Wire>,
     /// The wired ones that partitions have taken down.
@@ -93,17 +85,7 @@ impl Wires {
         };
         let mut all = wired.iter().chain(radios.values()).flat_map(|wire| &wire.quality);
         let every_hop_counts = !all.all(only_delays);
-        let takes_as_long_back = |wire: &Wire| wire.quality[0].one_way_delay == wire.quality[1].one_way_delay;
-        Self {
-            graph: WiredGraph::new(topology),
-            is_symmetric: wired.iter().all(takes_as_long_back),
-            servers: topology.sip_servers().collect(),
-            paths: HashMap::new(),
-            wired,
-            radios,
-            cut: BTreeSet::new(),
-            every_hop_counts,
-        }
+        Self { ways: Ways::new(topology), wired, radios, cut: BTreeSet::new(), every_hop_counts }
     }
 
     /// From now on every hop counts: links are going to change.
@@ -118,8 +100,8 @@ impl Wires {
 
     /// The sum of the delays from one place to another; none where there is no way.
     pub(crate) fn delay(&mut self, from: Place, to: Place) -> Option<Duration> {
-        let (root, leaf) = self.measured_from(from, to);
-        let wired = self.paths(root).one_way_delay(leaf)?;
+        let (ways, end) = self.ways.between(from.vertex, to.vertex);
+        let wired = ways.one_way_delay(end)?;
         let radio = |place: Place, way: usize| {
             let radio = place.mobile_node.and_then(|node| self.radios.get(&node));
             radio.map_or(Duration::ZERO, |radio| radio.quality[way].one_way_delay)
@@ -137,14 +119,14 @@ impl Wires {
     /// Routers on the way from one place to another, the first one behind a mobile node included; none where there is
     /// no way.
     pub(crate) fn routers(&mut self, from: Place, to: Place) -> Option<u16> {
-        let (root, leaf) = self.measured_from(from, to);
-        self.paths(root).hops(leaf)
+        let (ways, end) = self.ways.between(from.vertex, to.vertex);
+        ways.hops(end)
     }
 
     /// The hops from one place to another; none where there is no way. Routes never change.
     pub(crate) fn route(&mut self, topology: &Topology, from: Place, to: Place) -> Option<Vec<Hop>> {
         let mut hops: Vec<_> = to.mobile_node.map(|node| Hop::Radio(node, 1)).into_iter().collect();
-        let paths = self.paths(from.vertex);
+        let paths = self.ways.from(from.vertex);
         paths.hops(to.vertex)?;
         let mut here = to.vertex;
         while let Some(Step { node, link }) = paths.step_back(here) {
@@ -239,22 +221,5 @@ impl Wires {
         let first = numbers.first().ok_or(Unchanged::NoPartition)?;
         numbers.iter().for_each(|&number| self.wired[number].up = true);
         Ok((numbers.len(), topology.links[*first].ends[0]))
-    }
-
-    /// The end that a way is measured from, and the other one.
-    fn measured_from(&self, from: Place, to: Place) -> (NodeId, NodeId) {
-        if self.is_symmetric && self.servers.contains(&to.vertex) {
-            (to.vertex, from.vertex)
-        } else {
-            (from.vertex, to.vertex)
-        }
-    }
-
-    fn paths(&mut self, root: NodeId) -> &ShortestPaths {
-        if self.paths.len() >= self.servers.len() + REMEMBERED && !self.paths.contains_key(&root) {
-            let servers = &self.servers;
-            self.paths.retain(|root, _| servers.contains(root));
-        }
-        self.paths.entry(root).or_insert_with(|| ShortestPaths::new(&self.graph, root))
     }
 }

@@ -1,8 +1,9 @@
 //! SAMP in virtual time: discovery, registration, calls through both caches, handoffs, loss, crashes.
 
-use samp_model::paths::{WiredGraph, least_delay};
+use samp_model::locator::Locator;
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use samp_model::settings::Family;
+use samp_model::ways::Ways;
 use samp_model::{Event, NodeId, Topology, topology};
 use samp_simulator::{Happened, Weather, World};
 use std::collections::BTreeSet;
@@ -199,8 +200,8 @@ fn assert_set_up_takes_its_links_time(world: &World, caller: NodeId, callee: Nod
     let ends = [caller, callee].map(|node| world.address(node).expect("an address"));
     ways.push([&ends[..1], &path, &ends[1..]].concat());
     let legs = ways.iter().flat_map(|way| way.windows(2)).map(|leg| (leg[0], leg[1]));
-    let graph = WiredGraph::new(world.topology());
-    let delay = |from, to| least_delay(world.topology(), &graph, from, to).expect("a way");
+    let (locator, mut known) = (Locator::new(world.topology()), Ways::new(world.topology()));
+    let mut delay = |from, to| known.least_delay(world.topology(), &locator, from, to).expect("a way");
     let links: Duration = legs.map(|(from, to)| delay(from, to) + delay(to, from)).sum();
     assert_eq!(srd, links, "{ways:?}");
 }

@@ -7,10 +7,11 @@ use crate::plan::{Machine, Plan};
 use samp_emulation::KernelSwitch;
 use samp_model::Time;
 use samp_model::control::Stage;
-use samp_model::paths::{WiredGraph, least_delay};
+use samp_model::locator::Locator;
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, Dad, EmulationSettings, LinkBackend, Trigger};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
+use samp_model::ways::Ways;
 use samp_node::RadioAddress;
 use samp_sys::netlink::{Batch, CarrierWatch, Route};
 use std::fs::File;
@@ -195,9 +196,8 @@ impl Bench {
     fn check_path(&self, a: &UdpSocket, b: &UdpSocket) {
         for (from, to) in [(a, b), (b, a)] {
             let (source, destination) = (from.local_addr().unwrap(), to.local_addr().unwrap());
-            let floor =
-                least_delay(&self.topology, &WiredGraph::new(&self.topology), source.ip(), destination.ip())
-                    .unwrap();
+            let (locator, mut ways) = (Locator::new(&self.topology), Ways::new(&self.topology));
+            let floor = ways.least_delay(&self.topology, &locator, source.ip(), destination.ip()).unwrap();
             let sent = Instant::now();
             from.send_to(b"packet", destination).unwrap();
             let (_, whence) = to.recv_from(&mut [0; 16]).expect("the packet arrives");

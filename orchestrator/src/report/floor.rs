@@ -2,11 +2,12 @@
 
 use super::history::History;
 use super::registrations::address_at;
+use samp_model::locator::Locator;
 use samp_model::mobility::Agents;
-use samp_model::paths::WiredGraph;
 use samp_model::record::RegistrationScope;
-use samp_model::topology::{Link, NodeKind};
-use samp_model::{Event, Time, Topology, paths};
+use samp_model::topology::{Link, Node, NodeKind};
+use samp_model::ways::Ways;
+use samp_model::{Event, Time, Topology};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -46,25 +47,28 @@ pub(super) fn at_its_fastest<'t>(topology: &'t Topology, history: &History) -> C
 #[derive(Debug)]
 pub struct Floors<'a> {
     topology: &'a Topology,
-    graph: WiredGraph,
     agents: Agents,
+    locator: Locator,
+    ways: RefCell<Ways>,
     known: RefCell<HashMap<(IpAddr, IpAddr), Option<Duration>>>,
 }
 
 impl<'a> Floors<'a> {
     /// Of this topology.
     pub fn new(topology: &'a Topology) -> Self {
-        Self {
-            topology,
-            graph: WiredGraph::new(topology),
-            agents: Agents::new(topology),
-            known: RefCell::default(),
-        }
+        let (agents, locator, ways) =
+            (Agents::new(topology), Locator::new(topology), Ways::new(topology).into());
+        Self { topology, agents, locator, ways, known: RefCell::default() }
     }
 
     /// The topology.
     pub fn topology(&self) -> &'a Topology {
         self.topology
+    }
+
+    /// The node with this name.
+    pub(super) fn node(&self, name: &str) -> Option<&'a Node> {
+        self.locator.find(name).map(|id| self.topology.node(id))
     }
 
     /// From one address to another; none when there is no such path.
@@ -73,12 +77,12 @@ impl<'a> Floors<'a> {
             .known
             .borrow_mut()
             .entry((from, to))
-            .or_insert_with(|| paths::least_delay(self.topology, &self.graph, from, to))
+            .or_insert_with(|| self.ways.borrow_mut().least_delay(self.topology, &self.locator, from, to))
     }
 
     /// The address that a mobile node keeps, with Mobile IPv6.
     pub fn home_of(&self, node: &str) -> Option<Ipv6Addr> {
-        self.agents.home_address(self.topology.find(node)?)
+        self.agents.home_address(self.locator.find(node)?)
     }
 
     /// The addresses that a datagram passes from one mobile node to another at an instant, both care-of addresses included;
@@ -100,13 +104,14 @@ impl<'a> Floors<'a> {
 
     /// The agents through whose tunnels a node's datagrams go, the nearest first.
     fn agents_of(&self, history: &History, node: &str, at: Time) -> Vec<IpAddr> {
-        let registered = history.of(node).iter().take_while(|record| record.at <= at);
-        let map = registered.filter_map(|record| match &record.event {
+        let records = history.of(node);
+        let until = records.partition_point(|record| record.at <= at);
+        let map = records[..until].iter().rev().find_map(|record| match &record.event {
             Event::Registered { scope: RegistrationScope::Anchor, path, .. } => path.first().copied(),
             _ => None,
         });
-        let home_agent = self.topology.find(node).and_then(|node| self.agents.home_agent(node));
-        map.last().into_iter().chain(home_agent.map(IpAddr::V6)).collect()
+        let home_agent = self.locator.find(node).and_then(|node| self.agents.home_agent(node));
+        map.into_iter().chain(home_agent.map(IpAddr::V6)).collect()
     }
 
     /// The addresses that a datagram passes from a mobile node to one of its agents, care-of address and agent included.
@@ -117,7 +122,7 @@ impl<'a> Floors<'a> {
         agent: IpAddr,
         at: Time,
     ) -> Option<Vec<IpAddr>> {
-        let owner = |address| self.topology.locate(address).map(|(owner, _)| owner);
+        let owner = |address| self.locator.locate(self.topology, address).map(|(owner, _)| owner);
         let mut way = vec![address_at(history, node, at)?];
         let agents = self.agents_of(history, node, at);
         let last = agents.iter().position(|known| owner(*known) == owner(agent))?;

@@ -12,6 +12,10 @@ use std::time::Duration;
 pub struct History {
     nodes: BTreeMap<String, Vec<Record>>,
     calls: BTreeMap<String, Call>,
+    /// The calls that each node began or accepted.
+    calls_of: BTreeMap<String, BTreeSet<String>>,
+    /// Each node's handoffs, by number, with when they began.
+    handoffs: BTreeMap<String, BTreeMap<HandoffNumber, Time>>,
     interventions: usize,
 }
 
@@ -85,6 +89,10 @@ impl History {
             return;
         }
         self.note_call(&record);
+        if let Some((number, at)) = begins(&record) {
+            let handoffs = self.handoffs.entry(record.node.clone()).or_default();
+            handoffs.entry(number).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        }
         self.interventions += usize::from(intervention(&record.event).is_some());
         let records = self.nodes.entry(record.node.clone()).or_default();
         // Nearly always the newest of its node; equal instants keep the order of arrival.
@@ -135,18 +143,38 @@ impl History {
         calls
     }
 
+    /// The calls that a node began or accepted, in the order in which they were started.
+    pub fn calls_of(&self, node: &str) -> Vec<(&str, &Call)> {
+        let ids = self.calls_of.get(node).into_iter().flatten();
+        let mut calls: Vec<_> = ids.filter_map(|id| Some((id.as_str(), self.calls.get(id)?))).collect();
+        calls.sort_by_key(|(_, call)| call.started);
+        calls
+    }
+
     /// The instant at which a handoff of a node began, and the one at which its next handoff did.
     pub fn handoff_window(&self, node: &str, number: HandoffNumber) -> Option<(Time, Time)> {
-        let mut beginnings =
-            self.of(node).iter().filter_map(begins).filter(|(handoff, _)| *handoff >= number);
-        let (first, start) = beginnings.next()?;
-        let until = beginnings.find(|(handoff, _)| *handoff > number);
-        let until = until.map_or(Time::from_nanos(u64::MAX), |(_, at)| at);
-        (first == number).then_some((start, until))
+        let handoffs = self.handoffs.get(node)?;
+        let next = handoffs.range(number + 1..).next();
+        Some((*handoffs.get(&number)?, next.map_or(Time::from_nanos(u64::MAX), |(_, at)| *at)))
+    }
+
+    /// The numbers of a node's handoffs, in order.
+    pub fn handoffs_of(&self, node: &str) -> impl Iterator<Item = HandoffNumber> {
+        self.handoffs.get(node).into_iter().flat_map(|handoffs| handoffs.keys().copied())
+    }
+
+    /// What a node recorded from the handoff before this one on: nothing earlier belongs to it.
+    pub fn since_before(&self, node: &str, number: HandoffNumber) -> &[Record] {
+        let before = self.handoffs.get(node).and_then(|handoffs| handoffs.range(..number).next_back());
+        let records = self.of(node);
+        before.map_or(records, |(_, at)| &records[records.partition_point(|record| record.at < *at)..])
     }
 
     fn note_call(&mut self, record: &Record) {
         let Some(id) = call_of(&record.event) else { return };
+        if matches!(record.event, Event::CallStarted { .. } | Event::CallAccepted { .. }) {
+            self.calls_of.entry(record.node.clone()).or_default().insert(id.to_owned());
+        }
         let call = self.calls.entry(id.to_owned()).or_default();
         match &record.event {
             Event::CallStarted { callee, .. } => {
@@ -260,7 +288,7 @@ impl FromIterator<Record> for History {
 
 /// The handoff that this record begins, and when: with its detachment, or, where it makes before it breaks, with its
 /// attachment. Others have both.
-pub(super) fn begins(record: &Record) -> Option<(HandoffNumber, Time)> {
+fn begins(record: &Record) -> Option<(HandoffNumber, Time)> {
     match record.event {
         Event::Detached { handoff, .. } => Some((handoff, record.at)),
         // The first attachment is no handoff.

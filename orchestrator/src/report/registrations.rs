@@ -110,10 +110,10 @@ impl Registration {
 
 /// The care-of address that a node had at an instant.
 pub(super) fn address_at(history: &History, node: &str, at: Time) -> Option<IpAddr> {
-    history.of(node).iter().take_while(|record| record.at <= at).fold(None, |known, record| {
-        match record.event {
-            Event::AddressConfigured { address, .. } => Some(address),
-            _ => known,
-        }
+    let records = history.of(node);
+    let until = records.partition_point(|record| record.at <= at);
+    records[..until].iter().rev().find_map(|record| match record.event {
+        Event::AddressConfigured { address, .. } => Some(address),
+        _ => None,
     })
 }

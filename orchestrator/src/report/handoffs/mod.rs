@@ -8,14 +8,13 @@ mod tunnelled;
 use self::call::CallView;
 use self::registration::Registration;
 use super::floor::Floors;
-use super::history::{History, begins};
+use super::history::History;
 use super::path::{CriticalPath, Milestone};
 use super::statistics::{maybe_milliseconds, milliseconds};
 use samp_model::record::{DhcpMessage, HandoffNumber};
-use samp_model::topology::NodeKind;
+use samp_model::topology::{Node, NodeKind};
 use samp_model::{Event, Record, Time, Topology};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -115,9 +114,10 @@ impl Handoffs {
 
     /// As [`Handoffs::assemble`], from records in order.
     pub fn from_history(floors: &Floors<'_>, history: &History) -> Self {
-        let handoffs = history.nodes().flat_map(|(node, records)| {
-            let numbers: BTreeSet<_> = records.iter().filter_map(begins).map(|(number, _)| number).collect();
-            numbers.into_iter().filter_map(move |number| Handoff::assemble(floors, history, node, number))
+        let handoffs = history.nodes().flat_map(|(node, _)| {
+            history
+                .handoffs_of(node)
+                .filter_map(move |number| Handoff::assemble(floors, history, node, number))
         });
         Self(handoffs.collect())
     }
@@ -132,17 +132,21 @@ impl Handoff {
         number: HandoffNumber,
     ) -> Option<Self> {
         let (detached, until) = history.handoff_window(node, number)?;
-        let facts =
-            Facts::gather(history.of(node), number, detached, radio_round_trip(floors.topology(), node));
+        let facts = Facts::gather(
+            history.since_before(node, number),
+            number,
+            detached,
+            floors.node(node).and_then(radio_round_trip),
+        );
         let registration = Registration::follow(floors, &facts);
         let mut calls = Vec::new();
         let mut missing = facts.missing();
-        if !runs_own_program(floors.topology(), node) {
+        if !floors.node(node).is_some_and(runs_own_program) {
             missing.extend(registration.missing.clone());
         }
         let mut phases = facts.phases();
         phases.extend(registration.phases.iter().cloned());
-        for (id, call) in history.calls() {
+        for (id, call) in history.calls_of(node) {
             let Some(peer) = call.peer_of(node).filter(|_| call.is_live(detached)) else { continue };
             let view = CallView { history, floors, facts: &facts, node, peer, id, until };
             let (outcome, update) = view.assemble();
@@ -187,13 +191,13 @@ impl Handoff {
 }
 
 /// Whether a program of the user's runs there: what it says to whom is not known here.
-fn runs_own_program(topology: &Topology, node: &str) -> bool {
-    topology.find(node).is_some_and(|node| topology.node(node).program.is_some())
+fn runs_own_program(node: &Node) -> bool {
+    node.program.is_some()
 }
 
 /// The configured delay of a mobile node's radio link, there and back.
-fn radio_round_trip(topology: &Topology, node: &str) -> Option<Duration> {
-    match &topology.node(topology.find(node)?).kind {
+fn radio_round_trip(mobile_node: &Node) -> Option<Duration> {
+    match &mobile_node.kind {
         NodeKind::MobileNode { radio, .. } => Some(radio.up.least_delay() + radio.down.least_delay()),
         _ => None,
     }
