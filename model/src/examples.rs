@@ -39,6 +39,9 @@ const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const HOTSPOT: File = file!("experiments/hotspot.yaml");
+const ALPHA: File = file!("experiments/alpha.yaml");
+const CALL_RATE: File = file!("experiments/call-rate.yaml");
+const ANCHOR_CRASH: File = file!("experiments/anchor-crash.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const PARTITION: File = file!("experiments/partition.yaml");
 const DHCP: File = file!("experiments/dhcp.yaml");
@@ -67,6 +70,9 @@ pub const FILES: &[File] = &[
     FAR_ANCHORS,
     HANDOFF,
     HOTSPOT,
+    ALPHA,
+    CALL_RATE,
+    ANCHOR_CRASH,
     TRANSFER,
     PARTITION,
     CONFIRM,
@@ -121,6 +127,21 @@ pub const EXAMPLES: &[Example] = &[
         name: "hotspot",
         about: "an experiment: everybody walks towards a hotspot, and calls come and go",
         files: &[HOTSPOT, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "alpha",
+        about: "an experiment: what a hotspot does, by how many steps lead towards it",
+        files: &[ALPHA, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "call-rate",
+        about: "an experiment: what caches are worth, by how often people call",
+        files: &[CALL_RATE, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "anchor-crash",
+        about: "an experiment: a server crashes while its nodes are in calls and move on",
+        files: &[ANCHOR_CRASH, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "terminals-called",
