@@ -1,6 +1,6 @@
 //! Nodes by name and by address, looked up at once.
 
-use crate::topology::{NodeId, NodeKind, Topology};
+use crate::topology::{NodeId, NodeKind, Topology, agent_of};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -10,6 +10,8 @@ pub struct Locator {
     names: HashMap<String, NodeId>,
     /// The addresses of routers and servers, those of access routers in their networks included.
     fixed: HashMap<IpAddr, NodeId>,
+    /// With Mobile IPv6 the agents, by their number in the addresses that mobile nodes have of them.
+    agents: Vec<NodeId>,
     /// First addresses of access networks, in order, and who has them.
     networks: Vec<(IpAddr, NodeId)>,
     /// Mobile nodes by the host part of their care-of addresses.
@@ -34,7 +36,9 @@ impl Locator {
             NodeKind::MobileNode { host, .. } => Some((u128::from(host), id)),
             _ => None,
         });
-        Self { names, fixed, networks, hosts: hosts.collect() }
+        let has_agents = topology.mobility.protocol.is_mobile_ip();
+        let agents = topology.sip_servers().filter(|_| has_agents).collect();
+        Self { names, fixed, agents, networks, hosts: hosts.collect() }
     }
 
     /// The node with this name.
@@ -46,6 +50,11 @@ impl Locator {
     pub fn locate(&self, topology: &Topology, address: IpAddr) -> Option<(NodeId, Option<NodeId>)> {
         if let Some(&id) = self.fixed.get(&address) {
             return Some((id, None));
+        }
+        if let Some(number) = agent_of(address)
+            && let Some(&agent) = self.agents.get(number as usize)
+        {
+            return Some((agent, None));
         }
         let after = self.networks.partition_point(|(first, _)| *first <= address);
         let (first, access_router) = *self.networks.get(after.checked_sub(1)?)?;
@@ -62,17 +71,22 @@ impl Locator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mobility::Agents;
     use crate::topology::parse;
 
     #[test]
     fn it_finds_what_the_topology_does() {
-        let text = "
-family: dual
+        let grid = "
 grid: { width: 3, height: 2, link: { one_way_delay: 2ms }, server_link: { one_way_delay: 1ms } }
 mobile_nodes: { count: 4 }
 ";
-        let topology = parse("grid.yaml", text).expect("a topology");
-        let locator = Locator::new(&topology);
+        for kind in ["family: dual", "family: ipv6\nprotocol: hmipv6"] {
+            check(&parse("grid.yaml", &format!("{kind}{grid}")).expect("a topology"));
+        }
+    }
+
+    fn check(topology: &Topology) {
+        let locator = Locator::new(topology);
         let mut addresses: Vec<IpAddr> =
             topology.nodes.iter().flat_map(|node| node.addresses().to_vec()).collect();
         for access_router in topology.access_routers() {
@@ -83,13 +97,16 @@ mobile_nodes: { count: 4 }
             // The router's own, and one that nobody has.
             addresses.extend(access.subnets.iter().flat_map(|subnet| [subnet.gateway(), subnet.host(200)]));
         }
+        let agents = Agents::new(topology);
+        let homes = topology.mobile_nodes().filter_map(|node| agents.home_address(node));
+        addresses.extend(homes.map(IpAddr::V6));
         addresses.extend(
             ["0.0.0.0", "255.255.255.255", "::", "ff15::5060"]
                 .map(|text| text.parse::<IpAddr>().expect("one")),
         );
         assert!(addresses.len() > 50);
         for address in addresses {
-            assert_eq!(locator.locate(&topology, address), topology.locate(address), "{address}");
+            assert_eq!(locator.locate(topology, address), topology.locate(address), "{address}");
         }
         for name in topology.nodes.iter().map(|node| node.name.as_str()).chain(["nobody"]) {
             assert_eq!(locator.find(name), topology.find(name), "{name}");

@@ -49,7 +49,7 @@ pub(crate) fn regional_subnet(server: u32) -> Subnet {
 }
 
 /// The number of the SIP server in whose home or regional subnet an address is.
-pub(super) fn agent_of(address: IpAddr) -> Option<u32> {
+pub(crate) fn agent_of(address: IpAddr) -> Option<u32> {
     let IpAddr::V6(address) = address else { return None };
     let number = (u128::from(address) >> HOST_BITS6) as u32 & MAX_SUBNETS6 as u32;
     let subnets = [home_subnet(number), regional_subnet(number)];

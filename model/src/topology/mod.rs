@@ -12,7 +12,7 @@ mod resolve;
 mod schema;
 mod sound;
 
-pub(crate) use addressing::{home_subnet, regional_subnet};
+pub(crate) use addressing::{agent_of, home_subnet, regional_subnet};
 pub(crate) use schema::schema;
 
 pub(crate) use self::file::Packets;
