@@ -42,6 +42,8 @@ const HOTSPOT: File = file!("experiments/hotspot.yaml");
 const ALPHA: File = file!("experiments/alpha.yaml");
 const CALL_RATE: File = file!("experiments/call-rate.yaml");
 const ANCHOR_CRASH: File = file!("experiments/anchor-crash.yaml");
+const PAPER_WALK: File = file!("experiments/paper-walk.yaml");
+const FOUR_PROTOCOLS: File = file!("experiments/four-protocols.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const PARTITION: File = file!("experiments/partition.yaml");
 const DHCP: File = file!("experiments/dhcp.yaml");
@@ -71,6 +73,8 @@ pub const FILES: &[File] = &[
     HANDOFF,
     HOTSPOT,
     ALPHA,
+    FOUR_PROTOCOLS,
+    PAPER_WALK,
     CALL_RATE,
     ANCHOR_CRASH,
     TRANSFER,
@@ -132,6 +136,16 @@ pub const EXAMPLES: &[Example] = &[
         name: "alpha",
         about: "an experiment: what a hotspot does, by how many steps lead towards it",
         files: &[ALPHA, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "paper-walk",
+        about: "an experiment for the simulator: the paper's crowd walks in the paper's city",
+        files: &[PAPER_WALK, PAPER_150, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "four-protocols",
+        about: "an experiment for the simulator: SAMP, Mobile IPv6, HMIPv6 and SIP mobility side by side",
+        files: &[FOUR_PROTOCOLS, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "call-rate",
