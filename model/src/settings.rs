@@ -3,7 +3,7 @@
 mod address;
 mod mobility;
 
-pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad};
+pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad, DhcpServer};
 pub use mobility::{HomeAgents, MobilitySettings, Protocol};
 
 use serde::{Deserialize, Serialize};

@@ -81,6 +81,28 @@ fn with_rapid_commit_two_messages_do() {
 }
 
 #[test]
+fn dnsmasq_gives_the_same_addresses_in_the_same_steps() {
+    for (rapid_commit, expected) in [
+        (false, &["dhcp_delay", "dhcp_offer", "dhcp_request", "dhcp_ack", "address"][..]),
+        (true, &["dhcp_delay", "dhcp_ack", "address"]),
+    ] {
+        let knobs =
+            format!("address: dhcp, dhcp_server: dnsmasq, profile: fast, rapid_commit: {rapid_commit}");
+        let lab = Lab::up(line("ipv4", &knobs).path(), &[]);
+        let call = lab.json(&["call", "mn1", "mn2"]);
+        assert_eq!(call["outcome"], "established", "{call:#}");
+        for to in ["ar2", "ar1", "ar2"] {
+            let handoff = lab.json(&["handoff", "mn1", to]);
+            assert_segments(&handoff, expected);
+            assert_eq!(addresses4(&lab, "mn1"), [handoff["address"].as_str().expect("an address")]);
+            assert_eq!(lab.json(&["inspect", "mn1"])["address"], handoff["address"]);
+            assert!(stdout(lab.run(&["logs", to])).contains("DHCPACK"));
+        }
+        lab.down();
+    }
+}
+
+#[test]
 fn a_lease_is_renewed_and_costs_nothing() {
     let file = line("ipv4", "address: dhcp, profile: fast, lease: 4s");
     let lab = Lab::up(file.path(), &[]);

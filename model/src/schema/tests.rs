@@ -52,7 +52,7 @@ fn topologies() -> Vec<Value> {
         "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
         "addressing": {
-            "address": "dhcp", "profile": "fast", "dhcp_delay": ["1s", "2s"], "dhcp_retransmit": "1s",
+            "address": "dhcp", "profile": "fast", "dhcp_server": "dnsmasq", "dhcp_delay": ["1s", "2s"], "dhcp_retransmit": "1s",
             "rapid_commit": true, "lease": "60s", "rs_delay": ["0", "1s"], "rs_interval": "1s",
             "ra_interval": ["30ms", "70ms"], "ra_delay": ["0", "1ms"], "dad": "optimistic",
         },

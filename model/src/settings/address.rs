@@ -13,6 +13,8 @@ pub struct AddressSettings {
     pub address: AddressMethod,
     /// Where the knobs come from that the file does not set.
     pub profile: AddressProfile,
+    /// What answers at the access routers with DHCP.
+    pub dhcp_server: DhcpServer,
     /// A first DHCPDISCOVER waits for a random time between these (RFC 2131 §4.4.1).
     pub dhcp_delay: [Duration; 2],
     /// A message is sent again after this time, then after twice as long, up to 16 times as long (RFC 2131 §4.1).
@@ -46,6 +48,7 @@ impl AddressSettings {
         let by_the_letter = Self {
             address: AddressMethod::Static,
             profile,
+            dhcp_server: DhcpServer::Agent,
             dhcp_delay: [s(1), s(10)],
             dhcp_retransmit: s(4),
             rapid_commit: false,
@@ -72,6 +75,15 @@ impl AddressSettings {
         }
     }
 
+    /// Whether the access routers' agents give out the addresses.
+    pub fn by_agents(&self) -> bool {
+        match self.address {
+            AddressMethod::Static => false,
+            AddressMethod::Dhcp => self.dhcp_server == DhcpServer::Agent,
+            AddressMethod::Slaac => true,
+        }
+    }
+
     /// The longest that these knobs let a node wait for an address while no message is lost twice.
     pub fn longest_wait(&self) -> Duration {
         match self.address {
@@ -92,6 +104,16 @@ pub enum AddressMethod {
     Dhcp,
     /// IPv6: made of the prefix that the access router advertises (RFC 4862).
     Slaac,
+}
+
+/// The DHCP server of every access router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DhcpServer {
+    /// The access router's agent.
+    Agent,
+    /// The installed dnsmasq.
+    Dnsmasq,
 }
 
 /// Duplicate address detection (RFC 4862 §5.4).

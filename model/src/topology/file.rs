@@ -3,8 +3,9 @@
 use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
-    AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, Discover, Durability,
-    Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale, Trigger, UpdateOrder,
+    AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, DhcpServer, Discover,
+    Durability, Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale, Trigger,
+    UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
@@ -264,6 +265,7 @@ pub(super) struct Media {
 pub(super) struct Addressing {
     pub(super) address: Option<Value<Word<AddressMethod>>>,
     pub(super) profile: Option<Value<Word<AddressProfile>>>,
+    pub(super) dhcp_server: Option<Value<Word<DhcpServer>>>,
     pub(super) dhcp_delay: Option<Spanned<Vec<Value<Delay>>>>,
     pub(super) dhcp_retransmit: Option<Value<Interval>>,
     pub(super) rapid_commit: Option<Value<Word<bool>>>,
@@ -386,6 +388,11 @@ impl Keyword for AddressMethod {
     const WHAT: &'static str = "a way to get an address";
     const WORDS: &'static [(&'static str, Self)] =
         &[("static", Self::Static), ("dhcp", Self::Dhcp), ("slaac", Self::Slaac)];
+}
+
+impl Keyword for DhcpServer {
+    const WHAT: &'static str = "a DHCP server";
+    const WORDS: &'static [(&'static str, Self)] = &[("agent", Self::Agent), ("dnsmasq", Self::Dnsmasq)];
 }
 
 impl Keyword for Dad {

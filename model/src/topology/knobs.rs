@@ -3,8 +3,8 @@
 use super::file::{Addressing, Cache, CacheLifetime, Emulation, Media, Password, PerProcess, Samp};
 use super::resolve::SIP_DOMAIN;
 use crate::settings::{
-    AddressProfile, AddressSettings, CacheSettings, Confirm, EmulationSettings, MediaSettings, Profile,
-    SampSettings,
+    AddressProfile, AddressSettings, CacheSettings, Confirm, DhcpServer, EmulationSettings, MediaSettings,
+    Profile, SampSettings,
 };
 use crate::units::{Delay, Interval};
 use crate::yaml::{Errors, Keyword, Value, Whole, Word, span, span_of_all};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// The shortest time between router advertisements (RFC 6275 §7.5, MinRtrAdvInterval).
 const SHORTEST_RA_INTERVAL: Duration = Duration::from_millis(30);
+
+/// What dnsmasq makes of shorter leases.
+const SHORTEST_DNSMASQ_LEASE: Duration = Duration::from_secs(120);
 
 /// Users with passwords of their own, at most.
 pub(super) const MAX_USERS: usize = 256;
@@ -141,10 +144,19 @@ pub(super) fn addressing(errors: &mut Errors, file: Option<&Addressing>) -> Addr
     let mut settings =
         AddressSettings::of_profile(errors.value_or(file.profile.as_ref(), Word(AddressProfile::Rfc)).0);
     word(errors, &mut settings.address, file.address.as_ref());
+    word(errors, &mut settings.dhcp_server, file.dhcp_server.as_ref());
     span_of_time(errors, &mut settings.dhcp_delay, file.dhcp_delay.as_ref(), Delay::get);
     interval(errors, &mut settings.dhcp_retransmit, file.dhcp_retransmit.as_ref(), Duration::from_millis(10));
     word(errors, &mut settings.rapid_commit, file.rapid_commit.as_ref());
     seconds(errors, &mut settings.lease, file.lease.as_ref());
+    if settings.dhcp_server == DhcpServer::Dnsmasq
+        && settings.lease < SHORTEST_DNSMASQ_LEASE
+        && let Some(lease) = &file.lease
+    {
+        errors.report(span(lease), "dnsmasq lends no address for so short", |error| {
+            error.hint("two minutes at least: 120s; or leave `dhcp_server` out")
+        });
+    }
     span_of_time(errors, &mut settings.rs_delay, file.rs_delay.as_ref(), Delay::get);
     interval(errors, &mut settings.rs_interval, file.rs_interval.as_ref(), Duration::from_millis(10));
     span_of_time(errors, &mut settings.ra_interval, file.ra_interval.as_ref(), Interval::get);

@@ -504,6 +504,11 @@ fn addressing_follows_its_profile_but_where_the_file_says_otherwise() {
             "the shortest time is longer than the longest |  | write the shorter one first",
         ),
         ("dhcp_retransmit: 1ms", "this time is too short |  | at least 10ms"),
+        ("dhcp_server: dhcpd", "`dhcpd` is not a DHCP server |  | write `agent` or `dnsmasq`"),
+        (
+            "dhcp_server: dnsmasq, lease: 119s",
+            "dnsmasq lends no address for so short |  | two minutes at least: 120s; or leave `dhcp_server` out",
+        ),
         ("lease: 1500ms", "lifetimes count in whole seconds |  | write it without a fraction of a second"),
     ] {
         let told = told(&format!("addressing: {{ {bad} }}\n{GOOD}"));

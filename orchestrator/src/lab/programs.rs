@@ -1,4 +1,4 @@
-//! Programs of the user's: each runs in the namespace of its node, in a directory of its own, as who runs the lab.
+//! Programs of the user's, and others that are no agents: each runs in the namespace of its node, in a directory of its own, as who runs the lab.
 //!
 //! The supervisor does for them what an agent does for itself: it gives a mobile node its addresses, and starts the
 //! program when it has the first.
@@ -55,7 +55,7 @@ impl Programs {
     /// Starts those of the plan that have an address from the beginning.
     pub(super) fn start(plan: &Plan, network: &Network, dir: &RuntimeDir) -> Result<Self, ProgramError> {
         let mut programs = Self::default();
-        for ProgramPlan { node, argv } in &plan.programs {
+        for ProgramPlan { node, argv, .. } in &plan.programs {
             let name = &plan.namespaces[node.0].name;
             let failed = |source| ProgramError::Start { program: argv[0].clone(), source };
             let radio = plan.mobile_node(*node).map(|_| radio(network, *node)).transpose().map_err(failed)?;

@@ -15,7 +15,7 @@ use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
 use samp_model::control::{Cause, LabStatus, NodeStatus, Request, Response};
 use samp_model::record::HandoffNumber;
-use samp_model::settings::{AddressMethod, Trigger};
+use samp_model::settings::{AddressMethod, AddressSettings, DhcpServer, Trigger};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
 use std::collections::HashMap;
@@ -279,7 +279,8 @@ impl Lab {
 
     /// Tells an access router with a DHCP server who comes, before it comes.
     fn announce(&self, mobile_node: NodeId, access_router: NodeId) {
-        if self.topology.addressing.address != AddressMethod::Dhcp {
+        let AddressSettings { address, dhcp_server, .. } = self.topology.addressing;
+        if address != AddressMethod::Dhcp || dhcp_server != DhcpServer::Agent {
             return;
         }
         let mac = self.plan.mobile_node(mobile_node).map(|radio| self.plan.mobile_nodes[radio].mac.0);

@@ -5,10 +5,10 @@ use super::{ACCESS, AgentPlan, ProgramPlan, RADIOS, radios_each};
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::mobility::Agents;
 use samp_model::random::seed_for;
-use samp_model::settings::AddressMethod;
-use samp_model::topology::{NodeKind, Topology};
+use samp_model::settings::{AddressMethod, AddressSettings, DhcpServer};
+use samp_model::topology::{Node, NodeId, NodeKind, Subnet, Topology};
 use samp_node::RingKey;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The port of SIP over UDP (RFC 3261 §18.1.1).
 pub(crate) const SIP_PORT: u16 = 5060;
@@ -32,7 +32,7 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     let without_program = topology.nodes().filter(|(_, node)| node.program.is_none());
     let agents = without_program.filter_map(|(id, node)| {
         let role = match &node.kind {
-            NodeKind::Router { access: Some(access), .. } if gives_addresses(topology) => {
+            NodeKind::Router { access: Some(access), .. } if topology.addressing.by_agents() => {
                 Role::AccessRouter {
                     interface: ACCESS.into(),
                     mac: wiring.access_routers.iter().find(|router| router.node == id)?.access?.mac.0,
@@ -77,15 +77,38 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
     agents.collect()
 }
 
-/// Whether access routers have agents, which give out addresses.
-pub(super) fn gives_addresses(topology: &Topology) -> bool {
-    topology.addressing.address != AddressMethod::Static
-}
-
-/// The user's own programs, in node order.
-pub(super) fn programs(topology: &Topology) -> Vec<ProgramPlan> {
-    let programs = topology.nodes().filter_map(|(id, node)| {
-        Some(ProgramPlan { node: id, argv: node.program.as_ref()?.argv(topology, id) })
+/// The user's own programs, and the DHCP servers that are no agents, in node order.
+pub(super) fn programs(topology: &Topology, wiring: &Wiring) -> Vec<ProgramPlan> {
+    let AddressSettings { address, dhcp_server, .. } = topology.addressing;
+    let by_dnsmasq = address == AddressMethod::Dhcp && dhcp_server == DhcpServer::Dnsmasq;
+    let programs = topology.nodes().filter_map(|(node, Node { kind, program, .. })| match (program, kind) {
+        (Some(program), _) => Some(ProgramPlan { node, argv: program.argv(topology, node), is_users: true }),
+        (None, NodeKind::Router { access: Some(access), .. }) if by_dnsmasq => {
+            let argv = dnsmasq(topology, wiring, node, access.subnets.first()?);
+            Some(ProgramPlan { node, argv, is_users: false })
+        }
+        _ => None,
     });
     programs.collect()
+}
+
+/// The dnsmasq of an access router: for each mobile node the address that the topology has for it there. It serves
+/// nothing but DHCP, reads and writes no file, and changes no user, as there is no other one in a lab without root.
+fn dnsmasq(topology: &Topology, wiring: &Wiring, access_router: NodeId, subnet: &Subnet) -> Vec<String> {
+    let AddressSettings { lease, rapid_commit, .. } = topology.addressing;
+    let lease = lease.as_secs();
+    let netmask = Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(subnet.prefix_len)).unwrap_or(0));
+    let mut argv: Vec<String> =
+        ["dnsmasq", "--no-daemon", "--conf-file", "--port=0", "--bind-interfaces", "--except-interface=lo"]
+            .map(str::to_owned)
+            .into();
+    argv.extend(["--leasefile-ro", "--no-ping", "--dhcp-authoritative"].map(str::to_owned));
+    argv.extend(rapid_commit.then(|| "--dhcp-rapid-commit".to_owned()));
+    argv.push(format!("--interface={ACCESS}"));
+    argv.push(format!("--dhcp-range={},static,{netmask},{lease}", subnet.prefix));
+    argv.extend(wiring.mobile_nodes.iter().map(|mobile_node| {
+        let address = topology.care_of_address(mobile_node.node, access_router);
+        format!("--dhcp-host={},{address},{lease}", mobile_node.mac)
+    }));
+    argv
 }

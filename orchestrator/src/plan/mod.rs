@@ -59,7 +59,7 @@ pub struct Plan {
     pub multicast: Multicast,
     /// The agents.
     pub agents: Vec<AgentPlan>,
-    /// The user's own programs.
+    /// Programs beside the agents.
     pub programs: Vec<ProgramPlan>,
 }
 
@@ -273,13 +273,15 @@ pub struct AgentPlan {
     pub config: AgentConfig,
 }
 
-/// A program of the user's to start.
+/// A program to start that is no agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProgramPlan {
     /// At which node. A mobile node's starts when the node has its first address.
     pub node: NodeId,
     /// The program, to be found in the search path unless it has a slash, and its arguments.
     pub argv: Vec<String>,
+    /// Whether it is the user's own, and not one that samp-lab has chosen.
+    pub is_users: bool,
 }
 
 /// A link-layer address.
@@ -471,7 +473,7 @@ impl Plan {
         wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         let multicast = Multicast::new(topology, graph, &wiring);
         let agents = agents::agents(topology, &wiring);
-        let programs = agents::programs(topology);
+        let programs = agents::programs(topology, &wiring);
         Ok(Plan {
             emulation,
             links: wiring.link_ends(topology),

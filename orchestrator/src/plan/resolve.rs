@@ -1,6 +1,6 @@
 //! Every `auto` of a topology becomes what this machine can do; nobody asks the machine afterwards.
 
-use super::{Machine, PlanError, agents, radios_each};
+use super::{Machine, PlanError, radios_each};
 use samp_emulation::MAX_RADIOS;
 use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend};
 use samp_model::topology::{LinkQuality, Node, NodeKind, Topology};
@@ -28,7 +28,7 @@ pub(super) fn resolve(topology: &Topology, machine: &Machine) -> Result<Emulatio
         (attach, _) => attach,
     };
     let has_agent = |kind: &NodeKind| match kind {
-        NodeKind::Router { access, .. } => access.is_some() && agents::gives_addresses(topology),
+        NodeKind::Router { access, .. } => access.is_some() && topology.addressing.by_agents(),
         NodeKind::SipServer { .. } | NodeKind::MobileNode { .. } => true,
     };
     let agents = topology.nodes.iter().filter(|node| has_agent(&node.kind)).count();

@@ -7,8 +7,8 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, object, pair, scalar, scalar_or, text};
 use crate::settings::{
     AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, CacheSettings, Confirm,
-    Dad, Discover, Durability, EmulationSettings, HomeAgents, LinkBackend, MediaSettings, MobilitySettings,
-    Profile, Records, SampSettings, ServerMode, Stale, Trigger, UpdateOrder,
+    Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents, LinkBackend, MediaSettings,
+    MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval};
 use crate::yaml::{Whole, Word};
@@ -315,6 +315,13 @@ pub(super) fn addressing() -> Value {
             (
                 "profile",
                 scalar_or::<Word<AddressProfile>>("A value for every other knob.", word(settings.profile)),
+            ),
+            (
+                "dhcp_server",
+                scalar_or::<Word<DhcpServer>>(
+                    "What answers at the access routers with DHCP.",
+                    word(settings.dhcp_server),
+                ),
             ),
             (
                 "dhcp_delay",

@@ -155,17 +155,19 @@ fn resolve(topology: &mut Topology, emulation: Emulation) -> Result<(Plan, Machi
     Ok((Plan::new(topology, &machine)?, machine))
 }
 
-/// That the topology's own programs may run, and can.
+/// That the topology's own programs may run, and that all programs can.
 fn check_programs(plan: &Plan, allowed: bool) -> Result<(), Failure> {
-    let names: BTreeSet<&str> = plan.programs.iter().map(|program| program.argv[0].as_str()).collect();
-    if !names.is_empty() && !allowed {
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let users = plan.programs.iter().filter(|program| program.is_users);
+    let users: BTreeSet<&str> = users.map(|program| program.argv[0].as_str()).collect();
+    if !users.is_empty() && !allowed {
+        let names = users.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Failure::new(Exit::Usage, format!("this topology runs programs of its own: {names}"))
             .hint(
                 "`--allow-programs` lets it, with your rights; `samp-lab plan FILE` shows their arguments"
                     .to_owned(),
             ));
     }
+    let names: BTreeSet<&str> = plan.programs.iter().map(|program| program.argv[0].as_str()).collect();
     for name in names {
         if let Err(error) = find_program(name) {
             return Err(Failure::new(Exit::Missing, format!("cannot run `{name}`: {error}"))
