@@ -183,14 +183,16 @@ fn too_few_processes_are_told_and_leave_nothing() {
 }
 
 #[test]
-fn kill_9_at_200_moments_leaves_nothing() {
+fn kill_9_at_hundreds_of_moments_leaves_nothing() {
+    // Without root it is the same code; what differs is what the kernel has to free.
+    let moments = if geteuid().is_root() { 200 } else { 50 };
     let mut random = Pcg64::seed_from_u64(9);
     let started = Instant::now();
     Lab::up(line(), &[]).down();
     let usual = started.elapsed();
     let (mut while_starting, mut while_up) = (0, 0);
     let name = unique_name();
-    for _ in 0..200 {
+    for _ in 0..moments {
         let before = Host::look();
         let mut child =
             up(&name).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("samp-lab can be started");
@@ -217,7 +219,10 @@ fn kill_9_at_200_moments_leaves_nothing() {
     }
     run(["down", &name]);
     println!("killed {while_starting} times while starting, {while_up} times when up");
-    assert!(while_starting >= 50 && while_up >= 5, "{while_starting} while starting, {while_up} when up");
+    assert!(
+        while_starting >= moments / 4 && while_up >= moments / 40,
+        "{while_starting} while starting, {while_up} when up"
+    );
 }
 
 /// Whether a lab of this name has come up and lives.

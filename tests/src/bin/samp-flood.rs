@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::id;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const UNDER_WAY: usize = 32;
@@ -156,13 +157,23 @@ fn register(server: SocketAddr, duration: Duration, rate: u32, user: &str) -> io
 }
 
 fn forge(server: SocketAddr, count: u32) -> io::Result<()> {
-    let sockets = (1..=SOURCES).map(|number| UdpSocket::bind(SocketAddr::from(([127, 0, 1, number], 0))));
-    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let told = thread::scope(|scope| {
+        let sources = (0..SOURCES).map(|source| scope.spawn(move || forge_from(server, count, source)));
+        let sources: Vec<_> = sources.collect();
+        sources.into_iter().map(|source| source.join().expect("a source")).collect::<io::Result<Vec<_>>>()
+    })?;
+    let (refused, accepted): (Vec<u32>, Vec<u32>) = told.into_iter().unzip();
+    println!("{} {}", refused.iter().sum::<u32>(), accepted.iter().sum::<u32>());
+    Ok(())
+}
+
+/// What one of the sources does of it: how many were refused, and how many accepted.
+fn forge_from(server: SocketAddr, count: u32, source: u8) -> io::Result<(u32, u32)> {
+    let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 1, 1 + source], 0)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     let (mut refused, mut accepted, mut credentials, mut buffer) = (0, 0, String::new(), [0; 65_536]);
-    for number in 0..count {
-        // A source asks, and then guesses.
-        let socket = &sockets[number as usize / 2 % sockets.len()];
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // A source asks, and then guesses.
+    for number in (0..count).filter(|number| number / 2 % u32::from(SOURCES) == u32::from(source)) {
         let user = format!("mn{}", 1 + number / 2 % 8);
         // At the anchor, or at home.
         let registrar = if number / 16 % 2 == 0 { server.ip().to_string() } else { "samp.test".to_owned() };
@@ -186,6 +197,5 @@ fn forge(server: SocketAddr, count: u32) -> io::Result<()> {
             )
         };
     }
-    println!("{refused} {accepted}");
-    Ok(())
+    Ok((refused, accepted))
 }
