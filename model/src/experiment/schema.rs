@@ -108,27 +108,31 @@ fn named(description: &str, names: &str, field: Value) -> Value {
 }
 
 fn step() -> Value {
-    let mut step = object(
-        "A step: exactly one thing.",
-        &[],
-        vec![
-            ("call", call()),
-            ("handoff", handoff()),
-            ("transfer", pair("Who hands its call to whom, as [mn1, mn3].", text("A mobile node."))),
-            ("hang_up", scalar::<Word<All>>("End the calls.")),
-            ("wait", scalar::<Interval>("Do nothing for so long.")),
-            ("link", link()),
-            ("partition", partition()),
-            ("heal", scalar::<Word<All>>("Bring up again what partitions have taken down.")),
-            ("kill", text("The node whose agent or program is killed, as by a crash.")),
-            ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
-            ("resume", text("The node whose agent or program goes on.")),
-            ("period", period()),
-        ],
-    );
+    let mut keys = vec![
+        ("call", call()),
+        ("handoff", handoff()),
+        ("transfer", pair("Who hands its call to whom, as [mn1, mn3].", text("A mobile node."))),
+        ("hang_up", scalar::<Word<All>>("End the calls.")),
+        ("wait", scalar::<Interval>("Do nothing for so long.")),
+    ];
+    keys.extend(once());
+    keys.push(("period", period()));
+    let mut step = object("A step: exactly one thing.", &[], keys);
     step["minProperties"] = json!(1);
     step["maxProperties"] = json!(1);
     step
+}
+
+/// What changes the network or what runs at a node.
+fn once() -> [(&'static str, Value); 6] {
+    [
+        ("link", link()),
+        ("partition", partition()),
+        ("heal", scalar::<Word<All>>("Bring up again what partitions have taken down.")),
+        ("kill", text("The node whose agent or program is killed, as by a crash.")),
+        ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
+        ("resume", text("The node whose agent or program goes on.")),
+    ]
 }
 
 fn period() -> Value {
@@ -163,25 +167,14 @@ fn period() -> Value {
             ),
         ],
     );
-    let mut timed = object(
-        "Something that happens at a time of its own: exactly one thing.",
-        &[],
-        vec![
-            ("after", scalar::<Interval>("How long after the period began; without it, at once.")),
-            ("every", scalar::<Interval>("After how long it happens again.")),
-            (
-                "handoff",
-                pair("Who moves where, as [mn1, ar2].", text("A mobile node, and an access router.")),
-            ),
-            ("call", pair("Who calls whom, as [mn1, mn2].", text("A mobile node."))),
-            ("link", link()),
-            ("partition", partition()),
-            ("heal", scalar::<Word<All>>("Bring up again what partitions have taken down.")),
-            ("kill", text("The node whose agent or program is killed, as by a crash.")),
-            ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
-            ("resume", text("The node whose agent or program goes on.")),
-        ],
-    );
+    let mut keys = vec![
+        ("after", scalar::<Interval>("How long after the period began; without it, at once.")),
+        ("every", scalar::<Interval>("After how long it happens again.")),
+        ("handoff", pair("Who moves where, as [mn1, ar2].", text("A mobile node, and an access router."))),
+        ("call", pair("Who calls whom, as [mn1, mn2].", text("A mobile node."))),
+    ];
+    keys.extend(once());
+    let mut timed = object("Something that happens at a time of its own: exactly one thing.", &[], keys);
     timed["minProperties"] = json!(1);
     timed["maxProperties"] = json!(3);
     let mut period = object(
