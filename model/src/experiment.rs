@@ -129,6 +129,18 @@ pub enum Moves {
     Listed(Vec<(NodeId, NodeId)>),
 }
 
+/// What a timeline can wait for. The nodes that it has killed do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Every mobile node is registered where it is now, with a server that lives.
+    AllRegistered,
+    /// The SIP servers are at their places on one ring.
+    RingStable,
+    /// All calls that steps have begun are up, and both ends hear each other.
+    CallsEstablished,
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +163,13 @@ pub enum Action {
     },
     /// Do nothing for so long.
     Wait(Duration),
+    /// Do nothing until something is so.
+    Await {
+        /// What.
+        condition: Condition,
+        /// How long it may take; after that the run is not valid.
+        timeout: Duration,
+    },
     /// Let another mobile node take over the call that one is in.
     Transfer {
         /// Who is in the call.

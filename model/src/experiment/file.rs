@@ -1,7 +1,7 @@
 //! An experiment file as it is written.
 
 use super::campaign::MAX_REPETITIONS;
-use super::{MAX_CALLS, MAX_HANDOFFS};
+use super::{Condition, MAX_CALLS, MAX_HANDOFFS};
 use crate::topology::{Jitter, Loss, Packets, RateChange};
 use crate::tree::Raw;
 use crate::units::{Delay, Interval, Percent};
@@ -72,6 +72,8 @@ pub(super) struct StepFile {
     pub(super) transfer: Option<Box<Pair>>,
     pub(super) hang_up: Option<Box<Value<Word<All>>>>,
     pub(super) wait: Option<Box<Value<Interval>>>,
+    #[serde(rename = "await")]
+    pub(super) condition: Option<Box<AwaitFile>>,
     pub(super) link: Option<Box<LinkFile>>,
     pub(super) partition: Option<Box<PartitionFile>>,
     pub(super) heal: Option<Box<Value<Word<All>>>>,
@@ -79,6 +81,13 @@ pub(super) struct StepFile {
     pub(super) pause: Option<Box<Spanned<String>>>,
     pub(super) resume: Option<Box<Spanned<String>>>,
     pub(super) period: Option<Box<PeriodFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AwaitFile {
+    pub(super) until: Value<Word<Condition>>,
+    pub(super) timeout: Value<Interval>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +167,15 @@ pub(super) enum State {
 impl Keyword for State {
     const WHAT: &'static str = "a state of a link";
     const WORDS: &'static [(&'static str, Self)] = &[("down", Self::Down), ("up", Self::Up)];
+}
+
+impl Keyword for Condition {
+    const WHAT: &'static str = "something that can be awaited";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("all_registered", Self::AllRegistered),
+        ("ring_stable", Self::RingStable),
+        ("calls_established", Self::CallsEstablished),
+    ];
 }
 
 /// Has `count` or `pairs`.

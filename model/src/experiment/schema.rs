@@ -2,7 +2,7 @@
 
 use super::campaign::MAX_REPETITIONS;
 use super::file::{All, State};
-use super::{MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
+use super::{Condition, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
 use crate::schema::{document, list, object, pair, scalar, scalar_or, text};
 use crate::topology::{Jitter, Loss, Packets, RateChange};
 use crate::units::{Delay, Interval, Percent};
@@ -114,6 +114,7 @@ fn step() -> Value {
         ("transfer", pair("Who hands its call to whom, as [mn1, mn3].", text("A mobile node."))),
         ("hang_up", scalar::<Word<All>>("End the calls.")),
         ("wait", scalar::<Interval>("Do nothing for so long.")),
+        ("await", awaited()),
     ];
     keys.extend(once());
     keys.push(("period", period()));
@@ -121,6 +122,23 @@ fn step() -> Value {
     step["minProperties"] = json!(1);
     step["maxProperties"] = json!(1);
     step
+}
+
+fn awaited() -> Value {
+    object(
+        "Do nothing until something is so; when it takes too long, the run is not valid.",
+        &["until", "timeout"],
+        vec![
+            (
+                "until",
+                scalar::<Word<Condition>>(
+                    "Every mobile node is registered with a server that lives; the servers are at their places on one \
+                     ring; or all calls are up, and both ends hear each other.",
+                ),
+            ),
+            ("timeout", scalar::<Interval>("How long it may take.")),
+        ],
+    )
 }
 
 /// What changes the network or what runs at a node.

@@ -107,7 +107,7 @@ impl<'t> Resolver<'t> {
     }
 
     fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
-        let StepFile { call, handoff, transfer, hang_up, wait, period, .. } = &step.value;
+        let StepFile { call, handoff, transfer, hang_up, wait, condition, period, .. } = &step.value;
         let StepFile { link, partition, heal, kill, pause, resume, .. } = &step.value;
         let once = OnceFiles { link, partition, heal, kill, pause, resume };
         let given = [
@@ -116,6 +116,7 @@ impl<'t> Resolver<'t> {
             transfer.is_some(),
             hang_up.is_some(),
             wait.is_some(),
+            condition.is_some(),
             period.is_some(),
         ];
         if given.into_iter().filter(|&given| given).count() + once.given() != 1 {
@@ -143,6 +144,11 @@ impl<'t> Resolver<'t> {
         }
         if let Some(wait) = wait {
             return self.errors.value(wait).map(|wait| Step::Once(Action::Wait(wait.get())));
+        }
+        if let Some(file) = condition {
+            let (until, timeout) = (self.errors.value(&file.until), self.errors.value(&file.timeout));
+            let (condition, timeout) = (until?.0, timeout?.get());
+            return Some(Step::Once(Action::Await { condition, timeout }));
         }
         self.once(span(step), once).map(Step::Once)
     }

@@ -209,7 +209,14 @@ fn mistakes_are_told_with_their_place() {
         (
             "hangup: all",
             &[
-                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `link`, `partition`, `heal`, `kill`, `pause`, `resume` or `period` | unknown field | did you mean `hang_up`?",
+                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `await`, `link`, `partition`, `heal`, `kill`, `pause`, `resume` or `period` | unknown field | did you mean `hang_up`?",
+            ],
+        ),
+        (
+            "await: { until: everybody_happy, timeout: 0s }",
+            &[
+                "3:21 `everybody_happy` is not something that can be awaited |  | write `all_registered`, `ring_stable` or `calls_established`",
+                "3:47 `0s` is out of range for a time |  | a time is at least 1us and at most 86400s",
             ],
         ),
         (

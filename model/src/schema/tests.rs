@@ -100,6 +100,7 @@ fn experiments() -> Vec<Value> {
         { "transfer": ["mn1", "mn2"] },
         { "hang_up": "all" },
         { "wait": "1s" },
+        { "await": { "until": "ring_stable", "timeout": "30s" } },
         { "period": {
             "lasts": "60s",
             "walk": { "interval": "10s", "hotspot": "ar-0-0", "alpha": "30%", "gap": "50ms" },

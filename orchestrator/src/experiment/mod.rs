@@ -1,5 +1,6 @@
 //! Running an experiment: a lab of its own, real or simulated, the schedule, the records, the report.
 
+mod conditions;
 mod interrupt;
 mod load;
 mod provenance;

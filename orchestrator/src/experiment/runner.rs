@@ -1,5 +1,6 @@
 //! The schedule against a lab: each action waits until the one before has come to its end.
 
+use super::conditions::wanted;
 use super::stage::Stage;
 use crate::client::{ClientError, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
@@ -39,20 +40,21 @@ pub type StepObserver<'a> = dyn FnMut(usize, usize, &str) + 'a;
 /// Carries out a schedule.
 #[derive(Debug)]
 pub struct Runner<'a, S> {
-    topology: &'a Topology,
-    floors: Floors<'a>,
-    stage: &'a mut S,
+    pub(super) topology: &'a Topology,
+    pub(super) floors: Floors<'a>,
+    pub(super) stage: &'a mut S,
     /// From when a waiting time counts.
-    since: Time,
-    calls: Vec<String>,
+    pub(super) since: Time,
+    /// The calls that steps have begun and not ended.
+    pub(super) calls: Vec<String>,
     /// How often something was done to the lab.
     told: usize,
     /// The nodes that the timeline has killed.
-    killed: BTreeSet<String>,
+    pub(super) killed: BTreeSet<String>,
     /// The period that is going on.
     period: Option<OpenPeriod>,
     /// Why the measurements are not valid.
-    invalid_because: Vec<String>,
+    pub(super) invalid_because: Vec<String>,
 }
 
 /// A period that is going on, and what has been begun in it.
@@ -121,6 +123,7 @@ impl<'a, S: Stage> Runner<'a, S> {
                 Action::End => self.end()?,
                 Action::Transfer { from, to } => self.transfer(*from, *to)?,
                 Action::Wait(duration) => self.pause(*duration)?,
+                Action::Await { condition, timeout } => self.await_condition(*condition, *timeout)?,
                 Action::HangUpAll => self.hang_up()?,
                 Action::Link { link, change } => {
                     let (link, change) = (self.link_name(*link), change.clone());
@@ -368,6 +371,7 @@ impl<'a, S: Stage> Runner<'a, S> {
                 format!("{} hands its call to {}", self.name(*from), self.name(*to))
             }
             Action::Wait(duration) => format!("waiting {duration:?}"),
+            Action::Await { condition, .. } => format!("waiting {}", wanted(*condition)),
             Action::Begin => "a period begins".to_owned(),
             Action::At(_) => "time passes".to_owned(),
             Action::HangUp(caller) => format!("{} hangs up", self.name(*caller)),

@@ -5,7 +5,7 @@ use super::registrations::address_at;
 use samp_model::locator::Locator;
 use samp_model::mobility::Agents;
 use samp_model::record::RegistrationScope;
-use samp_model::topology::{Link, Node, NodeKind};
+use samp_model::topology::{Link, Node, NodeId, NodeKind};
 use samp_model::ways::Ways;
 use samp_model::{Event, Time, Topology};
 use std::borrow::Cow;
@@ -71,6 +71,11 @@ impl<'a> Floors<'a> {
         self.locator.find(name).map(|id| self.topology.node(id))
     }
 
+    /// Whose address it is.
+    pub(super) fn node_at(&self, address: IpAddr) -> Option<NodeId> {
+        self.locator.locate(self.topology, address).map(|(owner, _)| owner)
+    }
+
     /// From one address to another; none when there is no such path.
     pub fn one_way(&self, from: IpAddr, to: IpAddr) -> Option<Duration> {
         *self
@@ -122,10 +127,9 @@ impl<'a> Floors<'a> {
         agent: IpAddr,
         at: Time,
     ) -> Option<Vec<IpAddr>> {
-        let owner = |address| self.locator.locate(self.topology, address).map(|(owner, _)| owner);
         let mut way = vec![address_at(history, node, at)?];
         let agents = self.agents_of(history, node, at);
-        let last = agents.iter().position(|known| owner(*known) == owner(agent))?;
+        let last = agents.iter().position(|known| self.node_at(*known) == self.node_at(agent))?;
         way.extend(&agents[..=last]);
         Some(way)
     }

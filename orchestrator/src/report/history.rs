@@ -2,6 +2,7 @@
 
 use super::interventions::intervention;
 use samp_model::record::{CacheOutcome, Event, HandoffNumber};
+use samp_model::ring::RingView;
 use samp_model::{Record, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ pub struct History {
     /// Each node's handoffs, by number, with when they began.
     handoffs: BTreeMap<String, BTreeMap<HandoffNumber, Time>>,
     interventions: usize,
+    ring: RingView,
 }
 
 /// What is known of one call, from both of its ends.
@@ -88,6 +90,7 @@ impl History {
         if matches!(record.event, Event::MessageSent { .. } | Event::MessageReceived { .. }) {
             return;
         }
+        self.ring.note(&record);
         self.note_call(&record);
         if let Some((number, at)) = begins(&record) {
             let handoffs = self.handoffs.entry(record.node.clone()).or_default();
@@ -122,6 +125,11 @@ impl History {
     /// How often something was done to the lab from outside.
     pub fn interventions(&self) -> usize {
         self.interventions
+    }
+
+    /// What the servers have said last of their places on the ring.
+    pub fn ring(&self) -> &RingView {
+        &self.ring
     }
 
     /// A call.
@@ -256,6 +264,12 @@ impl Call {
     /// Whether it is up and both ends hear each other.
     pub fn talks(&self) -> bool {
         self.talks_since().is_some()
+    }
+
+    /// Whether it is up now and its ends hear each other. A callee that runs a program of the user's tells nothing.
+    pub fn is_up(&self) -> bool {
+        let is_decided = self.is_decided(self.callee().is_none());
+        is_decided && self.failed.is_none() && self.ended.is_none()
     }
 
     /// Whether it has come about or failed. A program of the user's as callee tells nothing: there the caller has to

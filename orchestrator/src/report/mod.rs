@@ -23,7 +23,7 @@ mod transfers;
 pub use self::calls::{CallOutcome, CallReport, MediaReport};
 pub use self::effect::{cliffs_delta, paired, unpaired};
 pub use self::floor::Floors;
-pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase};
+pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase, registered_with};
 pub use self::history::{Call, Established, History, MediaTotals};
 pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};

@@ -3,10 +3,12 @@
 mod binding;
 mod call;
 mod registration;
+mod standing;
 mod tunnelled;
 
 use self::call::CallView;
 use self::registration::Registration;
+pub use self::standing::registered_with;
 use super::floor::Floors;
 use super::history::History;
 use super::path::{CriticalPath, Milestone};

@@ -23,7 +23,7 @@ pub(super) struct Registration {
 }
 
 /// A registration on its way: each interval is named by the event that ended it.
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     floors: &'a Floors<'a>,
     own: Option<IpAddr>,
     milestones: Vec<Milestone>,
@@ -57,17 +57,7 @@ impl Registration {
         if floors.topology().mobility.protocol != Protocol::Samp {
             return Self::follow_bindings(floors, facts);
         }
-        let mut progress = Progress {
-            floors,
-            own: facts.address,
-            milestones: facts.head(),
-            phases: Vec::new(),
-            sent: Vec::new(),
-            discovery: Discovery::None,
-            registered_with: None,
-            anchor_kept: true,
-            home_due: false,
-        };
+        let mut progress = Progress::new(floors, facts);
         let mut done_at = None;
         for record in &facts.records {
             if done_at.is_some_and(|done_at| done_at < record.at) {
@@ -87,7 +77,28 @@ impl Registration {
     }
 }
 
-impl Progress<'_> {
+impl<'a> Progress<'a> {
+    fn new(floors: &'a Floors<'a>, facts: &Facts<'_>) -> Self {
+        Self {
+            floors,
+            own: facts.address,
+            milestones: facts.head(),
+            phases: Vec::new(),
+            sent: Vec::new(),
+            discovery: Discovery::None,
+            registered_with: None,
+            anchor_kept: true,
+            home_due: false,
+        }
+    }
+
+    /// The anchor after all that there is, if nothing is being waited for then.
+    pub(super) fn to_the_end(floors: &'a Floors<'a>, facts: &Facts<'_>) -> Option<IpAddr> {
+        let mut progress = Self::new(floors, facts);
+        facts.records.iter().for_each(|record| progress.take_in(record));
+        progress.registered_with.filter(|_| progress.missing().is_none())
+    }
+
     fn take_in(&mut self, record: &Record) {
         let at = record.at;
         match &record.event {
