@@ -8,7 +8,7 @@
 //! RFC 3261 §17.1.3 keeps only the first response to a multicast request, so discovery is a transaction of its own
 //! kind, open for δ. With `confirm: standard` the request carries no Contact and so changes no binding (§10.2.3).
 
-use super::registration::{Anchor, Cause};
+use super::registration::Cause;
 use super::{MobileNode, SIP_PORT, Timer, contact_header};
 use crate::node::Transmit;
 use crate::server::minted_uri;
@@ -59,7 +59,7 @@ impl MobileNode {
         self.stop_discovery();
         let (answers, chosen) = (known.len() as u32, self.choose(&known));
         self.record_choice(&chosen, answers, answers);
-        self.anchor = Some(Anchor::new(chosen.address));
+        self.adopt_anchor(now, chosen.address);
         self.register_with_anchor(now, Cause::Remembered);
     }
 
@@ -165,7 +165,7 @@ impl MobileNode {
         }
         match self.settings.confirm {
             Confirm::Standard => {
-                self.anchor = Some(Anchor::new(chosen.address));
+                self.adopt_anchor(now, chosen.address);
                 self.register_with_anchor(now, Cause::Discovery);
             }
             Confirm::Paper => self.confirm(now, &discovery.request, chosen),
@@ -198,10 +198,10 @@ impl MobileNode {
         self.transmits.push_back(Transmit::request(chosen.address, ack));
         let (handoff, anchor) = (self.handoff, chosen.address.ip());
         self.record(Event::AnchorConfirmed { handoff, anchor });
-        let mut anchor = Anchor::new(chosen.address);
-        anchor.contacts.insert(self.contact(own));
+        let contact = self.contact(own);
+        let anchor = self.adopt_anchor(now, chosen.address);
+        anchor.contacts.insert(contact);
         anchor.minted = chosen.minted;
-        self.anchor = Some(anchor);
         self.handle_anchored(now, self.settings.anchor_probe);
         self.register_with_home(now);
     }

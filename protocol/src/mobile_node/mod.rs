@@ -10,6 +10,7 @@ mod answer;
 mod call;
 mod credentials;
 mod discovery;
+mod former_anchors;
 mod registration;
 mod setup;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::transaction::{ClientKey, Incoming, Timing, TransactionEvent, Transact
 use call::{Call, CallRequest};
 use credentials::Wallet;
 use discovery::{Candidate, Discovery};
+use former_anchors::FormerAnchors;
 use registration::{Anchor, Registering};
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{CacheSettings, SampSettings};
@@ -59,6 +61,7 @@ pub struct MobileNode {
     /// Who could be the anchor, as it was measured when nobody needed one.
     candidates: Vec<Candidate>,
     anchor: Option<Anchor>,
+    former_anchors: FormerAnchors,
     /// Without SAMP: the one registrar, which is outbound proxy, too.
     registrar: Option<SocketAddr>,
     /// The contacts that the home server may hold.
@@ -131,6 +134,7 @@ impl MobileNode {
             discovery: None,
             candidates: Vec::new(),
             anchor: None,
+            former_anchors: FormerAnchors::default(),
             registrar: None,
             home_contacts: BTreeSet::new(),
             home_is_acknowledged: false,

@@ -103,6 +103,21 @@ impl MobileNode {
         self.timers.stop(&Timer::RetryHome);
     }
 
+    /// This server is the anchor from now on. If it was before, it may hold old contacts.
+    pub(super) fn adopt_anchor(&mut self, now: Time, address: SocketAddr) -> &mut Anchor {
+        self.leave_anchor(now);
+        let contacts = self.former_anchors.take(now, address);
+        self.anchor.insert(Anchor { contacts, ..Anchor::new(address) })
+    }
+
+    /// There is no anchor any more. Says which one there was.
+    fn leave_anchor(&mut self, now: Time) -> Option<SocketAddr> {
+        let anchor = self.anchor.take()?;
+        let address = anchor.address;
+        self.former_anchors.leave(anchor, now + self.lifetime);
+        Some(address)
+    }
+
     /// Registers the care-of address with the anchor.
     pub(super) fn register_with_anchor(&mut self, now: Time, cause: Cause) {
         let (Some(own), Some(anchor)) = (self.own_address(), &self.anchor) else { return };
@@ -263,7 +278,7 @@ impl MobileNode {
             }
             RegistrationScope::Anchor => {
                 self.abandon_registrations();
-                let failed = self.anchor.take().map(|anchor| anchor.address);
+                let failed = self.leave_anchor(now);
                 self.timers.stop(&Timer::Probe);
                 self.find_anchor(now, failed);
             }

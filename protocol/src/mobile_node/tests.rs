@@ -486,3 +486,24 @@ fn who_answers_before_the_link_goes_down_is_a_candidate_after() {
     bench.input(moved());
     assert_eq!(bench.node.candidates.len(), 1);
 }
+
+#[test]
+fn who_comes_back_to_an_anchor_has_its_old_contact_removed() {
+    let mut bench = Bench::new(|_| {});
+    let [first, second] = ["172.16.0.1:5060", "172.16.0.2:5060"].map(|anchor| anchor.parse().unwrap());
+    bench.node.anchor = None;
+    let mut contacts_at = |anchor: SocketAddr, handoff: u32| {
+        let address = IpAddr::from([10, 0, handoff as u8, 2]);
+        bench.node.adopt_anchor(bench.now, anchor);
+        let sent = bench.input(Input::AddressConfigured { handoff, address });
+        let Some(Message::Request(register)) = sent.first() else { panic!("{sent:?}") };
+        let contacts = register.headers.contact.iter().map(|contact| match contact {
+            Contact::Address(address) => address.to_string(),
+            Contact::All => "*".to_owned(),
+        });
+        contacts.collect::<Vec<_>>()
+    };
+    assert_eq!(contacts_at(first, 1), ["<sip:mn1@10.0.1.2:5060>"]);
+    assert_eq!(contacts_at(second, 2), ["<sip:mn1@10.0.2.2:5060>"]);
+    assert_eq!(contacts_at(first, 3), ["<sip:mn1@10.0.3.2:5060>", "<sip:mn1@10.0.1.2:5060>;expires=0"]);
+}

@@ -7,8 +7,7 @@
 //! is none: that detour is taken off.
 //!
 //! Ways to where somebody is no more are left out on both sides: by messages they are longer, as an anchor that was left
-//! still passes on what comes, one that is come back to tries the old address, too, and INVITEs are sent again until
-//! somebody gives up. And nobody calls who has called it: it would know where that one is, which the formulas leave out.
+//! still passes on what comes, and INVITEs are sent again until somebody gives up. And nobody calls who has called it: it would know where that one is, which the formulas leave out.
 
 use super::cell::State;
 use super::drive::{Watch, drive};
