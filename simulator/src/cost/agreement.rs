@@ -7,7 +7,8 @@
 //! is none: that detour is taken off.
 //!
 //! Ways to where somebody is no more are left out on both sides: by messages they are longer, as an anchor that was left
-//! still passes on what comes, and INVITEs are sent again until somebody gives up. And nobody calls who has called it: it would know where that one is, which the formulas leave out.
+//! still passes on what comes, and INVITEs are sent again until somebody gives up. And nobody calls who has called it: it
+//! would know where that one is, which the formulas leave out.
 
 use super::cell::State;
 use super::drive::{Watch, drive};
