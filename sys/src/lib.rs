@@ -1,5 +1,5 @@
 //! The kernel as thin verbs, without policy: namespaces, netlink, netem, multicast routing, sysctls,
-//! processes, timers, taps and descriptor passing.
+//! processes, control groups, timers, taps and descriptor passing.
 //!
 //! Everything is synchronous. Verbs act on the calling thread's network namespace unless a
 //! [`Namespace`](namespace::Namespace) is given. The rest of the project is free of `unsafe` because of
@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 pub mod ancillary;
+pub mod cgroup;
 pub mod clock;
 pub mod frames;
 pub mod keeper;

@@ -55,19 +55,28 @@ pub fn spawn_pid1(
     Spawn::new(Path::new("/"), program, args, inherit)?.start(namespaces, None, rootless)
 }
 
-/// Executes `program` in the network namespace `network` and with the directory `directory`; all else is as in
-/// [`spawn_pid1`], without any new namespace.
+/// Where a process begins, besides its executable.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its network namespace.
+    pub network: &'a Namespace,
+    /// Its working directory.
+    pub directory: &'a Path,
+    /// Its control group, by [`CpuGroups::entrance`](crate::cgroup::CpuGroups::entrance); none is the caller's.
+    pub group: Option<BorrowedFd<'a>>,
+}
+
+/// Executes `program` at `place`; all else is as in [`spawn_pid1`], without any new namespace.
 ///
 /// # Errors
-/// `network` may not be entered, a limit is reached, or `program` cannot be executed. No process is left then.
+/// Namespace or group may not be entered, a limit is reached, or `program` cannot be executed. No process is left then.
 pub fn spawn_in(
-    network: &Namespace,
-    directory: &Path,
+    place: Place<'_>,
     program: &Path,
     args: &[OsString],
     inherit: &[(RawFd, BorrowedFd<'_>)],
 ) -> io::Result<Isolated> {
-    Spawn::new(directory, program, args, inherit)?.start(0, Some(network), false)
+    Spawn::new(place.directory, program, args, inherit)?.start(0, Some(place), false)
 }
 
 /// Neither this process nor its children can gain privileges by `execve` any more.
@@ -182,6 +191,7 @@ struct Spawn {
 #[derive(Clone, Copy)]
 #[repr(i32)]
 enum Stage {
+    EnterGroup,
     EnterNetwork,
     NewSession,
     PlaceDescriptors,
@@ -235,7 +245,7 @@ impl Spawn {
         Ok(Self { directory, program, argv, environment, descriptors, above, gaps })
     }
 
-    fn start(&self, namespaces: libc::c_int, network: Option<&Namespace>, map: bool) -> io::Result<Isolated> {
+    fn start(&self, namespaces: libc::c_int, place: Option<Place<'_>>, map: bool) -> io::Result<Isolated> {
         let argv = pointers(&self.argv);
         let environment = pointers(&self.environment);
         // Closed by a successful execve; on failure it carries the stage and the error number.
@@ -263,7 +273,7 @@ impl Spawn {
                 if let Some((reader, writer)) = &mapped {
                     await_mapping(reader.as_raw_fd(), writer.as_raw_fd());
                 }
-                let (stage, errno) = self.become_program(network, &argv, &environment);
+                let (stage, errno) = self.become_program(place, &argv, &environment);
                 let report = [stage as i32, errno];
                 libc::write(failure_writer.as_raw_fd(), report.as_ptr().cast(), size_of_val(&report));
                 libc::_exit(127);
@@ -301,7 +311,7 @@ impl Spawn {
     /// with a null pointer.
     unsafe fn become_program(
         &self,
-        network: Option<&Namespace>,
+        place: Option<Place<'_>>,
         argv: &[*const libc::c_char],
         environment: &[*const libc::c_char],
     ) -> (Stage, i32) {
@@ -313,10 +323,15 @@ impl Spawn {
             libc::sigprocmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut());
             // Rust's runtime ignores it, and what is ignored stays so in the new program.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            if let Some(network) = network
-                && libc::setns(network.as_fd().as_raw_fd(), libc::CLONE_NEWNET) != 0
-            {
-                return (Stage::EnterNetwork, Errno::last_raw());
+            if let Some(Place { network, group, .. }) = place {
+                if let Some(group) = group
+                    && libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1
+                {
+                    return (Stage::EnterGroup, Errno::last_raw());
+                }
+                if libc::setns(network.as_fd().as_raw_fd(), libc::CLONE_NEWNET) != 0 {
+                    return (Stage::EnterNetwork, Errno::last_raw());
+                }
             }
             if libc::setsid() < 0 {
                 return (Stage::NewSession, Errno::last_raw());
@@ -381,7 +396,8 @@ fn attempted(attempt: String, source: io::Error) -> io::Error {
 }
 
 fn stage_text(stage: i32) -> &'static str {
-    const STAGES: [(Stage, &str); 6] = [
+    const STAGES: [(Stage, &str); 7] = [
+        (Stage::EnterGroup, "enter the control group for"),
         (Stage::EnterNetwork, "enter the network namespace for"),
         (Stage::NewSession, "start a session for"),
         (Stage::PlaceDescriptors, "pass descriptors to"),

@@ -2,6 +2,7 @@
 //! (`rootless::all_verbs_work_without_root` runs everything that way, too).
 
 mod addresses;
+mod cgroups;
 mod frames;
 mod links;
 mod multicast;

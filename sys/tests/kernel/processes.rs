@@ -4,7 +4,7 @@ use crate::{Node, eventually, wait_readable};
 use nix::sys::signal::Signal;
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{Netlink, VethEnd};
-use samp_sys::process::{Isolated, spawn_in, spawn_pid1};
+use samp_sys::process::{Isolated, Place, spawn_in, spawn_pid1};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -31,6 +31,10 @@ fn output(text: &str) -> String {
     let text = read_all(reader);
     assert!(child.wait().unwrap().success());
     text
+}
+
+fn place(network: &Namespace) -> Place<'_> {
+    Place { network, directory: Path::new("/"), group: None }
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
@@ -148,7 +152,7 @@ fn what_cannot_be_executed_is_an_error_and_leaves_no_process() {
     for error in [
         spawn_pid1(missing, &[], &[], false).unwrap_err(),
         spawn_pid1(missing, &[], &[], true).unwrap_err(),
-        spawn_in(&Namespace::create().unwrap(), Path::new("/"), missing, &[], &[]).unwrap_err(),
+        spawn_in(place(&Namespace::create().unwrap()), missing, &[], &[]).unwrap_err(),
     ] {
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("cannot execute /no/such/program"), "{error}");
@@ -168,7 +172,7 @@ fn a_process_can_be_put_into_a_namespace() {
     let (reader, writer) = pipe();
     let text = script("readlink /proc/self/ns/net; readlink /proc/self/ns/pid");
     let child =
-        spawn_in(&namespace, Path::new("/"), Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
+        spawn_in(place(&namespace), Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
     drop(writer);
     assert_eq!(read_all(reader), format!("{inside}\n{}\n", namespace_of("self", "pid").unwrap()));
     assert!(child.wait().unwrap().success());
