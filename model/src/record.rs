@@ -397,6 +397,19 @@ pub enum Event {
     Paused,
     /// What runs at the node was let go on.
     Resumed,
+    /// What a SIP server with a CPU quota has had since it was started. Written by the emulator, once a second.
+    ServerCpu {
+        /// CPU time.
+        #[serde(with = "nanos")]
+        used: Duration,
+        /// For how long it was held back, having used up its quota.
+        #[serde(with = "nanos")]
+        throttled: Duration,
+        /// Periods of the quota in which it ran.
+        periods: u64,
+        /// Those of them in which it was held back.
+        periods_throttled: u64,
+    },
     /// A program of the user's has ended.
     ProgramEnded {
         /// Its exit code; none when a signal ended it.

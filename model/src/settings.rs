@@ -411,4 +411,8 @@ pub struct EmulationSettings {
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,
+    /// The CPU time that each SIP server may use, in thousandths of one processor, 1 to 1000; none is as much as there is.
+    /// Servers then have a process each.
+    #[serde(default)]
+    pub server_cpu: Option<NonZeroU16>,
 }

@@ -3,6 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use samp_emulation::{DelayLine, LineSpec};
+use samp_sys::cgroup::CpuController;
 use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
@@ -12,6 +13,7 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// The hidden sub-command that runs [`probe`].
 const PROBE_COMMAND: &str = "__probe";
@@ -48,7 +50,7 @@ pub enum Verdict {
 /// Looks at the machine and tries out everything that a lab needs.
 pub fn examine() -> Vec<Check> {
     let root = nix::unistd::geteuid().is_root();
-    let mut checks = vec![kernel(), user(root), files()];
+    let mut checks = vec![kernel(), user(root), files(), cpu_quota(root)];
     match probe_in_namespaces(!root) {
         Ok(found) => {
             checks.push(good("namespaces", "PID, mount, network, IPC and UTS namespaces can be created"));
@@ -139,6 +141,25 @@ fn files() -> Check {
             "raise the limit for large labs: `ulimit -Hn 65536`, or LimitNOFILE in systemd",
         ),
         Err(error) => missing("open files", &error, "run on Linux"),
+    }
+}
+
+/// By giving a quota to a group of nobody's.
+fn cpu_quota(root: bool) -> Check {
+    const NAME: &str = "CPU quotas";
+    const REMEDY: &str = "for `server_cpu` use sudo, or a delegated cgroup: \
+                          `systemd-run --user --scope -p Delegate=yes samp-lab …`";
+    let name = format!("samp-lab.{}.doctor", std::process::id());
+    let tried = CpuController::find(root).and_then(|controller| {
+        let millisecond = Duration::from_millis(1);
+        let groups = controller.create(&name)?;
+        let added = groups.add("probe", millisecond, 10 * millisecond);
+        groups.end()?;
+        added.map(|()| controller.path(&name))
+    });
+    match tried {
+        Ok(group) => good(NAME, format!("control groups in {}", group.parent().unwrap_or(&group).display())),
+        Err(error) => lacking(NAME, format!("none: {error}"), REMEDY),
     }
 }
 

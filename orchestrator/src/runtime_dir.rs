@@ -3,10 +3,11 @@
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use samp_model::control::Request;
+use samp_sys::cgroup;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,6 +135,23 @@ impl RuntimeDir {
         self.path.join("control.sock")
     }
 
+    /// What the lab's control group is called, if it has one.
+    pub fn group_name(&self) -> String {
+        format!("samp-lab.{}", self.name())
+    }
+
+    /// Notes where the lab's control group is, before it is made: it goes with the directory.
+    ///
+    /// # Errors
+    /// The link cannot be made.
+    pub fn note_group(&self, group: &Path) -> io::Result<()> {
+        symlink(group, self.group_link())
+    }
+
+    fn group_link(&self) -> PathBuf {
+        self.path.join("cgroup")
+    }
+
     /// What the lab is built from, for the supervisor.
     pub fn lab_file(&self) -> PathBuf {
         self.path.join("lab.json")
@@ -197,10 +215,10 @@ impl RuntimeDir {
         if self.answers() {
             return Err(RuntimeDirError::Live(self.name().into()));
         }
-        remove_tree(&self.path)?;
+        self.remove_all()?;
         self.create().inspect_err(|_| {
             // What cannot be removed either is replaced by the next lab of this name.
-            let _ = remove_tree(&self.path);
+            let _ = self.remove_all();
             let _ = fs::remove_dir(self.base_path());
         })
     }
@@ -224,10 +242,24 @@ impl RuntimeDir {
     /// [`RuntimeDirError::Io`].
     pub fn remove(&self) -> Result<(), RuntimeDirError> {
         let _lock = self.lock_base()?;
-        remove_tree(&self.path)?;
+        self.remove_all()?;
         // Other labs keep it.
         let _ = fs::remove_dir(self.base_path());
         Ok(())
+    }
+
+    /// The directory, and the control group of a lab that has died.
+    fn remove_all(&self) -> Result<(), RuntimeDirError> {
+        let is_labs = |group: &PathBuf| group.file_name().is_some_and(|name| *name == *self.group_name());
+        if let Some(group) = fs::read_link(self.group_link()).ok().filter(is_labs) {
+            cgroup::remove(&group).map_err(io_error("remove", &group))?;
+        }
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn base_path(&self) -> &Path {
@@ -254,13 +286,6 @@ impl RuntimeDir {
                 return Ok(lock);
             }
         }
-    }
-}
-
-fn remove_tree(path: &Path) -> Result<(), RuntimeDirError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
-        _ => Ok(()),
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Hindrance {
     /// Addresses are not given at once.
     #[error("the simulator knows only static addresses")]
     Addresses,
+    /// Servers have a CPU quota.
+    #[error("in virtual time no processor is needed: the simulator does not know `server_cpu`")]
+    CpuQuota,
     /// Attachments are announced, overlap, or are told of otherwise.
     #[error("the simulator does not know `{0}`")]
     Attachment(&'static str),
@@ -73,7 +76,10 @@ impl VirtualLab {
         if topology.addressing.address != AddressMethod::Static {
             return Err(Hindrance::Addresses);
         }
-        let EmulationSettings { trigger, make_before_break, going_down, .. } = topology.emulation;
+        let EmulationSettings { trigger, make_before_break, going_down, server_cpu, .. } = topology.emulation;
+        if server_cpu.is_some() {
+            return Err(Hindrance::CpuQuota);
+        }
         for (is_wanted, knob) in [
             (trigger != Trigger::Link, "trigger"),
             (!make_before_break.is_zero(), "make_before_break"),

@@ -171,4 +171,7 @@ fn what_there_is_no_simulation_of_is_said() {
     let mut topology = grid_small();
     topology.emulation.make_before_break = Duration::from_millis(50);
     assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Attachment("make_before_break")));
+    let mut topology = grid_small();
+    topology.emulation.server_cpu = std::num::NonZeroU16::new(50);
+    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::CpuQuota));
 }

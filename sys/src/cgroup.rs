@@ -142,10 +142,9 @@ impl CpuGroups {
         let stat = fs::read_to_string(dir.join("cpu.stat"))?;
         let figure = |name| figure(&stat, name);
         let (used, throttled) = match self.version {
-            Version::V2 => (
-                Duration::from_micros(figure("usage_usec")),
-                Duration::from_micros(figure("throttled_usec")),
-            ),
+            Version::V2 => {
+                (Duration::from_micros(figure("usage_usec")), Duration::from_micros(figure("throttled_usec")))
+            }
             Version::V1 => (used_v1(&dir)?, Duration::from_nanos(figure("throttled_time"))),
         };
         let (periods, periods_throttled) = (figure("nr_periods"), figure("nr_throttled"));
@@ -262,9 +261,8 @@ fn candidates(mounts: &str, own: &str, root: bool) -> Vec<CpuController> {
         // What lies outside of what is mounted cannot be reached.
         let own = own.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
         let ancestors = own.unwrap_or(Path::new("")).ancestors();
-        let mut found: Vec<_> = ancestors
-            .map(|path| CpuController { version, base: Path::new(point).join(path) })
-            .collect();
+        let mut found: Vec<_> =
+            ancestors.map(|path| CpuController { version, base: Path::new(point).join(path) }).collect();
         if root {
             found.reverse();
         }
@@ -302,8 +300,7 @@ mod tests {
                       23 21 0:22 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
                       24 21 0:23 / /proc rw - proc proc rw\n";
         let own = "3:cpuset:/\n2:cpu,cpuacct:/job\n1:name=systemd:/x\n";
-        let expected =
-            ["/job", ""].map(|path| (Version::V1, format!("/sys/fs/cgroup/cpu,cpuacct{path}")));
+        let expected = ["/job", ""].map(|path| (Version::V1, format!("/sys/fs/cgroup/cpu,cpuacct{path}")));
         assert_eq!(bases(mounts, own, false), expected);
         assert_eq!(bases("garbage - cgroup2\n- - -\n", "::", true), []);
     }

@@ -172,8 +172,14 @@ fn plan(topology: &samp_model::Topology) {
         return;
     }
     for netem in [false, true] {
-        let machine =
-            samp_lab::plan::Machine { netem, bpf: netem, ipv6: true, root: true, kernel: "6.1".into() };
+        let machine = samp_lab::plan::Machine {
+            netem,
+            bpf: netem,
+            cpu_quota: netem,
+            ipv6: true,
+            root: true,
+            kernel: "6.1".into(),
+        };
         // Refusal is an answer, too: netem may be asked for.
         if let Ok(plan) = samp_lab::plan::Plan::new(topology, &machine) {
             assert!(plan.namespaces.len() >= topology.nodes.len(), "each node has a namespace");

@@ -1,5 +1,7 @@
 //! What labs must leave as it was: the host's network devices and mounts, and nobody's namespaces and processes.
 
+use nix::unistd::geteuid;
+use samp_sys::cgroup::CpuController;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ pub struct Host {
     pub namespaces: BTreeSet<String>,
     /// Processes of samp-lab.
     pub processes: BTreeSet<String>,
+    /// Control groups of labs.
+    pub groups: BTreeSet<String>,
 }
 
 impl Host {
@@ -29,6 +33,7 @@ impl Host {
                 .collect(),
             namespaces: BTreeSet::new(),
             processes: BTreeSet::new(),
+            groups: groups(),
         };
         for pid in names_in("/proc").iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
             // What has ended and only waits for the host's init to collect its status is not there any more.
@@ -62,6 +67,7 @@ impl Host {
             // Namespaces and processes that others had may have gone; what counts is that none are new.
             let nothing_new =
                 now.namespaces.is_subset(&self.namespaces) && now.processes.is_subset(&self.processes);
+            let nothing_new = nothing_new && now.groups.is_subset(&self.groups);
             if nothing_new && now.links == self.links && now.mounts == self.mounts {
                 return;
             }
@@ -76,6 +82,7 @@ impl Host {
             ("mounts", &self.mounts, &now.mounts),
             ("namespaces", &self.namespaces, &now.namespaces),
             ("processes", &self.processes, &now.processes),
+            ("control groups", &self.groups, &now.groups),
         ];
         let differences =
             parts.iter().filter(|(_, before, after)| before != after).map(|(what, before, after)| {
@@ -92,6 +99,13 @@ impl Host {
 fn names_in(directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
     entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Where labs of this user have their control groups; none where they can have none.
+fn groups() -> BTreeSet<String> {
+    let Ok(controller) = CpuController::find(geteuid().is_root()) else { return BTreeSet::new() };
+    let names = names_in(controller.path("").to_str().expect("UTF-8"));
+    names.into_iter().filter(|name| name.starts_with("samp-lab.")).collect()
 }
 
 fn has_ended(pid: &str) -> bool {

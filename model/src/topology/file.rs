@@ -287,6 +287,7 @@ pub(super) struct Emulation {
     pub(super) make_before_break: Option<Value<Delay>>,
     pub(super) going_down: Option<Value<Delay>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
+    pub(super) server_cpu: Option<Value<Percent>>,
 }
 
 impl Emulation {

@@ -6,9 +6,10 @@ use crate::settings::{
     AddressProfile, AddressSettings, CacheSettings, Confirm, DhcpServer, EmulationSettings, MediaSettings,
     Profile, SampSettings,
 };
-use crate::units::{Delay, Interval};
+use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Errors, Keyword, Value, Whole, Word, span, span_of_all};
 use serde_yaml::Spanned;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// The shortest time between router advertisements (RFC 6275 §7.5, MinRtrAdvInterval).
@@ -183,7 +184,20 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     delay(errors, &mut settings.make_before_break, file.make_before_break.as_ref());
     delay(errors, &mut settings.going_down, file.going_down.as_ref());
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
+    settings.server_cpu = file.server_cpu.as_ref().and_then(|share| server_cpu(errors, share));
     settings
+}
+
+/// The servers' CPU quota, in thousandths of a processor: the kernel takes 1 ms a second at least.
+fn server_cpu(errors: &mut Errors, file: &Value<Percent>) -> Option<NonZeroU16> {
+    let thousandths = errors.value(file)?.fraction() * 1000.0;
+    let quota = NonZeroU16::new(thousandths.round() as u16);
+    if quota.is_none_or(|quota| (thousandths - f64::from(quota.get())).abs() > 1e-6) {
+        errors.report(span(file), "no server can have just this much of a processor", |error| {
+            error.hint("0.1% to 100%, in steps of 0.1%; leave it out for as much as there is")
+        });
+    }
+    quota
 }
 
 /// Sets a lifetime of SIP's that the file may give.

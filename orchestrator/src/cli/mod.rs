@@ -476,6 +476,7 @@ mod tests {
             make_before_break: Duration::ZERO,
             going_down: Duration::from_millis(20),
             nodes_per_process: NonZeroU16::new(7),
+            server_cpu: NonZeroU16::new(50),
         };
         assert_eq!(Emulation::default().over(topology), topology);
         let typed = Emulation {

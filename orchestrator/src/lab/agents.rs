@@ -3,6 +3,7 @@
 
 use super::apply::Network;
 use super::process::{Ended, Process, last_words};
+use super::quotas::Quotas;
 use crate::cause::cause_of;
 use crate::plan::AgentPlan;
 use crate::runtime_dir::RuntimeDir;
@@ -11,7 +12,7 @@ use samp_model::agent::{FromAgent, HIRED_AT_ONCE, ToAgent};
 use samp_model::control::{AgentState, Cause};
 use samp_model::topology::NodeId;
 use samp_sys::ancillary::send_fds;
-use samp_sys::process::{Isolated, spawn_in};
+use samp_sys::process::{Isolated, Place, spawn_in};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
@@ -52,9 +53,14 @@ pub fn run_agent() -> ExitCode {
 }
 
 /// All agents of a lab, by node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Agents {
     agents: BTreeMap<NodeId, Agent>,
+    /// What each process runs.
+    executable: PathBuf,
+    dir: RuntimeDir,
+    /// Where what they say goes.
+    said: mpsc::Sender<Said>,
 }
 
 #[derive(Debug)]
@@ -98,17 +104,20 @@ pub(super) struct Death {
 }
 
 impl Agents {
-    /// Starts process number `number`, and tells its agents what they are. What they say comes out of `said`'s other
-    /// end.
+    /// None yet. What they say will come out of `said`'s other end.
+    pub(super) fn new(executable: PathBuf, dir: &RuntimeDir, said: mpsc::Sender<Said>) -> Self {
+        Self { agents: BTreeMap::new(), executable, dir: dir.clone(), said }
+    }
+
+    /// Starts process number `number`, and tells its agents what they are.
     pub(super) fn start(
         &mut self,
         number: usize,
         plans: &[AgentPlan],
         network: &Network,
-        executable: &Path,
-        dir: &RuntimeDir,
-        said: &mpsc::Sender<Said>,
+        quotas: &Quotas,
     ) -> Result<(), StartError> {
+        let dir = &self.dir;
         let Some(first) = plans.first() else { return Ok(()) };
         let failed = |plan: &AgentPlan| {
             let node = plan.config.name.clone();
@@ -118,7 +127,8 @@ impl Agents {
             [alone] => dir.node_log(&alone.config.name),
             _ => dir.process_log(number),
         };
-        let (isolated, hiring) = spawn(first, network, executable, &log).map_err(failed(first))?;
+        let (isolated, hiring) =
+            spawn(first, network, quotas, &self.executable, &log).map_err(failed(first))?;
         let isolated = Arc::new(isolated);
         let is_shared = plans.len() > 1;
         for plans in plans.chunks(HIRED_AT_ONCE) {
@@ -135,7 +145,7 @@ impl Agents {
                     result => result.map_err(failed(plan))?,
                 }
                 let socket = Arc::new(socket);
-                tokio::spawn(listen(plan.node, Arc::clone(&socket), said.clone()));
+                tokio::spawn(listen(plan.node, Arc::clone(&socket), self.said.clone()));
                 let process = Process {
                     isolated: Arc::clone(&isolated),
                     shared: is_shared.then(|| Arc::clone(&socket)),
@@ -221,15 +231,16 @@ impl Agents {
 fn spawn(
     first: &AgentPlan,
     network: &Network,
+    quotas: &Quotas,
     executable: &Path,
     log: &Path,
 ) -> io::Result<(Isolated, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let (namespace, group) = (network.namespaces.open(first.node.0)?, quotas.entrance(first.node)?);
     let process = spawn_in(
-        &network.namespaces.open(first.node.0)?,
-        Path::new("/"),
+        Place { network: &namespace, directory: Path::new("/"), group: group.as_ref().map(AsFd::as_fd) },
         executable,
         &[AGENT_COMMAND.into()],
         &[(0, theirs.as_fd()), (2, log.as_fd())],

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing has to be cleaned up: when the supervisor ends, however it ends, the kernel ends all agents and frees all
-//! namespaces.
+//! namespaces. Only CPU quotas are groups that stay (`quotas`).
 
 pub mod agents;
 pub mod apply;
@@ -26,6 +26,7 @@ mod netem;
 mod probes;
 mod process;
 pub(crate) mod programs;
+mod quotas;
 mod records;
 mod startup;
 mod state;

@@ -6,6 +6,7 @@
 use super::agents::Death;
 use super::apply::Network;
 use super::process::{Ended, Process, SignalError, last_words};
+use super::quotas::Quotas;
 use crate::plan::{Plan, ProgramPlan, RADIOS};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::LinkUp;
@@ -13,13 +14,13 @@ use samp_model::control::{AgentState, Cause};
 use samp_model::settings::Dad;
 use samp_model::topology::NodeId;
 use samp_node::RadioAddress;
-use samp_sys::process::spawn_in;
+use samp_sys::process::{Place, spawn_in};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// All programs of a lab, by node.
@@ -53,7 +54,12 @@ pub(super) enum ProgramError {
 
 impl Programs {
     /// Starts those of the plan that have an address from the beginning.
-    pub(super) fn start(plan: &Plan, network: &Network, dir: &RuntimeDir) -> Result<Self, ProgramError> {
+    pub(super) fn start(
+        plan: &Plan,
+        network: &Network,
+        quotas: &Quotas,
+        dir: &RuntimeDir,
+    ) -> Result<Self, ProgramError> {
         let mut programs = Self::default();
         for ProgramPlan { node, argv, .. } in &plan.programs {
             let name = &plan.namespaces[node.0].name;
@@ -68,7 +74,8 @@ impl Programs {
             };
             fs::create_dir_all(&program.directory).map_err(failed)?;
             if program.radio.is_none() {
-                program.start(network, *node)?;
+                let group = quotas.entrance(*node).map_err(failed)?;
+                program.start(network, *node, group.as_ref().map(AsFd::as_fd))?;
             }
             programs.programs.insert(*node, program);
         }
@@ -88,7 +95,7 @@ impl Programs {
         let configured = program.radio.as_mut()?.configure(link, Dad::Off).map_err(ProgramError::Address);
         Some(configured.and_then(|()| match program.process {
             Some(_) => Ok(()),
-            None => program.start(network, node),
+            None => program.start(network, node, None),
         }))
     }
 
@@ -126,14 +133,20 @@ impl Programs {
 }
 
 impl Program {
-    fn start(&mut self, network: &Network, node: NodeId) -> Result<(), ProgramError> {
+    fn start(
+        &mut self,
+        network: &Network,
+        node: NodeId,
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ProgramError> {
         let failed = |source| ProgramError::Start { program: self.argv[0].clone(), source };
         let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(failed)?;
         let program = find_program(&self.argv[0]).map_err(failed)?;
         let arguments: Vec<OsString> = self.argv[1..].iter().map(OsString::from).collect();
         let namespace = network.namespaces.open(node.0).map_err(failed)?;
         let inherited = [(1, log.as_fd()), (2, log.as_fd())];
-        let isolated = spawn_in(&namespace, &self.directory, &program, &arguments, &inherited);
+        let place = Place { network: &namespace, directory: &self.directory, group };
+        let isolated = spawn_in(place, &program, &arguments, &inherited);
         let isolated = isolated.map_err(failed)?;
         self.process = Some(Process {
             isolated: isolated.into(),

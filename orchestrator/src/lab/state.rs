@@ -8,6 +8,7 @@ use super::links::Links;
 use super::multicast::Multicast;
 use super::process::{Ended, Process};
 use super::programs::Programs;
+use super::quotas::Quotas;
 use super::records::RecordLog;
 use crate::cause::cause_of;
 use crate::plan::{Plan, SIP_PORT};
@@ -38,6 +39,7 @@ pub(super) struct Lab {
     pub(super) network: &'static Network,
     pub(super) agents: Agents,
     pub(super) programs: Programs,
+    pub(super) quotas: Quotas,
     pub(super) air: Air,
     pub(super) multicast: Multicast,
     pub(super) records: RecordLog,
@@ -311,6 +313,16 @@ impl Lab {
 
     pub(super) fn record(&self, at: Time, node: NodeId, event: Event) {
         self.records.push(&Record { at, node: self.name_of(node).into(), event });
+    }
+
+    /// Records what the servers with CPU quotas have had.
+    pub(super) fn account(&self) {
+        for (node, event) in self.quotas.usage() {
+            match event {
+                Ok(event) => self.record(now(), node, event),
+                Err(error) => tracing::error!(%error, node = self.name_of(node), "cannot tell its CPU time"),
+            }
+        }
     }
 
     fn status(&self) -> LabStatus {

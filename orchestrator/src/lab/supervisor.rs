@@ -9,6 +9,7 @@ use super::mounts;
 use super::multicast::{Missed, Multicast};
 use super::process;
 use super::programs::Programs;
+use super::quotas::Quotas;
 use super::records::RecordLog;
 use super::startup::{Failure, Startup};
 use super::state::{Lab, LabNamespaces, chain};
@@ -269,6 +270,7 @@ struct Built {
     plan: Plan,
     network: Network,
     namespaces: LabNamespaces,
+    quotas: Quotas,
     executable: PathBuf,
     supervisor_pid: i32,
     seconds: Vec<(Stage, f64)>,
@@ -326,10 +328,11 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
     let proc = File::open("/proc").map_err(failed("open /proc"))?;
     let supervisor_pid = fs::read_link("/proc/self").map_err(failed("find this process"))?;
     let supervisor_pid = supervisor_pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-    mounts::make_private().map_err(failed("make mounts private"))?;
-    let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
     let routes = routes.into_iter().map(Cow::into_owned).collect();
     let plan = Plan::with_routes(&topology, &machine, routes)?;
+    let quotas = Quotas::create(&plan, dir, machine.root).map_err(failed("give servers a CPU quota"))?;
+    mounts::make_private().map_err(failed("make mounts private"))?;
+    let namespaces = LabNamespaces::open().map_err(failed("open the lab's namespaces"))?;
 
     let mut seconds: Vec<(Stage, f64)> = Vec::new();
     let mut began = Instant::now();
@@ -340,7 +343,7 @@ fn build(dir: &RuntimeDir, pipe: &mut ProgressPipe) -> Result<Built, BuildError>
         }
         pipe.stage(stage, done, total)
     })?;
-    Ok(Built { topology, plan, network, namespaces, executable, supervisor_pid, seconds })
+    Ok(Built { topology, plan, network, namespaces, quotas, executable, supervisor_pid, seconds })
 }
 
 enum RunError {
@@ -356,6 +359,8 @@ impl From<io::Error> for RunError {
 
 /// How long the answer to [`Request::Down`] may take to a client that does not read.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How often it is recorded what the servers with CPU quotas have had.
+const ACCOUNT_PERIOD: Duration = Duration::from_secs(1);
 /// Messages that wait for the loop at most, of each kind; then whoever sends waits.
 const BACKLOG: usize = 1024;
 
@@ -379,13 +384,12 @@ async fn run(
     let misses = std::mem::take(&mut built.network.misses);
     let multicast = Multicast::start(&built.plan, &built.network.namespaces, misses, &missed_sender)
         .map_err(|e| failed(&e))?;
-    let mut agents = Agents::default();
+    let mut agents = Agents::new(built.executable, dir, said_sender);
     for (number, plans) in built.plan.processes().enumerate() {
-        agents
-            .start(number, plans, &built.network, &built.executable, dir, &said_sender)
-            .map_err(|error| failed(&error))?;
+        agents.start(number, plans, &built.network, &built.quotas).map_err(|error| failed(&error))?;
     }
-    let programs = Programs::start(&built.plan, &built.network, dir).map_err(|error| failed(&error))?;
+    let programs = Programs::start(&built.plan, &built.network, &built.quotas, dir);
+    let programs = programs.map_err(|error| failed(&error))?;
     let links = Links::new(&built.topology);
     let mut lab = Lab {
         dir: dir.clone(),
@@ -395,6 +399,7 @@ async fn run(
         network: Box::leak(Box::new(built.network)),
         agents,
         programs,
+        quotas: built.quotas,
         multicast,
         records: RecordLog::new(),
         calls: HashMap::new(),
@@ -411,6 +416,7 @@ async fn run(
 
     let mut startup = Startup::new(&lab, built.seconds, began);
     let mut gaps = samp_node::Timer::new()?;
+    let mut account = tokio::time::interval(ACCOUNT_PERIOD);
     // A lab without agents has nothing to wait for.
     progress.send_all(startup.advance(&mut lab).map_err(RunError::Startup)?).await;
     loop {
@@ -425,6 +431,7 @@ async fn run(
                 gaps.clear()?;
                 lab.go_on();
             }
+            _ = account.tick(), if lab.is_up => lab.account(),
             // A kernel that asks holds a packet back meanwhile.
             Some(question) = missed.recv() => lab.multicast.answer(&lab.plan, question),
             Some(Command { request, reply }) = commands.recv() => {
@@ -435,6 +442,7 @@ async fn run(
                 let is_down = request == Request::Down;
                 if is_down {
                     // Before the answer, so that the name is free for whoever has it.
+                    lab.quotas.end();
                     remove(dir);
                 }
                 // A client that does not wait for its answer misses it.
@@ -470,6 +478,7 @@ async fn run(
             }
         }
     }
+    lab.quotas.end();
     remove(dir);
     Ok(())
 }

@@ -63,7 +63,9 @@ impl Lab {
 
     fn waits(&self) -> Survey {
         let name = |node| self.name_of(node).to_owned();
-        let processes: Vec<_> = self.agents.pids().into_iter().map(|(pid, node)| (pid, name(node))).collect();
+        // Who is held to a CPU quota is to wait.
+        let processes = self.agents.pids().into_iter().filter(|(_, node)| !self.plan.quotas.contains(node));
+        let processes: Vec<_> = processes.map(|(pid, node)| (pid, name(node))).collect();
         Box::new(move || Ok(Response::Waits(waits(processes))))
     }
 }

@@ -91,7 +91,14 @@ impl Bench {
         }
         topology.emulation.links = LinkBackend::Userspace;
         topology.emulation.attach = attach;
-        let machine = Machine { netem: false, bpf: true, ipv6: true, root: true, kernel: String::new() };
+        let machine = Machine {
+            netem: false,
+            bpf: true,
+            cpu_quota: true,
+            ipv6: true,
+            root: true,
+            kernel: String::new(),
+        };
         let plan = Plan::new(&topology, &machine).unwrap();
         let mut network = Network::apply(&plan, proc(), &mut |_, _, _| Ok(())).expect("root may do this");
         let (sender, missed) = mpsc::channel(64);
@@ -219,7 +226,8 @@ fn hears_nothing(socket: &UdpSocket) {
 #[test]
 fn progress_is_told_step_by_step_and_can_stop_the_work() {
     let topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
-    let machine = Machine { netem: false, bpf: true, ipv6: true, root: true, kernel: String::new() };
+    let machine =
+        Machine { netem: false, bpf: true, cpu_quota: true, ipv6: true, root: true, kernel: String::new() };
     let plan = Plan::new(&topology, &machine).unwrap();
     let mut told = Vec::new();
     Network::apply(&plan, proc(), &mut |stage, done, total| {

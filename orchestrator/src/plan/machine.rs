@@ -1,6 +1,7 @@
 //! What this machine can do, probed once.
 
 use nix::unistd::geteuid;
+use samp_sys::cgroup::CpuController;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -14,6 +15,9 @@ pub struct Machine {
     /// Whether the kernel lets labs have its switch of BPF programs.
     #[serde(default)]
     pub bpf: bool,
+    /// Whether there is a cgroup below which processes can be given CPU quotas.
+    #[serde(default)]
+    pub cpu_quota: bool,
     /// Whether the kernel has IPv6.
     pub ipv6: bool,
     /// Whether labs run as root; else in a user namespace.
@@ -36,7 +40,8 @@ impl Machine {
         let netem = if root { samp_sys::netem::available()? } else { netem_is_installed(&kernel) };
         let ipv6 = Path::new("/proc/sys/net/ipv6/conf/default/forwarding").exists();
         let bpf = root && samp_emulation::KernelSwitch::is_available();
-        Ok(Self { netem, bpf, ipv6, root, kernel })
+        let cpu_quota = CpuController::find(root).is_ok();
+        Ok(Self { netem, bpf, cpu_quota, ipv6, root, kernel })
     }
 }
 

@@ -22,6 +22,7 @@ use samp_model::paths::WiredGraph;
 use samp_model::settings::{EmulationSettings, Protocol};
 use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
@@ -61,6 +62,8 @@ pub struct Plan {
     pub agents: Vec<AgentPlan>,
     /// Programs beside the agents.
     pub programs: Vec<ProgramPlan>,
+    /// The nodes whose agent or program has a CPU quota, in node order.
+    pub quotas: Vec<NodeId>,
 }
 
 /// A network namespace and what is in it.
@@ -343,6 +346,9 @@ pub enum PlanError {
     /// The kernel's switch was asked for, and cannot be had.
     #[error("the topology asks for `attach: bpf`, but {0}")]
     NoBpf(&'static str),
+    /// The servers are to have a CPU quota, and this user cannot give any.
+    #[error("the topology asks for `server_cpu`, but this user has no cgroup with a CPU controller")]
+    NoCpuQuota,
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -404,6 +410,11 @@ impl PlanError {
             PlanError::Addressing(_) => Some("write `address: static`, or change the other".into()),
             PlanError::Handoff(hindrance) => Some(hindrance.hint()),
             PlanError::NoBpf(_) => Some("write `attach: switch`, or `auto` for the kernel's where it can be".into()),
+            PlanError::NoCpuQuota => Some(
+                "use sudo, or a delegated cgroup: `systemd-run --user --scope -p Delegate=yes samp-lab …`; \
+                 `samp-lab doctor` says whether there is one"
+                    .into(),
+            ),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())
             }
@@ -474,6 +485,12 @@ impl Plan {
         let multicast = Multicast::new(topology, graph, &wiring);
         let agents = agents::agents(topology, &wiring);
         let programs = agents::programs(topology, &wiring);
+        let run: BTreeSet<NodeId> =
+            agents.iter().map(|agent| agent.node).chain(programs.iter().map(|it| it.node)).collect();
+        let quotas = topology
+            .sip_servers()
+            .filter(|node| emulation.server_cpu.is_some() && run.contains(node))
+            .collect();
         Ok(Plan {
             emulation,
             links: wiring.link_ends(topology),
@@ -485,6 +502,7 @@ impl Plan {
             multicast,
             agents,
             programs,
+            quotas,
         })
     }
 
@@ -493,12 +511,14 @@ impl Plan {
         self.namespaces.len() - 1
     }
 
-    /// The agents by process: those with the same privileges together, and no more than the emulation says.
+    /// The agents by process: those with the same privileges together, and no more than the emulation says; each that has a
+    /// CPU quota alone.
     pub fn processes(&self) -> impl Iterator<Item = &[AgentPlan]> {
         let most = self.emulation.nodes_per_process.map_or(1, |most| usize::from(most.get()));
         let kind = |agent: &AgentPlan| mem::discriminant(&agent.config.role);
         let alike = self.agents.chunk_by(move |a, b| kind(a) == kind(b));
-        alike.flat_map(move |alike| alike.chunks(most))
+        let has_quota = |agent: &AgentPlan| self.quotas.binary_search(&agent.node).is_ok();
+        alike.flat_map(move |alike| alike.chunks(if has_quota(&alike[0]) { 1 } else { most }))
     }
 
     /// Position of a mobile node in [`Plan::mobile_nodes`], which is also the number of its first radio.

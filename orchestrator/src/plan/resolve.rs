@@ -27,6 +27,9 @@ pub(super) fn resolve(topology: &Topology, machine: &Machine) -> Result<Emulatio
         (AttachMode::Auto, None) => AttachMode::Bpf,
         (attach, _) => attach,
     };
+    if asked.server_cpu.is_some() && !machine.cpu_quota {
+        return Err(PlanError::NoCpuQuota);
+    }
     let has_agent = |kind: &NodeKind| match kind {
         NodeKind::Router { access, .. } => access.is_some() && topology.addressing.by_agents(),
         NodeKind::SipServer { .. } | NodeKind::MobileNode { .. } => true,

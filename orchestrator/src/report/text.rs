@@ -345,6 +345,9 @@ pub fn emulation(settings: &EmulationSettings) -> String {
     if !settings.going_down.is_zero() {
         text += &format!(", going down {:?}", settings.going_down);
     }
+    if let Some(thousandths) = settings.server_cpu {
+        text += &format!(", servers at {} % of a processor", f64::from(thousandths.get()) / 10.0);
+    }
     text
 }
 

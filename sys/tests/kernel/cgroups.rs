@@ -26,8 +26,7 @@ fn a_group_holds_its_processes_to_their_quota_and_ends_with_them() {
     assert_eq!(groups.add("idle", ms(1), ms(1)).unwrap_err().kind(), ErrorKind::AlreadyExists);
 
     let (namespace, entrance) = (Namespace::create().unwrap(), groups.entrance("busy").unwrap());
-    let place =
-        Place { network: &namespace, directory: Path::new("/"), group: Some(entrance.as_fd()) };
+    let place = Place { network: &namespace, directory: Path::new("/"), group: Some(entrance.as_fd()) };
     let script = ["-c".into(), "(while :; do :; done) & while :; do :; done".into()];
     let child = spawn_in(place, Path::new("/bin/sh"), &script, &[]).unwrap();
     eventually("it is held back", || groups.usage("busy").unwrap().periods_throttled > 5);

@@ -171,8 +171,7 @@ fn a_process_can_be_put_into_a_namespace() {
     let inside = namespace.run(|| namespace_of("thread-self", "net").unwrap()).unwrap();
     let (reader, writer) = pipe();
     let text = script("readlink /proc/self/ns/net; readlink /proc/self/ns/pid");
-    let child =
-        spawn_in(place(&namespace), Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
+    let child = spawn_in(place(&namespace), Path::new(SHELL), &text, &[(1, writer.as_fd())]).unwrap();
     drop(writer);
     assert_eq!(read_all(reader), format!("{inside}\n{}\n", namespace_of("self", "pid").unwrap()));
     assert!(child.wait().unwrap().success());

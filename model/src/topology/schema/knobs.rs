@@ -10,7 +10,7 @@ use crate::settings::{
     Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents, LinkBackend, MediaSettings,
     MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger, UpdateOrder,
 };
-use crate::units::{Delay, Interval};
+use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Whole, Word};
 use serde_json::{Value, json};
 
@@ -381,6 +381,7 @@ pub(super) fn emulation() -> Value {
         make_before_break,
         going_down,
         nodes_per_process: _,
+        server_cpu: _,
     } = EmulationSettings::default();
     object(
         "How the lab is made.",
@@ -413,6 +414,12 @@ pub(super) fn emulation() -> Value {
             (
                 "nodes_per_process",
                 scalar_or::<PerProcess>("How many nodes' agents share a process at most.", PerProcess::AUTO),
+            ),
+            (
+                "server_cpu",
+                scalar::<Percent>(
+                    "How much of a processor each SIP server may use, 0.1% or more; without it, as much as there is.",
+                ),
             ),
         ],
     )

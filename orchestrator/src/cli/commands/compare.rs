@@ -66,7 +66,10 @@ fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration) -> Result
 /// What the simulator makes of a run's experiment.
 pub(super) fn predict(terminal: &Terminal, run: &RecordedRun) -> Result<Vec<Record>, Failure> {
     let actions = run.experiment.schedule(&run.topology);
-    let mut lab = simulated(&run.topology, &actions)?;
+    // Servers with all the CPU time that they want.
+    let mut topology = run.topology.clone();
+    topology.emulation.server_cpu = None;
+    let mut lab = simulated(&topology, &actions)?;
     lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let mut predicted = Vec::new();
     let mut stage = SimulatedLab::new(lab, |record| {

@@ -1,5 +1,7 @@
 //! What the servers had to do: SIP messages by method, and bindings.
 
+mod cpu;
+
 use super::super::{Figure, Material, Section, Table};
 use super::empty_section;
 use samp_chart::{Bar, Bars, Entry, Key, Part};
@@ -46,6 +48,7 @@ pub(super) fn section(material: &Material) -> Option<Section> {
     loads.sort_by_key(|(_, load)| std::cmp::Reverse(load.messages()));
     let mut section = empty_section("servers", "Servers");
     section.figures.push(figure(&loads));
+    section.figures.extend(cpu::figure(material));
     Some(section)
 }
 
