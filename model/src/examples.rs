@@ -39,6 +39,9 @@ const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const HOTSPOT: File = file!("experiments/hotspot.yaml");
+const WAYPOINT: File = file!("experiments/waypoint.yaml");
+const TRACE: File = file!("experiments/trace.yaml");
+const TRACE_CSV: File = file!("experiments/trace.csv");
 const ALPHA: File = file!("experiments/alpha.yaml");
 const CALL_RATE: File = file!("experiments/call-rate.yaml");
 const ANCHOR_CRASH: File = file!("experiments/anchor-crash.yaml");
@@ -72,6 +75,9 @@ pub const FILES: &[File] = &[
     FAR_ANCHORS,
     HANDOFF,
     HOTSPOT,
+    WAYPOINT,
+    TRACE,
+    TRACE_CSV,
     ALPHA,
     FOUR_PROTOCOLS,
     PAPER_WALK,
@@ -131,6 +137,16 @@ pub const EXAMPLES: &[Example] = &[
         name: "hotspot",
         about: "an experiment: everybody walks towards a hotspot, and calls come and go",
         files: &[HOTSPOT, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "waypoint",
+        about: "an experiment: everybody drives across the city, by how much nearer the next access router has to be",
+        files: &[WAYPOINT, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "trace",
+        about: "an experiment: a bus, as a file says who moves where and when",
+        files: &[TRACE, TRACE_CSV, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "alpha",

@@ -4,18 +4,23 @@ mod assertion;
 mod campaign;
 mod faults;
 mod file;
+mod movement;
 mod period;
 mod schedule;
 mod schema;
 mod steps;
+mod trace;
 
 pub use assertion::{Assertion, Relation, Statistic};
 pub use campaign::{Campaign, Cell, Factor};
-pub use period::{Arrivals, Happening, Period, Walk};
+pub use movement::{Movement, Walk, Waypoint};
+pub use period::{Arrivals, Happening, Period};
+pub use trace::TimedMove;
 
 pub(crate) use schema::schema;
 
 use self::file::ExperimentFile;
+use self::movement::{Files, is_trace};
 use self::steps::Resolver;
 use crate::capture::CapturePlace;
 use crate::control::{LinkChange, LinkId};
@@ -221,16 +226,20 @@ pub fn load(path: &Path) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
 }
 
 /// Takes a text for the content of the experiment file `path`, and another for that of the topology file that it names.
+/// In traces nobody moves.
 ///
 /// # Errors
 /// As [`load`].
 pub fn parse(path: &str, text: &str, topology: &str) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-    let read = |path: &Path| Source::new(&path.display().to_string(), topology);
+    let read = |path: &Path| {
+        let text = if is_trace(path) { trace::HEADER } else { topology };
+        Source::new(&path.display().to_string(), text)
+    };
     Campaign::parse(&Source::new(path, text)?, &read).map(|campaign| campaign.first().clone())
 }
 
-/// Reads a topology file.
-type ReadTopology<'a> = &'a dyn Fn(&Path) -> Result<Source, Vec<Diagnostic>>;
+/// Reads a topology file, or a trace.
+type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Source, Vec<Diagnostic>>;
 
 /// Whether a file is to be read as an experiment: only that has a timeline, or a topology. A file that cannot be read
 /// is none.
@@ -246,7 +255,7 @@ fn resolve(
     file: &ExperimentFile,
     settings: &[&Setting],
     repetition: u64,
-    read_topology: ReadTopology<'_>,
+    read: ReadFile<'_>,
 ) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
     let mut errors = Errors::new(source.clone());
     let name = errors.title(file.name.as_ref());
@@ -264,8 +273,9 @@ fn resolve(
         });
         return Err(errors.into_list());
     }
-    let path = Path::new(source.path()).parent().unwrap_or(Path::new("")).join(named);
-    let topology = read_topology(&path).and_then(|text| {
+    let directory = Path::new(source.path()).parent().unwrap_or(Path::new(""));
+    let path = directory.join(named);
+    let topology = read(&path).and_then(|text| {
         let first = topology::resolve_with(&text, seed, settings)?;
         // Who does not say a seed has the topology's, which is known only now.
         match (seed, repetition) {
@@ -294,7 +304,7 @@ fn resolve(
         }
     };
 
-    let mut resolver = Resolver::new(errors, &topology);
+    let mut resolver = Resolver::new(errors, &topology, Files { directory, read });
     if file.timeline.value.is_empty() {
         resolver.errors.report(span(&file.timeline), "the timeline is empty", |error| {
             error.hint("add a step, as `- handoff: { count: 20, interval: 200ms }`")
@@ -302,8 +312,10 @@ fn resolve(
     }
     let capture = resolver.capture(file.capture.as_deref().unwrap_or_default());
     let timeline = resolver.timeline(&file.timeline.value);
-    if !resolver.errors.is_empty() {
-        return Err(resolver.errors.into_list());
+    let mut all = resolver.errors.into_list();
+    all.extend(resolver.of_traces);
+    if !all.is_empty() {
+        return Err(all);
     }
     let seed = seed.unwrap_or(topology.seed);
     Ok((Experiment { name, topology: path, seed, calibrate, capture, timeline }, topology))

@@ -5,7 +5,7 @@
 //! is connected) only reading the file tells.
 
 use crate::topology::{Jitter, Loss, RateChange};
-use crate::units::{Delay, Interval, Percent, Rate};
+use crate::units::{Delay, Interval, Percent, Rate, Speed};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Map, Value, json};
 
@@ -67,6 +67,12 @@ impl Scalar for Loss {
 impl Scalar for Rate {
     fn schema() -> Value {
         quantity("kbit|mbit|gbit", &["64kbit", "100mbit", "1gbit"])
+    }
+}
+
+impl Scalar for Speed {
+    fn schema() -> Value {
+        quantity("m/s", &["15m/s", "1.4m/s"])
     }
 }
 

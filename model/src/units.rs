@@ -21,6 +21,10 @@ pub struct Percent(f64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u64);
 
+/// How fast something moves, 1 mm to 1 km a second: `15m/s`, `1.4m/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Speed(u32);
+
 /// A text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}; {hint}")]
@@ -69,6 +73,27 @@ impl Rate {
     /// In bits per second.
     pub const fn bits_per_second(self) -> u64 {
         self.0
+    }
+}
+
+impl Speed {
+    /// The fastest, in millimetres per second.
+    const MAX: u128 = 1_000_000;
+
+    /// In metres per second.
+    pub fn metres_per_second(self) -> f64 {
+        f64::from(self.0) / 1e3
+    }
+}
+
+impl FromStr for Speed {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let millimetres = parse(text, &SPEED)?;
+        if !(1..=Self::MAX).contains(&millimetres) {
+            return Err(out_of_range(text, &SPEED, "a speed is at least 0.001m/s and at most 1000m/s"));
+        }
+        Ok(Speed(millimetres as u32))
     }
 }
 
@@ -125,7 +150,7 @@ macro_rules! deserialize_from_str {
         }
     )*};
 }
-deserialize_from_str!(Delay, Interval, Percent, Rate);
+deserialize_from_str!(Delay, Interval, Percent, Rate, Speed);
 
 /// How one kind of quantity is written.
 struct Notation {
@@ -154,6 +179,13 @@ const RATE: Notation = Notation {
     units: &[("kbit", 1_000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)],
     example: "64kbit, 100mbit or 1gbit",
     step: "a bit per second",
+};
+
+const SPEED: Notation = Notation {
+    what: "a speed",
+    units: &[("m/s", 1_000)],
+    example: "15m/s or 1.4m/s",
+    step: "a millimetre per second",
 };
 
 /// The quantity in its smallest steps, exactly: no floating point, so no rounding, no infinity and no NaN.
@@ -315,6 +347,24 @@ mod tests {
     }
 
     #[test]
+    fn speeds() {
+        for (text, expected) in [("15m/s", 15.0), ("1.4m/s", 1.4), ("0.001m/s", 0.001), ("1000m/s", 1000.0)] {
+            assert_eq!(text.parse::<Speed>().unwrap().metres_per_second(), expected, "{text}");
+        }
+        let write = "write a speed as 15m/s or 1.4m/s";
+        let range = "a speed is at least 0.001m/s and at most 1000m/s";
+        for (text, message) in [
+            ("15", format!("`15` has no unit; {write}")),
+            ("50km/h", format!("`km/h` is no unit of a speed; {write}")),
+            ("0m/s", format!("`0m/s` is out of range for a speed; {range}")),
+            ("1001m/s", format!("`1001m/s` is out of range for a speed; {range}")),
+            ("0.0001m/s", format!("`0.0001m/s` is finer than a millimetre per second; {write}")),
+        ] {
+            assert_eq!(hint::<Speed>(text), message);
+        }
+    }
+
+    #[test]
     fn quantities_are_strings_to_serde() {
         assert_eq!(serde_json::from_str::<Delay>("\"2ms\"").unwrap(), "2ms".parse().unwrap());
         let error = serde_json::from_str::<Rate>("\"2ms\"").unwrap_err().to_string();
@@ -331,12 +381,13 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC{0,40}", number in "[0-9.]{0,60}(us|ms|s|%|kbit|gbit)") {
+        fn no_text_panics(text in "\\PC{0,40}", number in "[0-9.]{0,60}(us|ms|s|%|kbit|gbit|m/s)") {
             for text in [text, number] {
                 _ = text.parse::<Delay>();
                 _ = text.parse::<Interval>();
                 _ = text.parse::<Percent>();
                 _ = text.parse::<Rate>();
+                _ = text.parse::<Speed>();
             }
         }
     }

@@ -3,7 +3,9 @@
 
 use super::assertion::{Assertion, MAX_ASSERTIONS};
 use super::file::{CellFile, ExperimentFile, Levels};
-use super::{Experiment, ReadTopology, resolve};
+use super::movement::is_trace;
+use super::trace::MAX_TRACE;
+use super::{Experiment, ReadFile, resolve};
 use crate::diagnostic::{Diagnostic, did_you_mean, quote};
 use crate::topology::Topology;
 use crate::tree::{Place, Raw, Setting, Tree, rewritten};
@@ -50,8 +52,8 @@ pub struct Campaign {
     source: Source,
     /// What holds in every cell.
     set: Vec<Setting>,
-    /// The topology files as they were read, so that all runs are of the same.
-    topologies: BTreeMap<PathBuf, Source>,
+    /// Topologies and traces as they were read, so that all runs are of the same.
+    files: BTreeMap<PathBuf, Source>,
     /// The first cell's first run.
     first: (Experiment, Topology),
 }
@@ -85,10 +87,10 @@ impl Campaign {
     /// # Errors
     /// All that is wrong with the file, or with the first cell that cannot be.
     pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
-        Self::parse(&Source::read(path)?, &Source::read)
+        Self::parse(&Source::read(path)?, &read_file)
     }
 
-    pub(super) fn parse(source: &Source, read: ReadTopology<'_>) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn parse(source: &Source, read: ReadFile<'_>) -> Result<Self, Vec<Diagnostic>> {
         let file: ExperimentFile = source.parse()?;
         let mut reader = Reader { source, errors: Errors::new(source.clone()) };
         let set = reader.settings(file.set.as_ref());
@@ -101,17 +103,17 @@ impl Campaign {
             return Err(errors);
         }
 
-        let topologies = RefCell::new(BTreeMap::new());
+        let files = RefCell::new(BTreeMap::new());
         let remember = |path: &Path| {
-            if let Some(known) = topologies.borrow().get(path) {
+            if let Some(known) = files.borrow().get(path) {
                 return Ok(Source::clone(known));
             }
             let read = read(path)?;
-            topologies.borrow_mut().insert(path.to_owned(), read.clone());
+            files.borrow_mut().insert(path.to_owned(), read.clone());
             Ok(read)
         };
         let first = one(source, Some(&file), &settings_of(&set, &factors, &combinations[0]), 0, &remember)?;
-        let bytes = source.text().len() + topologies.borrow().values().map(|t| t.text().len()).sum::<usize>();
+        let bytes = source.text().len() + files.borrow().values().map(|f| f.text().len()).sum::<usize>();
         let size = first.1.nodes.len() + bytes / 16;
         let count = combinations.len();
         if count > 1 && count * size > MAX_SIZE {
@@ -128,10 +130,10 @@ impl Campaign {
             };
             cells.push(Cell { levels, seed: experiment.seed, lasts: experiment.lasts() });
         }
-        let topologies = topologies.into_inner();
+        let files = files.into_inner();
         let name = first.0.name.clone();
         let source = source.clone();
-        Ok(Self { name, factors, cells, repetitions, assertions, source, set, topologies, first })
+        Ok(Self { name, factors, cells, repetitions, assertions, source, set, files, first })
     }
 
     /// Whether there is but one run, of a file without factors.
@@ -149,9 +151,9 @@ impl Campaign {
     /// # Errors
     /// A file that a topology names has changed since the experiment was read.
     pub fn run(&self, cell: &Cell, repetition: usize) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
-        let read = |path: &Path| match self.topologies.get(path) {
+        let read = |path: &Path| match self.files.get(path) {
             Some(known) => Ok(known.clone()),
-            None => Source::read(path),
+            None => read_file(path),
         };
         one(
             &self.source,
@@ -172,8 +174,17 @@ impl Campaign {
 
     /// The topology files.
     pub fn topologies(&self) -> impl Iterator<Item = &Path> {
-        self.topologies.keys().map(PathBuf::as_path)
+        self.files.keys().map(PathBuf::as_path).filter(|path| !is_trace(path))
     }
+
+    /// The traces.
+    pub fn traces(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().map(PathBuf::as_path).filter(|path| is_trace(path))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Source, Vec<Diagnostic>> {
+    if is_trace(path) { Source::read_at_most(path, MAX_TRACE) } else { Source::read(path) }
 }
 
 /// What is set in a cell: later ones win.
@@ -188,7 +199,7 @@ fn one(
     file: Option<&ExperimentFile>,
     settings: &[&Setting],
     repetition: u64,
-    read: ReadTopology<'_>,
+    read: ReadFile<'_>,
 ) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
     let is_own = |setting: &&Setting| OWN_FIELDS.contains(&first_part(&setting.path));
     let (own, of_topology): (Vec<&Setting>, Vec<&Setting>) = settings.iter().copied().partition(is_own);

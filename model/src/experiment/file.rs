@@ -2,9 +2,9 @@
 
 use super::campaign::MAX_REPETITIONS;
 use super::{Condition, MAX_CALLS, MAX_HANDOFFS};
-use crate::topology::{Jitter, Loss, Packets, RateChange};
+use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
 use crate::tree::Raw;
-use crate::units::{Delay, Interval, Percent};
+use crate::units::{Delay, Interval, Percent, Speed};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -95,6 +95,8 @@ pub(super) struct AwaitFile {
 pub(super) struct PeriodFile {
     pub(super) lasts: Value<Interval>,
     pub(super) walk: Option<WalkFile>,
+    pub(super) waypoint: Option<WaypointFile>,
+    pub(super) trace: Option<Spanned<String>>,
     pub(super) calls: Option<ArrivalsFile>,
     pub(super) at: Option<Vec<Spanned<TimedFile>>>,
 }
@@ -106,6 +108,15 @@ pub(super) struct WalkFile {
     pub(super) interval: Value<Interval>,
     pub(super) hotspot: Option<Spanned<String>>,
     pub(super) alpha: Option<Value<Percent>>,
+    pub(super) gap: Option<Value<Delay>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaypointFile {
+    pub(super) speed: Value<Speed>,
+    pub(super) pause: Option<Value<Interval>>,
+    pub(super) hysteresis: Option<Value<Metres>>,
     pub(super) gap: Option<Value<Delay>>,
 }
 

@@ -1,10 +1,11 @@
-//! A period: for so long, mobile nodes walk, calls come and go, and what else is to happen happens, each in its own time.
+//! A period: for so long, mobile nodes move, calls come and go, and what else is to happen happens, each in its own time.
 
 use super::Action;
-use super::file::{ArrivalsFile, PeriodFile, TimedFile, WalkFile};
+use super::file::{ArrivalsFile, PeriodFile, TimedFile};
+use super::movement::Movement;
 use super::steps::{OnceFiles, Resolver};
 use crate::topology::NodeId;
-use crate::units::{Interval, Percent};
+use crate::units::Interval;
 use crate::yaml::span;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
@@ -18,8 +19,8 @@ const MAX_TIMES: usize = 100_000;
 pub struct Period {
     /// How long it is; then what is under way comes to its end.
     pub lasts: Duration,
-    /// How all mobile nodes move.
-    pub walk: Option<Walk>,
+    /// How mobile nodes move.
+    pub movement: Option<Movement>,
     /// How they call each other.
     pub calls: Option<Arrivals>,
     /// What else happens.
@@ -45,19 +46,6 @@ impl Happening {
     }
 }
 
-/// A random walk over neighbouring access routers, as in the paper: with probability α a node takes a step towards the
-/// hotspot, and otherwise one to any neighbour.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Walk {
-    /// Time between two steps of a node; the first comes at random within the first of these.
-    pub interval: Duration,
-    /// The access router that everybody is drawn to, with α, from 0.0 to 1.0. Who is there stays, instead of a step
-    /// towards it.
-    pub hotspot: Option<(NodeId, f64)>,
-    /// For how long each is attached nowhere, where it is not the topology's gap.
-    pub gap: Option<Duration>,
-}
-
 /// Calls that arrive as a Poisson process at each caller, and last for exponentially distributed times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arrivals {
@@ -73,7 +61,7 @@ impl Period {
     /// How many things happen in it, about, with so many mobile nodes.
     pub(super) fn actions(&self, mobile_nodes: usize) -> usize {
         let times = |interval: Duration| self.lasts.as_nanos().div_ceil(interval.as_nanos()) as usize;
-        let moves = self.walk.as_ref().map_or(0, |walk| mobile_nodes.saturating_mul(times(walk.interval)));
+        let moves = self.movement.as_ref().map_or(0, |movement| movement.actions(self.lasts, mobile_nodes));
         let calls = self.calls.as_ref().map_or(0, |calls| {
             let callers = if calls.pairs.is_empty() { mobile_nodes } else { calls.pairs.len() };
             callers.saturating_mul(2 * times(calls.interval))
@@ -86,20 +74,19 @@ impl Period {
 impl Resolver<'_> {
     pub(super) fn period(&mut self, file: &PeriodFile) -> Option<Period> {
         let lasts = self.errors.value(&file.lasts).map(Interval::get);
-        let walk = file.walk.as_ref().map(|walk| self.walk(walk));
+        let movement = self.movement(file, lasts);
         let calls = file.calls.as_ref().map(|calls| self.arrivals(calls));
         let happens = file.at.iter().flatten().map(|timed| self.happening(timed, lasts)).collect::<Vec<_>>();
-        if walk.is_none() && calls.is_none() && file.at.is_none() {
+        if movement == Some(None) && calls.is_none() && file.at.is_none() {
             self.errors.report(span(&file.lasts), "nothing happens in this period", |error| {
-                error.hint("add `walk`, `calls` or `at`; time alone passes with `- wait: 5s`")
+                error.hint(
+                    "add `walk`, `waypoint`, `trace`, `calls` or `at`; time alone passes with `- wait: 5s`",
+                )
             });
         }
-        let (walk, calls) = (
-            walk.map_or(Some(None), |walk| walk.map(Some)),
-            calls.map_or(Some(None), |calls| calls.map(Some)),
-        );
+        let calls = calls.map_or(Some(None), |calls| calls.map(Some));
         let happens = happens.into_iter().collect::<Option<_>>();
-        Some(Period { lasts: lasts?, walk: walk?, calls: calls?, happens: happens? })
+        Some(Period { lasts: lasts?, movement: movement?, calls: calls?, happens: happens? })
     }
 
     fn happening(&mut self, timed: &Spanned<TimedFile>, lasts: Option<Duration>) -> Option<Happening> {
@@ -124,39 +111,6 @@ impl Resolver<'_> {
             return None;
         }
         Some(happening)
-    }
-
-    fn walk(&mut self, file: &WalkFile) -> Option<Walk> {
-        let interval = self.errors.value(&file.interval).map(Interval::get);
-        let gap = match &file.gap {
-            Some(gap) => Some(self.errors.value(gap)?.get()),
-            None => None,
-        };
-        if self.topology.access_routers().count() < 2 || self.topology.mobile_nodes().next().is_none() {
-            self.errors.report(span(&file.interval), "nobody can move in this topology", |error| {
-                error.hint("a handoff takes a mobile node and two access routers")
-            });
-        }
-        let hotspot = match (&file.hotspot, &file.alpha) {
-            (None, None) => None,
-            (Some(hotspot), Some(alpha)) => {
-                let (hotspot, alpha) = (self.access_router(hotspot), self.errors.value(alpha));
-                Some((hotspot?, alpha.map(Percent::fraction)?))
-            }
-            (Some(hotspot), None) => {
-                self.errors.report(span(hotspot), "nobody is drawn to this hotspot", |error| {
-                    error.hint("`alpha: 30%` says how many of the steps lead towards it")
-                });
-                return None;
-            }
-            (None, Some(alpha)) => {
-                self.errors.report(span(alpha), "there is no hotspot", |error| {
-                    error.hint("`hotspot: ar-3-3` says which access router the steps lead towards")
-                });
-                return None;
-            }
-        };
-        Some(Walk { interval: interval?, hotspot, gap })
     }
 
     fn arrivals(&mut self, file: &ArrivalsFile) -> Option<Arrivals> {

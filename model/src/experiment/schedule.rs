@@ -1,6 +1,8 @@
 //! What there is to do, in order, with all random choices made.
 
+mod map;
 mod period;
+mod waypoint;
 
 use super::{Action, Calls, Experiment, Moves, Step};
 use crate::paths::neighbouring_access_routers;
@@ -17,6 +19,8 @@ struct Crowd {
     mobile_nodes: Vec<NodeId>,
     /// Those that are in a call.
     busy: BTreeSet<NodeId>,
+    /// Those that were killed.
+    lost: BTreeSet<NodeId>,
 }
 
 impl Crowd {
@@ -30,7 +34,7 @@ impl Crowd {
             .collect();
         let has_agent = |node: &NodeId| topology.node(*node).program.is_none();
         let mobile_nodes = places.keys().copied().filter(has_agent).collect();
-        Self { places, mobile_nodes, busy: BTreeSet::new() }
+        Self { places, mobile_nodes, busy: BTreeSet::new(), lost: BTreeSet::new() }
     }
 
     /// Whether the node can be told to move and to call.
@@ -41,6 +45,12 @@ impl Crowd {
     /// A node is killed.
     fn lose(&mut self, node: NodeId) {
         self.mobile_nodes.retain(|mobile_node| *mobile_node != node);
+        self.lost.insert(node);
+    }
+
+    /// Whether it was killed.
+    fn is_lost(&self, node: NodeId) -> bool {
+        self.lost.contains(&node)
     }
 }
 
@@ -102,7 +112,7 @@ impl Experiment {
                 Step::Period(period) => {
                     let seeds =
                         |purpose: &str| random::generator(self.seed, &format!("{purpose} of step {number}"));
-                    period.schedule(&neighbours, &mut crowd, seeds, &mut actions);
+                    period.schedule(topology, &neighbours, &mut crowd, seeds, &mut actions);
                 }
                 Step::Once(action) => {
                     match action {

@@ -2,10 +2,11 @@
 
 use super::campaign::MAX_REPETITIONS;
 use super::file::{All, State};
+use super::trace::TRACE_EXTENSION;
 use super::{Condition, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
 use crate::schema::{document, list, object, pair, scalar, scalar_or, text};
-use crate::topology::{Jitter, Loss, Packets, RateChange};
-use crate::units::{Delay, Interval, Percent};
+use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
+use crate::units::{Delay, Interval, Percent, Speed};
 use crate::yaml::{Title, Whole, Word};
 use serde_json::{Value, json};
 
@@ -161,12 +162,7 @@ fn period() -> Value {
             ("interval", scalar::<Interval>("Time between two steps of a node.")),
             ("hotspot", text("The access router that everybody is drawn to.")),
             ("alpha", scalar::<Percent>("How many of the steps lead towards the hotspot.")),
-            (
-                "gap",
-                scalar::<Delay>(
-                    "For how long each is attached nowhere; without it, the topology's `emulation: { gap }`.",
-                ),
-            ),
+            ("gap", gap()),
         ],
     );
     walk["dependentRequired"] = json!({ "hotspot": ["alpha"], "alpha": ["hotspot"] });
@@ -201,12 +197,51 @@ fn period() -> Value {
         vec![
             ("lasts", scalar::<Interval>("How long.")),
             ("walk", walk),
+            ("waypoint", waypoint()),
+            (
+                "trace",
+                json!({
+                    "type": "string", "pattern": format!(r"\.{TRACE_EXTENSION}$"),
+                    "description": "A CSV file of time in seconds, node, access router, as a path from the directory of \
+                                    this file: who moves where and when.",
+                }),
+            ),
             ("calls", calls),
             ("at", list("What else happens.", timed)),
         ],
     );
+    // Nodes move in one way.
+    period["allOf"] = json!([
+        { "not": { "required": ["walk", "waypoint"] } },
+        { "not": { "required": ["walk", "trace"] } },
+        { "not": { "required": ["waypoint", "trace"] } },
+    ]);
     period["minProperties"] = json!(2);
     period
+}
+
+fn waypoint() -> Value {
+    object(
+        "All mobile nodes go straight from one random point between the access routers to the next.",
+        &["speed"],
+        vec![
+            ("speed", scalar::<Speed>("How fast they go.")),
+            ("pause", scalar::<Interval>("How long they stay at each point; without it, not at all.")),
+            (
+                "hysteresis",
+                scalar_or::<Metres>(
+                    "By how many metres another access router has to be nearer until a node moves to it.",
+                    0,
+                ),
+            ),
+            ("gap", gap()),
+        ],
+    )
+}
+
+/// For how long a node that moves is attached nowhere.
+fn gap() -> Value {
+    scalar::<Delay>("For how long each is attached nowhere; without it, the topology's `emulation: { gap }`.")
 }
 
 fn link() -> Value {
@@ -271,12 +306,7 @@ fn handoff() -> Value {
             ("count", scalar::<Whole<1, MAX_HANDOFFS>>("Handoffs.")),
             ("moves", list("Who moves where, as [mn1, ar2].", who_and_where)),
             ("interval", scalar::<Interval>("Time from each to the next, and after the last.")),
-            (
-                "gap",
-                scalar::<Delay>(
-                    "For how long each is attached nowhere; without it, the topology's `emulation: { gap }`.",
-                ),
-            ),
+            ("gap", gap()),
         ],
     );
     handoff["oneOf"] = json!([{ "required": ["count"] }, { "required": ["moves"] }]);

@@ -1,10 +1,11 @@
 //! The steps of an experiment file, bound to the nodes of its topology.
 
 use super::file::{All, CallFile, HandoffFile, LinkFile, Pair, PartitionFile, StepFile};
+use super::movement::Files;
 use super::{Action, Calls, MAX_ACTIONS, MAX_TIME, Moves, SECONDS_PER_DAY, Step};
 use crate::capture::{self, CapturePlace};
 use crate::control::LinkId;
-use crate::diagnostic::{quote, suggest_name};
+use crate::diagnostic::{Diagnostic, quote, suggest_name};
 use crate::topology::{LinkQuality, Node, NodeId, NodeKind, Topology};
 use crate::units::{Interval, InvalidValue};
 use crate::yaml::{Errors, Value, Whole, Word, span, span_of_all};
@@ -50,11 +51,14 @@ pub(super) struct Resolver<'t> {
     busy_by_chance: usize,
     /// The links that the file has changed, as they are up to here.
     pub(super) qualities: BTreeMap<LinkId, [LinkQuality; 2]>,
+    pub(super) files: Files<'t>,
+    /// What is wrong with the traces.
+    pub(super) of_traces: Vec<Diagnostic>,
 }
 
 impl<'t> Resolver<'t> {
     /// Names are those of `topology`.
-    pub(super) fn new(errors: Errors, topology: &'t Topology) -> Self {
+    pub(super) fn new(errors: Errors, topology: &'t Topology, files: Files<'t>) -> Self {
         Self {
             errors,
             topology,
@@ -62,6 +66,8 @@ impl<'t> Resolver<'t> {
             busy: BTreeSet::new(),
             busy_by_chance: 0,
             qualities: BTreeMap::new(),
+            files,
+            of_traces: Vec::new(),
         }
     }
 
@@ -291,11 +297,19 @@ impl<'t> Resolver<'t> {
     }
 
     pub(super) fn mobile_node(&mut self, name: &Spanned<String>) -> Option<NodeId> {
-        self.node(name, "mobile node", |node| matches!(node.kind, NodeKind::MobileNode { .. }))
+        self.mobile_node_named(span(name), &name.value)
+    }
+
+    pub(super) fn mobile_node_named(&mut self, at: Range<usize>, name: &str) -> Option<NodeId> {
+        self.node_named(at, name, "mobile node", |node| matches!(node.kind, NodeKind::MobileNode { .. }))
     }
 
     pub(super) fn access_router(&mut self, name: &Spanned<String>) -> Option<NodeId> {
-        self.node(name, "access router", |node| node.access().is_some())
+        self.access_router_named(span(name), &name.value)
+    }
+
+    pub(super) fn access_router_named(&mut self, at: Range<usize>, name: &str) -> Option<NodeId> {
+        self.node_named(at, name, "access router", |node| node.access().is_some())
     }
 
     pub(super) fn node(
@@ -304,24 +318,34 @@ impl<'t> Resolver<'t> {
         what: &str,
         fits: impl Fn(&Node) -> bool,
     ) -> Option<NodeId> {
+        self.node_named(span(name), &name.value, what, fits)
+    }
+
+    fn node_named(
+        &mut self,
+        at: Range<usize>,
+        name: &str,
+        what: &str,
+        fits: impl Fn(&Node) -> bool,
+    ) -> Option<NodeId> {
         let topology = self.topology;
-        let found = self.names.get(name.value.as_str()).map(|&id| (id, topology.node(id)));
+        let found = self.names.get(name).map(|&id| (id, topology.node(id)));
         if let Some((id, node)) = found
             && fits(node)
         {
             return Some(id);
         }
         if self.errors.is_full() {
-            self.errors.report(span(name), "", |error| error);
+            self.errors.report(at, "", |error| error);
             return None;
         }
         let message = match found {
-            Some(_) => format!("{} is no {what}", quote(&name.value)),
-            None => format!("the topology has no {what} {}", quote(&name.value)),
+            Some(_) => format!("{} is no {what}", quote(name)),
+            None => format!("the topology has no {what} {}", quote(name)),
         };
-        self.errors.report(span(name), message, |error| {
+        self.errors.report(at, message, |error| {
             let candidates = topology.nodes.iter().filter(|node| fits(node)).map(|node| node.name.as_str());
-            let hint = suggest_name(&name.value, candidates.clone()).or_else(|| {
+            let hint = suggest_name(name, candidates.clone()).or_else(|| {
                 let (first, last) = (candidates.clone().next()?, candidates.last()?);
                 Some(format!("there are `{first}` to `{last}`"))
             });

@@ -107,6 +107,11 @@ fn experiments() -> Vec<Value> {
             "calls": { "interval": "30s", "lasts": "10s", "pairs": [["mn1", "mn2"]] },
             "at": joined(&happenings, &once),
         } },
+        { "period": {
+            "lasts": "60s",
+            "waypoint": { "speed": "15m/s", "pause": "5s", "hysteresis": 10, "gap": "50ms" },
+        } },
+        { "period": { "lasts": "60s", "trace": "walk.csv" } },
     ]);
     let steps = joined(&steps, &once);
     vec![json!({

@@ -482,7 +482,7 @@ impl FromStr for Password {
 
 /// A coordinate or a distance.
 #[derive(Clone, Copy)]
-pub(super) struct Metres(pub(super) f64);
+pub(crate) struct Metres(pub(crate) f64);
 
 impl Metres {
     pub(super) const MAX: f64 = 1e6;

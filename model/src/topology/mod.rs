@@ -15,7 +15,7 @@ mod sound;
 pub(crate) use addressing::{agent_of, home_subnet, regional_subnet};
 pub(crate) use schema::schema;
 
-pub(crate) use self::file::Packets;
+pub(crate) use self::file::{Metres, Packets};
 pub use addressing::AddressSpaceError;
 pub use hindrances::HandoffHindrance;
 pub use program::Program;

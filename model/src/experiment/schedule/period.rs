@@ -1,8 +1,9 @@
 //! What happens in a period, in the order in which it happens.
 
-use super::super::{Action, Arrivals, Period, Walk};
+use super::super::{Action, Arrivals, Movement, Period, TimedMove, Walk};
 use super::Crowd;
-use crate::topology::NodeId;
+use super::map::Map;
+use crate::topology::{NodeId, Topology};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_pcg::Pcg64;
@@ -20,8 +21,10 @@ type Agenda = BinaryHeap<Reverse<(Duration, u64, Next)>>;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
-    /// A node takes a step.
+    /// A node takes a step of the walk.
     Step(NodeId),
+    /// A node moves as it was worked out before, by the place there.
+    Move(usize),
     /// Somebody calls: one of the pairs or, without any, of all mobile nodes.
     Dial(usize),
     /// Caller and callee hang up.
@@ -34,14 +37,20 @@ impl Period {
     /// Adds what there is to do to `actions`; `seeds` makes a generator for each purpose.
     pub(super) fn schedule(
         &self,
+        topology: &Topology,
         neighbours: &Neighbours,
         crowd: &mut Crowd,
         seeds: impl Fn(&str) -> Pcg64,
         actions: &mut Vec<Action>,
     ) {
         let (mut walking, mut calling) = (seeds("walks"), seeds("arrivals"));
-        let distances =
-            self.walk.as_ref().and_then(|walk| walk.hotspot).map(|(at, _)| distances(neighbours, at));
+        let walk = match &self.movement {
+            Some(Movement::Walk(walk)) => Some(walk),
+            _ => None,
+        };
+        let gap = self.movement.as_ref().and_then(Movement::gap);
+        let moves = self.moves(topology, crowd, &seeds);
+        let distances = walk.and_then(|walk| walk.hotspot).map(|(at, _)| distances(neighbours, at));
         let everybody = crowd.mobile_nodes.clone();
         let mut agenda = Agenda::new();
         let mut added = 0;
@@ -54,7 +63,10 @@ impl Period {
         for (place, happening) in self.happens.iter().enumerate() {
             add(&mut agenda, happening.after, Next::Happening(place));
         }
-        if let Some(walk) = &self.walk {
+        for (place, one) in moves.iter().enumerate() {
+            add(&mut agenda, one.after, Next::Move(place));
+        }
+        if let Some(walk) = walk {
             for &mobile_node in &everybody {
                 add(&mut agenda, walk.interval.mul_f64(walking.random()), Next::Step(mobile_node));
             }
@@ -75,13 +87,20 @@ impl Period {
             }
             match next {
                 Next::Step(mobile_node) => {
-                    let Some(walk) = self.walk.as_ref().filter(|_| crowd.has(mobile_node)) else { continue };
+                    let Some(walk) = walk.filter(|_| crowd.has(mobile_node)) else { continue };
                     let from = crowd.places[&mobile_node];
                     let to = walk.step(neighbours, distances.as_ref(), from, &mut walking);
                     if crowd.places.insert(mobile_node, to) != Some(to) {
-                        actions.push(Action::Handoff { mobile_node, access_router: to, gap: walk.gap });
+                        actions.push(Action::Handoff { mobile_node, access_router: to, gap });
                     }
                     add(&mut agenda, now + walk.interval, next);
+                }
+                Next::Move(place) => {
+                    let TimedMove { mobile_node, access_router, .. } = moves[place];
+                    let moves = crowd.places.insert(mobile_node, access_router) != Some(access_router);
+                    if moves && !crowd.is_lost(mobile_node) {
+                        actions.push(Action::Handoff { mobile_node, access_router, gap });
+                    }
                 }
                 Next::Dial(number) => {
                     let Some(calls) = &self.calls else { continue };
@@ -115,6 +134,30 @@ impl Period {
         }
         actions.extend([Action::At(self.lasts), Action::End]);
         crowd.busy = busy_before;
+    }
+
+    /// All moves that do not depend on what else happens.
+    fn moves(&self, topology: &Topology, crowd: &Crowd, seeds: impl Fn(&str) -> Pcg64) -> Vec<TimedMove> {
+        let waypoint = match &self.movement {
+            Some(Movement::Trace(moves)) => return moves.clone(),
+            Some(Movement::Waypoint(waypoint)) => waypoint,
+            _ => return Vec::new(),
+        };
+        let routers: Vec<NodeId> = topology.access_routers().collect();
+        let position = |router: &NodeId| topology.node(*router).access().and_then(|access| access.position);
+        let map = Map::new(routers.iter().map(|router| position(router).unwrap_or_default()).collect());
+        let mut moves = Vec::new();
+        for &mobile_node in &crowd.mobile_nodes {
+            let Ok(start) = routers.binary_search(&crowd.places[&mobile_node]) else { continue };
+            let mut random = seeds(&format!("waypoints of {}", topology.node(mobile_node).name));
+            let of_node = waypoint.moves(&map, start, self.lasts, &mut random).into_iter();
+            moves.extend(of_node.map(|(after, router)| TimedMove {
+                after,
+                mobile_node,
+                access_router: routers[router],
+            }));
+        }
+        moves
     }
 }
 

@@ -162,3 +162,141 @@ fn periods_that_cannot_be_are_refused() {
     let told = parse_here(&with_timeline(much)).expect_err("too much");
     assert!(told[0].message.starts_with("up to here there are"), "{told:?}");
 }
+
+/// Says what is wrong with an experiment whose trace this is, as `line:column message`.
+fn told_of_trace(trace: &str) -> Vec<String> {
+    let text = with_period("trace: far/walk.csv");
+    let read = |path: &Path| {
+        let text = if path.ends_with("lab/far/walk.csv") { trace } else { GRID };
+        Source::new(&path.display().to_string(), text)
+    };
+    let campaign = Campaign::parse(&Source::new("lab/test.yaml", &text).unwrap(), &read);
+    let errors = campaign.err().unwrap_or_default();
+    errors
+        .iter()
+        .map(|error| format!("{}:{}:{} {}", error.path, error.line, error.column, error.message))
+        .collect()
+}
+
+#[test]
+fn a_trace_says_who_moves_when() {
+    let (_, topology) = good(GOOD);
+    let id = |name: &str| topology.find(name).unwrap();
+    let (mut experiment, _) = good(&with_period("trace: walk.csv"));
+    let moves =
+        [(0, "mn2", "ar-0-1"), (2500, "mn1", "ar-2-1"), (2500, "mn1", "ar-2-1"), (9000, "mn2", "ar-0-0")];
+    let timed_move = |&(after, node, to): &(u64, &str, &str)| TimedMove {
+        after: Duration::from_millis(after),
+        mobile_node: id(node),
+        access_router: id(to),
+    };
+    let Step::Period(period) = &mut experiment.timeline[0] else { panic!("a period") };
+    assert_eq!(period.movement, Some(Movement::Trace(Vec::new())));
+    period.movement = Some(Movement::Trace(moves.iter().map(timed_move).collect()));
+    period.happens.push(Happening {
+        after: Duration::from_secs(8),
+        every: None,
+        action: Action::Kill(id("mn2")),
+    });
+    let schedule = experiment.schedule(&topology);
+    let handoffs: Vec<_> =
+        schedule.iter().filter(|action| matches!(action, Action::Handoff { .. })).collect();
+    let handoff = |node, to| Action::Handoff { mobile_node: id(node), access_router: id(to), gap: None };
+    // Who is there already stays, and the dead do not move.
+    assert_eq!(handoffs, [&handoff("mn2", "ar-0-1"), &handoff("mn1", "ar-2-1")]);
+    assert_eq!(schedule[1], handoff("mn2", "ar-0-1"), "at once");
+    assert_eq!(schedule[2], Action::At(Duration::from_millis(2500)));
+}
+
+#[test]
+fn what_is_wrong_in_a_trace_is_told_with_its_place_there() {
+    let good = "time,node,access_router\r\n0,mn1,ar-1-0\n2.25, mn2 ,ar-0-0\n\n9.999999999,mn1,ar-0-0";
+    assert_eq!(told_of_trace(good), [""; 0]);
+    for (line, expected) in [
+        ("1,mn1", "4:1 expected three fields"),
+        ("1,mn1,ar-0-0,ar-0-0", "4:1 expected three fields"),
+        ("soon,mn1,ar-0-0", "4:1 `soon` is no time"),
+        ("-1,mn1,ar-0-0", "4:1 `-1` is no time"),
+        ("1e3,mn1,ar-0-0", "4:1 `1e3` is no time"),
+        ("NaN,mn1,ar-0-0", "4:1 `NaN` is no time"),
+        ("3,mn9,ar-0-0", "4:3 the topology has no mobile node `mn9`"),
+        ("3,s1,ar-0-0", "4:3 `s1` is no mobile node"),
+        ("3,\"mn1\",ar-0-0", "4:3 the topology has no mobile node `\\\"mn1\\\"`"),
+        ("3,mn1, ar-9-9", "4:8 the topology has no access router `ar-9-9`"),
+        ("10,mn1,ar-0-0", "4:1 this comes when the period is over"),
+        ("1,mn1,ar-0-0", "4:1 this comes before the line above it"),
+    ] {
+        let trace = format!("time,node,access_router\n0.5,mn1,ar-1-0\n2,mn2,ar-1-0\n{line}\n");
+        assert_eq!(told_of_trace(&trace), [format!("lab/far/walk.csv:{expected}")], "{line}");
+    }
+    for trace in ["", "mn1,ar-0-0\n", "node,time,access_router\n1,mn1,ar-0-0"] {
+        assert_eq!(told_of_trace(trace), ["lab/far/walk.csv:1:1 this is no trace of movements"], "{trace}");
+    }
+    let many = format!("time,node,access_router\n{}", "1,nobody,ar-0-0\n".repeat(1_000));
+    assert_eq!(told_of_trace(&many).len(), 21, "twenty, and how many more");
+}
+
+#[test]
+fn a_trace_is_a_csv_file_that_can_be_read() {
+    for (name, message) in [
+        ("/etc/passwd", "`/etc/passwd` is not a trace file"),
+        ("walk.yaml", "`walk.yaml` is not a trace file"),
+    ] {
+        let told = parse_here(&with_period(&format!("trace: {name}"))).expect_err(name);
+        assert_eq!((told.len(), told[0].message.as_str()), (1, message));
+    }
+    let read = |path: &Path| match path.extension() {
+        Some(csv) if csv == "csv" => Source::read(path),
+        _ => Source::new(&path.display().to_string(), GRID),
+    };
+    let source = Source::new("lab/test.yaml", &with_period("trace: nowhere.csv")).unwrap();
+    let told = Campaign::parse(&source, &read).err().expect("there is none");
+    assert!(told[0].message.starts_with("lab/nowhere.csv: cannot read this file"), "{told:?}");
+    assert_eq!((told[0].line, told[0].column), (3, 34));
+}
+
+#[test]
+fn nodes_find_their_way_over_the_map() {
+    let (_, topology) = good(GOOD);
+    let text = with_period("waypoint: { speed: 40m/s, pause: 500ms, hysteresis: 20, gap: 5ms }");
+    let steps = timed(&text);
+    assert_eq!(steps, timed(&text), "the seed decides");
+    let mut last: BTreeMap<NodeId, Duration> = BTreeMap::new();
+    for (at, action) in &steps {
+        let Action::Handoff { mobile_node, gap, .. } = action else { panic!("{action:?}") };
+        assert_eq!(*gap, Some(Duration::from_millis(5)));
+        // To come 20 m nearer to the next one again, one has to go 20 m.
+        let before = last.insert(*mobile_node, *at);
+        assert!(before.is_none_or(|before| *at - before >= Duration::from_millis(500)), "{steps:?}");
+    }
+    assert_eq!(last.len(), 4, "400 m each, where two access routers are 100 m from each other");
+    let others = timed(&text.replace("timeline", "seed: 2\ntimeline"));
+    assert_ne!(steps, others);
+    // A larger hysteresis means fewer handoffs.
+    let lazy = timed(&text.replace("hysteresis: 20", "hysteresis: 90"));
+    assert!(lazy.len() < steps.len(), "{} {}", lazy.len(), steps.len());
+    assert!(topology.access_routers().count() == 6);
+}
+
+#[test]
+fn movements_that_cannot_be_are_refused() {
+    for (what, expected) in [
+        ("walk: { interval: 1s }, trace: walk.csv", "nodes move in one way in a period"),
+        ("walk: { interval: 1s }, waypoint: { speed: 1m/s }", "nodes move in one way in a period"),
+        ("waypoint: { speed: 1m/s }, trace: walk.csv", "nodes move in one way in a period"),
+        ("waypoint: { speed: 0m/s }", "`0m/s` is out of range for a speed"),
+        ("waypoint: { speed: 1m/s, hysteresis: -1 }", "a hysteresis is at least 0"),
+        ("waypoint: { speed: 1m/s, hysteresis: .nan }", "`.nan` is not a distance"),
+    ] {
+        let told = parse_here(&with_period(what)).expect_err(what);
+        assert!(matches!(&told[..], [only] if only.message == expected), "{what}: {told:?}");
+    }
+    let long = "  - period: { lasts: 86400s, waypoint: { speed: 1m/s } }\n".repeat(2);
+    let told = parse_here(&with_timeline(&long)).expect_err("too much");
+    assert!(told[0].message.starts_with("up to here there are"), "{told:?}");
+    let placeless = "nodes: { ar1: { kind: access_router, position: [0, 0] }, ar2: { kind: access_router },
+  s1: { kind: sip_server }, mn1: { kind: mobile_node, start: ar1 } }
+links: [{ between: [ar1, s1], one_way_delay: 1ms }, { between: [ar1, ar2], one_way_delay: 1ms }]\n";
+    let told = parse("test.yaml", &with_period("waypoint: { speed: 1m/s }"), placeless).unwrap_err();
+    assert_eq!(told[0].message, "`ar2` is nowhere on the map");
+}

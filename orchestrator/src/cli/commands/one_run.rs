@@ -65,6 +65,7 @@ pub(super) fn inputs(file: &Path, campaign: &Campaign) -> Result<Vec<Input>, Fai
         paths.push(topology.to_owned());
         paths.extend(topology::graph_file(topology).map_err(Failure::invalid)?);
     }
+    paths.extend(campaign.traces().map(Path::to_owned));
     let inputs = paths.iter().map(|path| Input::read(path)).collect::<io::Result<_>>();
     inputs.map_err(|error| Failure::io("tell where the figures come from", &error))
 }
