@@ -73,6 +73,8 @@ pub enum Role {
         subnet: Subnet,
         /// How it gives them out.
         addressing: AddressSettings,
+        /// The mobility anchor point that it tells of, with HMIPv6.
+        map: Option<Ipv6Addr>,
     },
 }
 
@@ -112,6 +114,17 @@ pub struct MobilityAgent {
     pub map: Option<Ipv6Addr>,
     /// How long it looks whether somebody else has an address that is new to it; zero does not look.
     pub dad: Duration,
+}
+
+impl MobilityAgent {
+    /// The subnets for whose addresses it answers: of home addresses, and of regional ones.
+    pub fn subnets(&self) -> impl Iterator<Item = Subnet> {
+        let regional = self.map.map(|map| {
+            let prefix = u128::from(map) & !u128::from(u64::MAX);
+            Subnet { prefix: IpAddr::V6(prefix.into()), prefix_len: 64 }
+        });
+        self.home_subnet.into_iter().chain(regional)
+    }
 }
 
 /// The most nodes whose descriptors one packet of a hiring socket brings.
@@ -189,6 +202,8 @@ pub struct LinkUp {
     pub addresses: Vec<LinkAddress>,
     /// The access router's link-layer address there.
     pub gateway_mac: [u8; 6],
+    /// With HMIPv6 and `address: static`, the mobility anchor point that the access router tells of.
+    pub map: Option<Ipv6Addr>,
 }
 
 /// An address on a new link, and the way out of its subnet.

@@ -54,9 +54,9 @@ impl Agents {
             let Some(address) = address(server).and_then(v6) else { continue };
             let home_subnet = (is_dynamic || agent == Some(server)).then(|| home_subnet(number));
             let map = map(&server).filter(|_| is_hierarchical);
-            let subnets = [home_subnet.map(|subnet| subnet.prefix), map.map(IpAddr::V6)];
-            agents.subnets.extend(subnets.into_iter().flatten().filter_map(first_64).zip([server; 2]));
-            agents.agents.insert(server, MobilityAgent { address, home_subnet, map, dad });
+            let agent = MobilityAgent { address, home_subnet, map, dad };
+            agents.subnets.extend(agent.subnets().filter_map(|it| Some((first_64(it.prefix)?, server))));
+            agents.agents.insert(server, agent);
         }
         for (id, node) in topology.nodes() {
             let NodeKind::MobileNode { start, host, .. } = node.kind else { continue };

@@ -33,7 +33,7 @@ impl AccessRouter {
     /// # Errors
     /// The role is another one, or something is missing that it takes.
     pub(crate) fn open(config: &AgentConfig, control: Control) -> anyhow::Result<Self> {
-        let Role::AccessRouter { interface: name, mac, subnet, addressing } = &config.role else {
+        let Role::AccessRouter { interface: name, mac, subnet, addressing, map } = &config.role else {
             bail!("it is no access router");
         };
         let interface = Netlink::open()
@@ -45,7 +45,8 @@ impl AccessRouter {
             AddressMethod::Dhcp => Service::Dhcp(DhcpServer::open(name, interface, subnet, addressing)?),
             AddressMethod::Slaac => {
                 let settings = addressing.clone();
-                let advertiser = Advertiser::open(name, interface, *mac, subnet, settings, config.seed)?;
+                let advertiser =
+                    Advertiser::open(name, interface, *mac, subnet, *map, settings, config.seed)?;
                 Service::Advertisements(advertiser.into())
             }
         };

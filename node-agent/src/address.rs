@@ -19,20 +19,35 @@ pub struct RadioAddress {
     is_routed: bool,
     /// Whether the default routes are by way of them.
     is_default: bool,
-    /// Where there are two radios: the routing table for packets from this one's addresses.
+    /// Where there are two radios, or a home address: the routing table for packets from this one's addresses.
     table: Option<u8>,
+    /// Whether the node has a home address, whose IPv6 default route is another one.
+    has_home_address: bool,
 }
 
 impl RadioAddress {
     /// Nothing is configured yet on the interface with index `interface`.
     pub fn new(netlink: Netlink, interface: u32) -> Self {
-        Self { netlink, interface, configured: None, is_routed: false, is_default: false, table: None }
+        Self {
+            netlink,
+            interface,
+            configured: None,
+            is_routed: false,
+            is_default: false,
+            table: None,
+            has_home_address: false,
+        }
     }
 
     /// One of two radios: what is sent from its addresses leaves by it, whichever has the default routes. `table` is a routing
     /// table of its own.
     pub fn beside(netlink: Netlink, interface: u32, table: u8) -> Self {
         Self { table: Some(table), ..Self::new(netlink, interface) }
+    }
+
+    /// One of a node with a home address: only what is sent from a care-of address leaves by it as it is.
+    pub fn below_home_address(self) -> Self {
+        Self { has_home_address: true, ..self }
     }
 
     /// Replaces what is configured, in one batch: the old addresses first, so that there are never both. With
@@ -77,6 +92,11 @@ impl RadioAddress {
         Ok(())
     }
 
+    /// The addresses that are configured.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.configured.iter().flat_map(|link| &link.addresses).map(|link| link.address)
+    }
+
     /// Index of the interface.
     pub fn interface(&self) -> u32 {
         self.interface
@@ -94,7 +114,9 @@ impl RadioAddress {
                 batch.add_source_route(new.address, table, &self.default_route(new));
             }
             // In the place of another radio's, so that there always is one.
-            batch.replace_route(&self.default_route(new));
+            if self.has_default(new) {
+                batch.replace_route(&self.default_route(new));
+            }
         }
     }
 
@@ -111,7 +133,7 @@ impl RadioAddress {
     fn removal(&mut self) -> Batch {
         let mut batch = Batch::default();
         for old in self.configured.take().iter().flat_map(|old| &old.addresses) {
-            if self.is_default {
+            if self.is_default && self.has_default(old) {
                 batch.delete_route(&self.default_route(old));
             }
             if self.is_routed {
@@ -123,6 +145,11 @@ impl RadioAddress {
             batch.delete_address(self.interface, old.address, host_len(old.address));
         }
         batch
+    }
+
+    /// Whether what has no source yet leaves by the radio as it is.
+    fn has_default(&self, link: &LinkAddress) -> bool {
+        !(self.has_home_address && link.address.is_ipv6())
     }
 
     fn default_route(&self, link: &LinkAddress) -> Route {

@@ -7,7 +7,7 @@ use samp_model::settings::AddressSettings;
 use samp_model::topology::Subnet;
 use samp_protocol::slaac::{Message, Router};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A router that advertises its network's prefix, and its socket.
 pub(crate) struct Advertiser {
@@ -25,13 +25,15 @@ impl Advertiser {
         interface: u32,
         mac: [u8; 6],
         subnet: &Subnet,
+        map: Option<Ipv6Addr>,
         settings: AddressSettings,
         seed: u64,
     ) -> anyhow::Result<Self> {
         let IpAddr::V6(prefix) = subnet.prefix else { bail!("router advertisements are for IPv6") };
         let icmp = Icmp6Socket::open(name, interface).context("cannot open a socket for ICMPv6")?;
         let now = Time::from_nanos(samp_sys::clock::monotonic_nanos());
-        Ok(Self { machine: Router::new(now, mac, prefix, settings, seed), icmp })
+        let machine = Router::new(now, mac, prefix, settings, seed);
+        Ok(Self { machine: map.into_iter().fold(machine, Router::with_map), icmp })
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {

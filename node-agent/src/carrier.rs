@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn each_link_brings_the_carrier_once() {
-        let link = |handoff| LinkUp { handoff, radio: 0, addresses: Vec::new(), gateway_mac: [0; 6] };
+        let link =
+            |handoff| LinkUp { handoff, radio: 0, addresses: Vec::new(), gateway_mac: [0; 6], map: None };
         let mut next: VecDeque<_> = [1, 2, 3].map(link).into();
         assert_eq!(latest(&mut next, 0), None);
         assert_eq!(latest(&mut next, 1), Some(link(1)));

@@ -96,7 +96,10 @@ impl DhcpClient {
             }
             ClientOutput::Bound(lease) => {
                 let address = LinkAddress { address: lease.address.into(), gateway: lease.router.into() };
-                Step::Configure(LinkUp { handoff, radio: 0, addresses: vec![address], gateway_mac }, Dad::Off)
+                Step::Configure(
+                    LinkUp { handoff, radio: 0, addresses: vec![address], gateway_mac, map: None },
+                    Dad::Off,
+                )
             }
             ClientOutput::Lost => Step::Lose,
         })

@@ -1,22 +1,21 @@
 //! The driver loop: wait for one event, feed it to the node, flush what comes out, arm the timer, repeat.
 
-use crate::address::RadioAddress;
-use crate::address_client::{AddressClient, Step};
-use crate::carrier::Carrier;
+mod links;
+mod tunnels;
+
 use crate::control::{Control, Received};
-use crate::dhcp_client::DhcpClient;
+use crate::mobile_ip::Tunnels;
 use crate::sip_socket::{self, SipSocket};
-use crate::slaac_client::SlaacClient;
 use crate::timer::Timer;
-use crate::udp::{Departure, UdpSocket};
+use crate::udp::Departure;
 use anyhow::{Context, bail, ensure};
-use samp_model::agent::{AgentConfig, FromAgent, LinkUp, Role, ToAgent};
-use samp_model::settings::{AddressMethod, Dad, Records, Trigger};
+use links::{Mobile, open_interface};
+use samp_model::agent::{AgentConfig, FromAgent, Role, ToAgent};
+use samp_model::settings::Records;
 use samp_model::{Event, Record, Time};
-use samp_protocol::sip::Message;
-use samp_protocol::{Input, Media, Node, Output, RTP_PORT};
-use samp_sys::netlink::Netlink;
+use samp_protocol::{Input, Node, Output};
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -26,17 +25,17 @@ const BURST: usize = 32;
 /// What a paused node may be told at most: more than a socket would hold for one that is stopped.
 const TOLD_MAX: usize = 4096;
 
-/// The routing table of the first of two radios; the second one's is the next.
-const FIRST_TABLE: u8 = 100;
-
 /// A protocol node and its sockets.
 pub(crate) struct Driver {
     name: String,
     node: Box<dyn Node>,
     control: Control,
     timer: Timer,
-    sip: SipSocket,
+    /// But at an agent of Mobile IPv6.
+    sip: Option<SipSocket>,
     mobile: Option<Mobile>,
+    /// With Mobile IPv6.
+    tunnels: Option<Tunnels>,
     records: Records,
     /// At a server, SIGTERM: it leaves the ring first. Other nodes just end.
     termination: Option<Signal>,
@@ -58,18 +57,6 @@ struct Paused {
     told: Vec<ToAgent>,
 }
 
-/// What only a mobile node has.
-struct Mobile {
-    /// One, or two with make before break.
-    radios: Vec<RadioAddress>,
-    /// Whence its addresses come, but for static ones.
-    addresses: Option<AddressClient>,
-    /// With `trigger: carrier`.
-    carrier: Option<Carrier>,
-    media: Media,
-    rtp: UdpSocket,
-}
-
 /// What the driver has waited for.
 #[derive(Clone, Copy, Debug)]
 enum Wake {
@@ -81,6 +68,7 @@ enum Wake {
     Rtp,
     Address,
     Carrier,
+    Tunnels,
 }
 
 impl Driver {
@@ -94,60 +82,21 @@ impl Driver {
         build: impl FnOnce(&AgentConfig, Time) -> anyhow::Result<Box<dyn Node>>,
     ) -> anyhow::Result<Self> {
         let timer = Timer::new().context("cannot open a timer")?;
-        let (Role::SipServer { interface: name, .. } | Role::MobileNode { interface: name, .. }) =
-            &config.role
-        else {
-            bail!("it has no protocol node");
-        };
-        let (mut netlink, interface) = open_interface(name)?;
-        let sip =
-            SipSocket::open(&config.role, &config.samp, interface).context("cannot open the SIP socket")?;
-        let (mobile, termination) = match &config.role {
-            Role::SipServer { .. } | Role::AccessRouter { .. } | Role::MobilityAgent(_) => {
-                (None, Some(signal(SignalKind::terminate()).context("cannot catch SIGTERM")?))
+        let (mobile, interface) = match &config.role {
+            Role::SipServer { interface, .. } => (None, Some(open_interface(interface)?.1)),
+            Role::MobileNode { .. } => {
+                let (mobile, interface) = Mobile::open(&config.role, config.seed)?;
+                (Some(mobile), Some(interface))
             }
-            Role::MobileNode {
-                media,
-                family,
-                mac,
-                identifier,
-                addressing,
-                trigger,
-                second_interface,
-                ..
-            } => {
-                let carrier = (*trigger == Trigger::Carrier).then(|| Carrier::open(&mut netlink, interface));
-                let carrier = carrier.transpose().context("cannot watch the carrier")?;
-                let radios = match second_interface {
-                    None => vec![RadioAddress::new(netlink, interface)],
-                    Some(second) => {
-                        let (second_netlink, second) = open_interface(second)?;
-                        vec![
-                            RadioAddress::beside(netlink, interface, FIRST_TABLE),
-                            RadioAddress::beside(second_netlink, second, FIRST_TABLE + 1),
-                        ]
-                    }
-                };
-                let (settings, seed) = (addressing.clone(), config.seed);
-                let addresses = match addressing.address {
-                    AddressMethod::Static => None,
-                    AddressMethod::Dhcp => {
-                        Some(AddressClient::Dhcp(DhcpClient::open(interface, *mac, settings, seed)?))
-                    }
-                    AddressMethod::Slaac => Some(AddressClient::Slaac(SlaacClient::open(
-                        name,
-                        interface,
-                        *mac,
-                        *identifier,
-                        settings,
-                        seed,
-                    )?)),
-                };
-                let media = Media::new(media.clone(), config.seed);
-                let rtp = UdpSocket::bind(*family, RTP_PORT).context("cannot open the RTP socket")?;
-                (Some(Mobile { radios, addresses, carrier, media, rtp }), None)
-            }
+            Role::MobilityAgent(_) => (None, None),
+            Role::AccessRouter { .. } => bail!("it has no protocol node"),
         };
+        let sip = interface.map(|interface| SipSocket::open(&config.role, &config.samp, interface));
+        let sip = sip.transpose().context("cannot open the SIP socket")?;
+        let tunnels = Tunnels::open(&config.role)?;
+        let leaves = matches!(config.role, Role::SipServer { .. });
+        let termination = leaves.then(|| signal(SignalKind::terminate())).transpose();
+        let termination = termination.context("cannot catch SIGTERM")?;
         let joins_ring = matches!(&config.role, Role::SipServer { join: Some(_), .. });
         let node = build(&config, now()).context("cannot make the node")?;
         let records = config.samp.records;
@@ -158,6 +107,7 @@ impl Driver {
             timer,
             sip,
             mobile,
+            tunnels,
             records,
             termination,
             is_ending: false,
@@ -205,6 +155,11 @@ impl Driver {
                     }
                 }
                 Wake::Rtp => self.handle_rtp().await?,
+                Wake::Tunnels => {
+                    if self.handle_tunnels().await?.is_break() {
+                        return Ok(());
+                    }
+                }
                 Wake::Address => {
                     if self.handle_addresses()?.is_break() {
                         return Ok(());
@@ -248,15 +203,28 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let sip_readable = async {
+            match &self.sip {
+                Some(sip) => sip.readable().await,
+                None => std::future::pending().await,
+            }
+        };
+        let tunnels_readable = async {
+            match &self.tunnels {
+                Some(tunnels) => tunnels.readable().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ready = self.control.readable() => ready.map(|()| Wake::Control),
             ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
             _ = terminated => Ok(Wake::Termination),
             ready = self.timer.expired() => ready.map(|()| Wake::Deadline),
-            ready = self.sip.readable() => ready.map(|()| Wake::Sip),
+            ready = sip_readable => ready.map(|()| Wake::Sip),
             ready = rtp_readable => ready.map(|()| Wake::Rtp),
             ready = address_readable => ready.map(|()| Wake::Address),
             ready = carrier_readable => ready.map(|()| Wake::Carrier),
+            ready = tunnels_readable => ready.map(|()| Wake::Tunnels),
         }
     }
 
@@ -311,133 +279,6 @@ impl Driver {
         Ok(())
     }
 
-    fn handle_link_up(&mut self, triggered: Time, link: LinkUp) -> anyhow::Result<()> {
-        if self.mobile.is_none() {
-            tracing::warn!(handoff = link.handoff, "link trigger at a node that does not move");
-            return Ok(());
-        }
-        self.feed(triggered, Input::LinkTrigger { handoff: link.handoff })?;
-        match self.address_client() {
-            Some(client) => {
-                client.handle_link_up(triggered, link);
-                self.flush_addresses()
-            }
-            None => {
-                self.configure(&link, Dad::Off)?;
-                self.use_addresses(&link)
-            }
-        }
-    }
-
-    /// The old link is gone, whose address was kept beside the new one.
-    fn handle_link_down(&mut self, radio: usize) -> anyhow::Result<()> {
-        // What came over it is counted first.
-        self.drain_rtp()?;
-        match self.mobile.as_mut().and_then(|mobile| mobile.radios.get_mut(radio)) {
-            Some(radio) => radio.clear(),
-            None => bail!("there is no radio {radio}"),
-        }
-    }
-
-    /// The node is to hear of this link by itself.
-    fn expect(&mut self, link: LinkUp) {
-        let mobile = self.mobile.as_mut();
-        match mobile.map(|mobile| (&mut mobile.carrier, &mut mobile.addresses)) {
-            Some((Some(carrier), _)) => carrier.expect(link),
-            Some((None, Some(AddressClient::Slaac(client)))) => client.expect(link),
-            _ => tracing::warn!(handoff = link.handoff, "this node cannot hear of its new link by itself"),
-        }
-    }
-
-    fn handle_carrier(&mut self) -> anyhow::Result<ControlFlow<()>> {
-        // What the link is like was said before its carrier came.
-        if self.handle_control()?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        if self.paused.is_some() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let carrier = self.mobile.as_mut().and_then(|mobile| mobile.carrier.as_mut());
-        let arrived = carrier.map_or(Ok(None), Carrier::arrived).context("cannot hear of the carrier")?;
-        if let Some(link) = arrived {
-            self.handle_link_up(now(), link)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn address_client(&mut self) -> Option<&mut AddressClient> {
-        self.mobile.as_mut()?.addresses.as_mut()
-    }
-
-    fn handle_addresses(&mut self) -> anyhow::Result<ControlFlow<()>> {
-        // A link of which an advertisement tells was named before.
-        if self.handle_control()?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        if self.paused.is_some() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        if let Some(client) = self.address_client() {
-            client.handle_readable().context("cannot receive what is said of addresses")?;
-        }
-        self.flush_addresses()?;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Does what the addresses take.
-    fn flush_addresses(&mut self) -> anyhow::Result<()> {
-        while let Some(step) = self.address_client().and_then(AddressClient::poll_step) {
-            match step {
-                Step::Moved(at, handoff) => self.feed(at, Input::LinkTrigger { handoff })?,
-                Step::Record(at, event) => self.record(at, event)?,
-                Step::Configure(link, dad) => {
-                    self.configure(&link, dad)?;
-                    if dad != Dad::On {
-                        self.use_addresses(&link)?;
-                    }
-                }
-                Step::Use(link) => {
-                    if let Some(mobile) = &mut self.mobile {
-                        mobile.radios[0].use_checked()?;
-                    }
-                    self.use_addresses(&link)?;
-                }
-                Step::Lose => {
-                    if let Some(mobile) = &mut self.mobile {
-                        mobile.radios[0].clear()?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The new addresses come, on one of the radios; those that it had go.
-    fn configure(&mut self, link: &LinkUp, dad: Dad) -> anyhow::Result<()> {
-        // What came over the old link is counted before the new one begins.
-        self.drain_rtp()?;
-        if let Some(mobile) = &mut self.mobile {
-            let Some(radio) = mobile.radios.get_mut(link.radio) else {
-                bail!("there is no radio {}", link.radio)
-            };
-            radio.configure(link, dad)?;
-            self.sip.handle_address_change(radio.interface());
-            let others = mobile.radios.iter_mut().enumerate().filter(|(radio, _)| *radio != link.radio);
-            others.for_each(|(_, radio)| radio.yield_default());
-            mobile.media.handle_address_change();
-        }
-        Ok(())
-    }
-
-    fn use_addresses(&mut self, link: &LinkUp) -> anyhow::Result<()> {
-        let handoff = link.handoff;
-        // The protocol uses the primary address.
-        let Some(address) = link.addresses.first().map(|link| link.address) else {
-            bail!("handoff {handoff} brings no address");
-        };
-        self.feed(now(), Input::AddressConfigured { handoff, address })
-    }
-
     fn handle_deadline(&mut self) -> anyhow::Result<()> {
         self.timer.clear().context("cannot read the timer")?;
         let now = now();
@@ -455,39 +296,49 @@ impl Driver {
     }
 
     async fn handle_sip(&mut self) -> anyhow::Result<ControlFlow<()>> {
-        if let Some(lag) = self.sip.lag(now()) {
+        if let Some(lag) = self.sip.as_ref().and_then(|sip| sip.lag(now())) {
             self.node.handle_input(now(), Input::Lag(lag));
         }
         for _ in 0..BURST {
-            let (at, input) = match self
-                .sip
-                .try_receive(self.control.is_behind())
-                .context("cannot receive SIP messages")?
-            {
+            let Some(sip) = &mut self.sip else { break };
+            let received = sip.try_receive(self.control.is_behind());
+            let (at, input) = match received.context("cannot receive SIP messages")? {
                 sip_socket::Received::Message(at, input) => (at, input),
                 sip_socket::Received::Dropped => continue,
                 sip_socket::Received::Nothing => return Ok(ControlFlow::Continue(())),
             };
-            // The peer may have been told something after this node was: that comes first, as it did there.
-            if self.handle_control()?.is_break() {
+            if self.hear_in_turn(at, input)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            if let Some(paused) = &mut self.paused {
-                paused.message = Some((at, input));
+            if self.paused.is_some() {
                 return Ok(ControlFlow::Continue(()));
             }
-            self.hear(at, input)?;
         }
         // The runtime looks at the other descriptors only when it gets the thread back.
         tokio::task::yield_now().await;
         Ok(ControlFlow::Continue(()))
     }
 
+    /// The peer may have been told something after this node was: that comes first, as it did there. It may be to pause.
+    fn hear_in_turn(&mut self, at: Time, input: Input) -> anyhow::Result<ControlFlow<()>> {
+        if self.handle_control()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        match &mut self.paused {
+            Some(paused) => paused.message = Some((at, input)),
+            None => self.hear(at, input)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     fn hear(&mut self, at: Time, input: Input) -> anyhow::Result<()> {
-        if let Input::Message { from, message, .. } = &input
-            && let Some((summary, call)) = self.described(message)
-        {
-            self.record(at, Event::MessageReceived { peer: from.ip(), summary, call })?;
+        let (peer, described) = match &input {
+            Input::Message { from, message, .. } => (from.ip(), message.described()),
+            Input::Packet(packet) => (packet.source.into(), Some(packet.described())),
+            _ => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), None),
+        };
+        if let Some((summary, call)) = described.filter(|_| self.records == Records::Messages) {
+            self.record(at, Event::MessageReceived { peer, summary, call })?;
         }
         self.feed(at, input)
     }
@@ -541,15 +392,21 @@ impl Driver {
                     (Output::Media(command), Some(mobile)) => mobile.media.handle_command(now, command),
                     (Output::Left, _) => self.has_left = true,
                     (Output::Media(command), None) => tracing::warn!(?command, "media at a node without any"),
-                    (output @ (Output::Packet(_) | Output::Forwarding(_)), _) => {
-                        tracing::error!(?output, "Mobile IPv6 at a node of a lab");
+                    (Output::Packet(packet), _) => self.send_packet(&packet)?,
+                    (Output::Forwarding(change), _) => {
+                        if let Some(tunnels) = &mut self.tunnels {
+                            tunnels.apply(change);
+                        }
                     }
                 }
             }
             self.record_media()?;
             let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
-            let described = self.described(&transmit.message).map(|described| (self::now(), described));
-            self.sip.send(&transmit);
+            let described = transmit.message.described().filter(|_| self.records == Records::Messages);
+            let described = described.map(|described| (self::now(), described));
+            if let Some(sip) = &mut self.sip {
+                sip.send(&transmit);
+            }
             if let Some((left, (summary, call))) = described {
                 let peer = transmit.destination.ip();
                 self.record(left, Event::MessageSent { peer, summary, call })?;
@@ -567,25 +424,8 @@ impl Driver {
     fn record(&mut self, at: Time, event: Event) -> anyhow::Result<()> {
         self.control.queue(&FromAgent::Record(Record { at, node: self.name.clone(), event }))
     }
-
-    /// What to record of a message, if anything.
-    fn described(&self, message: &Message) -> Option<(String, String)> {
-        (self.records == Records::Messages).then(|| message.described())?
-    }
 }
 
 pub(crate) fn now() -> Time {
     Time::from_nanos(samp_sys::clock::monotonic_nanos())
-}
-
-/// A netlink socket in the calling thread's network namespace, and the index of an interface there.
-fn open_interface(name: &str) -> anyhow::Result<(Netlink, u32)> {
-    let mut netlink = Netlink::open().context("cannot open a netlink socket")?;
-    // The kernel answers when the interface can send: it first catches up with changes of the carrier, which
-    // it otherwise handles in the background while it drops packets.
-    let interface = netlink
-        .link_index(name)
-        .with_context(|| format!("cannot look up interface {name}"))?
-        .with_context(|| format!("there is no interface {name}"))?;
-    Ok((netlink, interface))
 }

@@ -14,6 +14,7 @@ mod dhcp_client;
 mod dhcp_server;
 mod driver;
 mod icmp6;
+pub mod mobile_ip;
 mod privileges;
 mod runtime;
 mod sip_socket;
@@ -30,7 +31,7 @@ pub use samp_protocol::RingKey;
 pub use timer::Timer;
 
 use access_router::AccessRouter;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use control::Control;
 use driver::Driver;
 use samp_model::Time;
@@ -140,10 +141,9 @@ impl Agent {
     ) -> anyhow::Result<Self> {
         Ok(match config.role {
             Role::AccessRouter { .. } => Self::AccessRouter(AccessRouter::open(&config, control)?.into()),
-            Role::SipServer { .. } | Role::MobileNode { .. } => {
+            Role::SipServer { .. } | Role::MobileNode { .. } | Role::MobilityAgent(_) => {
                 Self::Node(Driver::open(config, control, build)?.into())
             }
-            Role::MobilityAgent(_) => bail!("no lab has agents of Mobile IPv6"),
         })
     }
 

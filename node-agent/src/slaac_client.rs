@@ -164,10 +164,11 @@ impl SlaacClient {
                 }
                 self.steps.push_back(Step::Record(at, Event::RouterSolicited { handoff }));
             }
-            HostOutput::Form { address, router } => {
+            HostOutput::Form { address, router, map } => {
                 let advertised = Event::RouterAdvertised { handoff, router, solicited: is_solicited };
                 self.steps.push_back(Step::Record(at, advertised));
                 link.addresses = vec![LinkAddress { address: address.into(), gateway: router.into() }];
+                link.map = map;
                 self.is_checking = self.dad != Dad::Off;
                 self.steps.push_back(Step::Configure(link.clone(), self.dad));
             }

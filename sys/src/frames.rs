@@ -1,4 +1,4 @@
-//! Frames of one protocol on the interfaces of a namespace: what probes of links are made of.
+//! Frames of one protocol on the interfaces of a namespace: what probes of links are made of, and what tunnels are taken from.
 
 use crate::packet;
 use nix::errno::Errno;
@@ -7,8 +7,9 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, bind, recvmsg, sendto,
     setsockopt, socket, sockopt,
 };
+use socket2::{SockFilter, SockRef};
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Bytes that may wait for who reads, as far as the kernel allows.
@@ -58,6 +59,36 @@ impl FrameSocket {
         Ok(Self { socket, protocol })
     }
 
+    /// From now on, only frames at the interface with this index wait, and elsewhere those whose payload has one of `values`
+    /// at byte `at`. A few values only.
+    ///
+    /// # Errors
+    /// There are too many values.
+    pub fn hear_only(&self, interface: u32, at: u32, values: &[u8]) -> io::Result<()> {
+        let load = |size, from| SockFilter::new((libc::BPF_LD | size | libc::BPF_ABS) as u16, 0, 0, from);
+        // A jump leads to the last instruction but one, which keeps the frame.
+        let keep_if = |value: u32, left: usize| {
+            let jump = u8::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+            Ok::<_, io::Error>(SockFilter::new(
+                (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+                jump,
+                0,
+                value,
+            ))
+        };
+        let result = |bytes| SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, bytes);
+        let mut filter = vec![
+            load(libc::BPF_W, (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned()),
+            keep_if(interface, values.len() + 2)?,
+            load(libc::BPF_B, at),
+        ];
+        for (number, &value) in values.iter().enumerate() {
+            filter.push(keep_if(value.into(), values.len() - number)?);
+        }
+        filter.extend([result(0), result(u32::MAX)]);
+        SockRef::from(&self.socket).attach_filter(&filter)
+    }
+
     /// Sends a frame out of the interface with this index, to this link-layer address. It does not wait.
     ///
     /// # Errors
@@ -95,6 +126,12 @@ impl FrameSocket {
     /// Those of `getsockopt(2)`.
     pub fn missed(&self) -> io::Result<u64> {
         packet::dropped(&self.socket)
+    }
+}
+
+impl AsRawFd for FrameSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

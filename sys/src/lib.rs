@@ -3,7 +3,7 @@
 //!
 //! Everything is synchronous. Verbs act on the calling thread's network namespace unless a
 //! [`Namespace`](namespace::Namespace) is given. The rest of the project is free of `unsafe` because of
-//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`], [`tap`], [`frames`] and [`ancillary`].
+//! this crate; here it is confined to [`multicast`], [`process`], [`keeper`], [`tap`], [`frames`], [`offload`] and [`ancillary`].
 
 #![deny(unsafe_code)]
 
@@ -16,6 +16,7 @@ pub mod multicast;
 pub mod namespace;
 pub mod netem;
 pub mod netlink;
+pub mod offload;
 pub mod packet;
 pub mod process;
 pub mod sysctl;

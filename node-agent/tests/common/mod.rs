@@ -174,6 +174,7 @@ pub(crate) fn link_up(handoff: u32, mobile: usize, place: usize) -> ToAgent {
             gateway: gateway(mobile, place).into(),
         }],
         gateway_mac: mac(access(mobile)),
+        map: None,
     })
 }
 

@@ -21,6 +21,7 @@ use crate::plan::{AccessInterface, MovingInterface, Plan};
 use samp_emulation::Attachment;
 use samp_model::Time;
 use samp_model::agent::{LinkAddress, LinkUp};
+use samp_model::mobility::Agents;
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AddressMethod, Trigger};
 use samp_model::topology::{NodeId, Topology};
@@ -92,6 +93,7 @@ pub(super) struct Ground<'a> {
     pub(super) plan: &'a Plan,
     pub(super) network: &'a Network,
     pub(super) multicast: &'a mut Multicast,
+    pub(super) mobility: &'a Agents,
 }
 
 /// An attachment that has been made: tell the mobile node, then [`Ground::clean_up`].
@@ -271,14 +273,16 @@ impl Air {
         let moving = ground.plan.mobile_nodes[radio].moving.as_ref().map(|moving| moving.mac);
         let mac = moving.or(router.access.map(|access| access.mac));
         let addresses = place.addresses.iter().zip(&router.subnets);
+        let is_static = ground.topology.addressing.address == AddressMethod::Static;
         Ok(LinkUp {
             handoff: self.mobile_nodes[radio].next,
             radio: self.mobile_nodes[radio].next_radio(ground.plan),
             addresses: addresses
-                .filter(|_| ground.topology.addressing.address == AddressMethod::Static)
+                .filter(|_| is_static)
                 .map(|(&address, subnet)| LinkAddress { address, gateway: subnet.gateway() })
                 .collect(),
             gateway_mac: mac.map_or([0; 6], |mac| mac.0),
+            map: ground.mobility.map_at(access_router).filter(|_| is_static),
         })
     }
 

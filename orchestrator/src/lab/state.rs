@@ -15,6 +15,7 @@ use crate::plan::{Plan, SIP_PORT};
 use crate::runtime_dir::RuntimeDir;
 use samp_model::agent::ToAgent;
 use samp_model::control::{Cause, LabStatus, NodeStatus, Request, Response};
+use samp_model::mobility::Agents as MobilityAgents;
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AddressMethod, AddressSettings, DhcpServer, Trigger};
 use samp_model::topology::{NodeId, NodeKind, Topology};
@@ -34,6 +35,8 @@ pub(super) struct Lab {
     pub(super) dir: RuntimeDir,
     pub(super) topology: Topology,
     pub(super) plan: Plan,
+    /// Who is whose agent, but with SAMP.
+    pub(super) mobility: MobilityAgents,
     /// Left to the end of the process: while the kernel frees namespaces, each router's multicast socket would wait
     /// for it to close.
     pub(super) network: &'static Network,
@@ -275,6 +278,7 @@ impl Lab {
             plan: &self.plan,
             network: self.network,
             multicast: &mut self.multicast,
+            mobility: &self.mobility,
         };
         (&mut self.air, ground)
     }
@@ -393,11 +397,9 @@ impl Lab {
             return Err(Refusal { message, hint, cause: Cause::Other });
         }
         self.check_alive(caller)?;
-        let NodeKind::MobileNode { address_of_record, .. } = &self.topology.node(callee).kind else {
-            return Err(self.no_such("a mobile node", self.name_of(callee), is_mobile_node));
-        };
         let call = format!("call-{}.{}@{}", self.calls.len() + 1, self.name_of(caller), self.dir.name());
-        let message = ToAgent::Call { callee: address_of_record.clone(), call: call.clone() };
+        let message =
+            ToAgent::Call { callee: self.mobility.called(&self.topology, callee), call: call.clone() };
         self.tell(caller, &message)?;
         self.calls.insert(call.clone(), [caller, callee]);
         Ok(call)
@@ -440,8 +442,13 @@ impl Lab {
         let Some(router) = self.air.attached_to(&self.plan, to) else {
             return Err(self.not_told(to, &TellError::None));
         };
-        let address = self.topology.care_of_address(to, router);
-        let target = format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT));
+        let target = match self.mobility.home_address(to) {
+            Some(_) => self.mobility.called(&self.topology, to),
+            None => {
+                let address = self.topology.care_of_address(to, router);
+                format!("sip:{user}@{}", SocketAddr::new(address, SIP_PORT))
+            }
+        };
         self.tell(from, &ToAgent::Transfer { call: call.to_owned(), target })
     }
 

@@ -18,6 +18,7 @@ use crate::plan::{Machine, Plan, Route};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use samp_model::agent::FromAgent;
 use samp_model::control::{Progress, Request, Stage};
+use samp_model::mobility::Agents as MobilityAgents;
 use samp_model::topology::Topology;
 use samp_sys::process::{Isolated, spawn_pid1};
 use serde::{Deserialize, Serialize};
@@ -394,6 +395,7 @@ async fn run(
     let mut lab = Lab {
         dir: dir.clone(),
         air: Air::new(&built.plan),
+        mobility: MobilityAgents::new(&built.topology),
         topology: built.topology,
         plan: built.plan,
         network: Box::leak(Box::new(built.network)),

@@ -8,6 +8,7 @@ use samp_emulation::KernelSwitch;
 use samp_model::Time;
 use samp_model::control::Stage;
 use samp_model::locator::Locator;
+use samp_model::mobility::Agents;
 use samp_model::record::HandoffNumber;
 use samp_model::settings::{AttachMode, DISCOVERY_GROUP4, Dad, EmulationSettings, LinkBackend, Trigger};
 use samp_model::topology::{self, NodeId, NodeKind, Topology};
@@ -69,6 +70,7 @@ struct Bench {
     multicast: Multicast,
     missed: mpsc::Receiver<super::multicast::Missed>,
     air: Air,
+    mobility: Agents,
 }
 
 impl Bench {
@@ -106,7 +108,8 @@ impl Bench {
             Multicast::start(&plan, &network.namespaces, std::mem::take(&mut network.misses), &sender)
                 .unwrap();
         let air = Air::new(&plan);
-        Self { topology, plan, network, multicast, missed, air }
+        let mobility = Agents::new(&topology);
+        Self { topology, plan, network, multicast, missed, air, mobility }
     }
 
     fn node(&self, name: &str) -> NodeId {
@@ -123,6 +126,7 @@ impl Bench {
             plan: &self.plan,
             network: &self.network,
             multicast: &mut self.multicast,
+            mobility: &self.mobility,
         };
         (&mut self.air, ground)
     }

@@ -24,11 +24,11 @@ pub(crate) fn password(topology: &Topology, address_of_record: &str) -> String {
 }
 
 /// In node order; the first of the servers starts the ring, the others join through it.
-pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
+pub(super) fn agents(topology: &Topology, wiring: &Wiring, mobility: &Agents) -> Vec<AgentPlan> {
     let at_sip_port = |address: IpAddr| SocketAddr::new(address, SIP_PORT);
     let first = topology.ring_servers().next();
     let join = first.and_then(|first| topology.node(first).address()).map(at_sip_port);
-    let (members, mobility) = (topology.ring_servers().collect::<Vec<_>>(), Agents::new(topology));
+    let members: Vec<_> = topology.ring_servers().collect();
     let without_program = topology.nodes().filter(|(_, node)| node.program.is_none());
     let agents = without_program.filter_map(|(id, node)| {
         let role = match &node.kind {
@@ -38,17 +38,20 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring) -> Vec<AgentPlan> {
                     mac: wiring.access_routers.iter().find(|router| router.node == id)?.access?.mac.0,
                     subnet: *access.subnets.first()?,
                     addressing: topology.addressing.clone(),
+                    map: mobility.map_at(id),
                 }
             }
             NodeKind::Router { .. } => return None,
-            NodeKind::SipServer { .. } if !members.contains(&id) => return None,
+            NodeKind::SipServer { .. } if !members.contains(&id) => {
+                Role::MobilityAgent(mobility.mobility_agent(id)?.clone())
+            }
             NodeKind::SipServer { .. } => Role::SipServer {
                 address: at_sip_port(node.address()?),
                 join: join.filter(|_| Some(id) != first),
                 interface: wiring.namespaces[id.0].interfaces.first()?.name.clone(),
             },
-            NodeKind::MobileNode { address_of_record, host, .. } => Role::MobileNode {
-                address_of_record: address_of_record.clone(),
+            NodeKind::MobileNode { host, .. } => Role::MobileNode {
+                address_of_record: mobility.called(topology, id),
                 interface: RADIOS[0].into(),
                 second_interface: (radios_each(&topology.emulation) == 2).then(|| RADIOS[1].into()),
                 family: topology.family,

@@ -18,8 +18,9 @@ pub use routes::{MAX_ROUTERS_ON_PATH, MAX_ROUTES};
 
 use routes::OwnNetwork;
 use samp_model::agent::AgentConfig;
+use samp_model::mobility::Agents;
 use samp_model::paths::WiredGraph;
-use samp_model::settings::{EmulationSettings, Protocol};
+use samp_model::settings::EmulationSettings;
 use samp_model::topology::{HandoffHindrance, LinkQuality, NodeId, NodeKind, Subnet, Topology};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -161,6 +162,8 @@ pub struct Route {
     pub index: u32,
     /// The address that the node's own packets carry.
     pub source: IpAddr,
+    /// The longest datagrams that go by it, in bytes, where tunnels need room.
+    pub mtu: Option<u32>,
 }
 
 /// A veth pair.
@@ -331,9 +334,6 @@ pub enum PlanError {
     /// netem was asked for, and the kernel has none.
     #[error("the topology asks for netem links, but this kernel has no sch_netem")]
     NoNetem,
-    /// The protocol runs in virtual time only.
-    #[error("`protocol: {0}` does not run in a lab")]
-    Protocol(Protocol),
     /// IPv6 was asked for, and the kernel has none.
     #[error("the topology asks for IPv6, but this kernel has none")]
     NoIpv6,
@@ -403,7 +403,6 @@ impl PlanError {
                  write `links: auto` for the userspace delay line, or run under scripts/vm.sh"
                     .into(),
             ),
-            PlanError::Protocol(_) => Some("run its experiments in virtual time: samp-lab sim EXPERIMENT".into()),
             PlanError::NoIpv6 => Some(
                 "write `family: ipv4`, or boot without `ipv6.disable=1` and load the module `ipv6`".into(),
             ),
@@ -438,7 +437,9 @@ impl Plan {
     /// # Errors
     /// The machine lacks something that the topology asks for, or the topology cannot be wired.
     pub fn new(topology: &Topology, machine: &Machine) -> Result<Plan, PlanError> {
-        Self::routed(topology, machine, |graph, wiring, own| routes::routes(topology, graph, wiring, own))
+        Self::routed(topology, machine, |graph, wiring, mobility, own| {
+            routes::routes(topology, graph, wiring, mobility, own)
+        })
     }
 
     /// The plan that [`Plan::new`] made of this topology on this machine, from its [routes](Plan::routes): nearly all of
@@ -451,7 +452,7 @@ impl Plan {
         machine: &Machine,
         routes: Vec<Vec<Route>>,
     ) -> Result<Plan, PlanError> {
-        Self::routed(topology, machine, |_, _, _| Ok(routes))
+        Self::routed(topology, machine, |_, _, _, _| Ok(routes))
     }
 
     /// The routes of each node, for [`Plan::with_routes`].
@@ -462,11 +463,8 @@ impl Plan {
     fn routed(
         topology: &Topology,
         machine: &Machine,
-        routes: impl FnOnce(&WiredGraph, &Wiring, OwnNetwork) -> Result<Vec<Vec<Route>>, PlanError>,
+        routes: impl FnOnce(&WiredGraph, &Wiring, &Agents, OwnNetwork) -> Result<Vec<Vec<Route>>, PlanError>,
     ) -> Result<Plan, PlanError> {
-        if topology.mobility.protocol.is_mobile_ip() {
-            return Err(PlanError::Protocol(topology.mobility.protocol));
-        }
         if topology.family.has_ipv6() && !machine.ipv6 {
             return Err(PlanError::NoIpv6);
         }
@@ -479,11 +477,12 @@ impl Plan {
         }
         let graph = WiredGraph::new(topology);
         check(topology, &graph)?;
-        let mut wiring = Wiring::new(topology, emulation);
-        let routes = routes(&graph, &wiring, OwnNetwork::of(emulation.attach))?;
+        let mobility = Agents::new(topology);
+        let mut wiring = Wiring::new(topology, &mobility, emulation);
+        let routes = routes(&graph, &wiring, &mobility, OwnNetwork::of(emulation.attach))?;
         wiring.namespaces.iter_mut().zip(routes).for_each(|(namespace, routes)| namespace.routes = routes);
         let multicast = Multicast::new(topology, graph, &wiring);
-        let agents = agents::agents(topology, &wiring);
+        let agents = agents::agents(topology, &wiring, &mobility);
         let programs = agents::programs(topology, &wiring);
         let run: BTreeSet<NodeId> =
             agents.iter().map(|agent| agent.node).chain(programs.iter().map(|it| it.node)).collect();

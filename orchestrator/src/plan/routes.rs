@@ -7,6 +7,8 @@
 use super::aggregate::{ANY, NO_ROUTE, Trie, Ways};
 use super::wiring::{Wiring, next_hop};
 use super::{PlanError, Route};
+use samp_model::agent::MobilityAgent;
+use samp_model::mobility::Agents;
 use samp_model::paths::{ShortestPaths, Step, WiredGraph};
 use samp_model::settings::AttachMode;
 use samp_model::topology::{NodeId, NodeKind, Topology};
@@ -25,9 +27,10 @@ pub(super) fn routes(
     topology: &Topology,
     graph: &WiredGraph,
     wiring: &Wiring,
+    mobility: &Agents,
     own_network: OwnNetwork,
 ) -> Result<Vec<Vec<Route>>, PlanError> {
-    let spaces = spaces(topology, own_network);
+    let spaces = spaces(topology, mobility, own_network);
     let targets: Vec<_> = topology
         .nodes()
         .filter(|(_, node)| !node.addresses().is_empty())
@@ -134,8 +137,9 @@ impl Space {
     }
 }
 
-/// The addresses of routers and servers, and the access networks, each in both IP versions.
-fn spaces(topology: &Topology, own_network: OwnNetwork) -> Vec<Space> {
+/// The addresses of routers and servers, and the access networks, each in both IP versions, and with Mobile IPv6 the
+/// subnets for which servers answer.
+fn spaces(topology: &Topology, mobility: &Agents, own_network: OwnNetwork) -> Vec<Space> {
     let fixed = topology.nodes().flat_map(|(id, node)| {
         node.addresses().iter().map(move |&address| (address, width(address) as u8, id))
     });
@@ -149,7 +153,11 @@ fn spaces(topology: &Topology, own_network: OwnNetwork) -> Vec<Space> {
     };
     let (fixed4, fixed6): (Vec<_>, Vec<_>) = fixed.partition(|(address, ..)| address.is_ipv4());
     let (access4, access6): (Vec<_>, Vec<_>) = access.partition(|(prefix, ..)| prefix.is_ipv4());
-    [(fixed4, ANY), (access4, own), (fixed6, ANY), (access6, own)]
+    let served = topology.sip_servers().flat_map(|id| {
+        let subnets = mobility.mobility_agent(id).into_iter().flat_map(MobilityAgent::subnets);
+        subnets.map(move |subnet| (subnet.prefix, subnet.prefix_len, id))
+    });
+    [(fixed4, ANY), (access4, own), (fixed6, ANY), (access6, own), (served.collect(), ANY)]
         .iter()
         .filter_map(|(prefixes, own)| Space::new(prefixes, *own))
         .collect()
@@ -171,7 +179,7 @@ impl Search<'_> {
         match self.topology.node(here).kind {
             NodeKind::Router { .. } => self.routes_of_router(here),
             NodeKind::SipServer { .. } => Ok(self.routes_of_server(here)),
-            NodeKind::MobileNode { .. } => Ok(Vec::new()),
+            NodeKind::MobileNode { .. } => Ok(self.wiring.tunnels.get(&here).cloned().unwrap_or_default()),
         }
     }
 
@@ -199,7 +207,8 @@ impl Search<'_> {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         });
-        everywhere.filter_map(|destination| self.route(here, step, destination, 0)).collect()
+        let routes = everywhere.filter_map(|destination| self.route(here, step, destination, 0));
+        routes.chain(self.wiring.tunnels.get(&here).into_iter().flatten().copied()).collect()
     }
 
     /// A route from `here` by this step, in the IP version of its destination.
@@ -211,7 +220,7 @@ impl Search<'_> {
         let index = self.wiring.interface(self.topology, here, step.link).index;
         let mac = self.wiring.interface(self.topology, step.node, step.link).mac;
         let via = next_hop(address(step.node)?, mac);
-        Some(Route { destination, prefix_len, via, index, source: address(here)? })
+        Some(Route { destination, prefix_len, via, index, source: address(here)?, mtu: None })
     }
 
     /// That there is a path to every router and server, and none too long.

@@ -2,14 +2,16 @@
 
 use super::{
     ACCESS, AccessInterface, AccessRouterPlan, Address, Interface, LOOPBACK, LinePlan, Mac, MobileNodePlan,
-    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIOS, RadioEnd, Sysctl, Veth, VethEnd,
-    WIRE, radios_each,
+    MovingInterface, NamespacePlan, Neighbour, NetemPlan, Pipe, RADIOS, RadioEnd, Route, Sysctl, Veth,
+    VethEnd, WIRE, radios_each,
 };
+use samp_model::mobility::Agents;
 use samp_model::random::seed_for;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
-use std::collections::HashSet;
-use std::net::IpAddr;
+use samp_node::mobile_ip;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Index of the first interface. Where tunnel modules are loaded, every new namespace has devices of theirs from 2 on.
 const FIRST_INDEX: u32 = 100;
@@ -53,6 +55,24 @@ const IPV6: [Sysctl; 11] = [
     Sysctl { path: "net/ipv6/conf/default/mldv2_unsolicited_report_interval", value: "86400000" },
 ];
 
+/// Where an agent has tunnels: the kernel sees what is in them, too, and would answer that it does not know it, or that
+/// nobody is there (ICMPv6 types 4 and 1): once in so many milliseconds, which is never. The interval first, or some get through.
+const UNHEARD_TUNNELS: [Sysctl; 2] = [
+    Sysctl { path: "net/ipv6/icmp/ratelimit", value: "1000000000" },
+    Sysctl { path: "net/ipv6/icmp/ratemask", value: "1,4" },
+];
+
+/// The MTU of all links.
+const MTU: u32 = 1500;
+/// Bytes of a tunnel's header.
+const TUNNEL: u32 = 40;
+/// A mobile node has two tunnels, or one and optimised routes; so has its peer on the way there.
+const MTU_AT_MOBILE_NODE: u32 = MTU - 4 * TUNNEL;
+/// A home agent's tunnel, which may lead through a mobility anchor point's.
+const MTU_TO_HOME: u32 = MTU - 2 * TUNNEL;
+/// A mobility anchor point's own.
+const MTU_TO_REGIONAL: u32 = MTU - TUNNEL;
+
 /// The wired and wireless half of a plan.
 pub(super) struct Wiring {
     pub(super) namespaces: Vec<NamespacePlan>,
@@ -60,6 +80,8 @@ pub(super) struct Wiring {
     pub(super) line: LinePlan,
     pub(super) mobile_nodes: Vec<MobileNodePlan>,
     pub(super) access_routers: Vec<AccessRouterPlan>,
+    /// With Mobile IPv6: what goes into its tunnels at a node.
+    pub(super) tunnels: BTreeMap<NodeId, Vec<Route>>,
     /// For each link, the position of the interface at either end in its node's namespace.
     links: Vec<[usize; 2]>,
     macs: u32,
@@ -67,7 +89,7 @@ pub(super) struct Wiring {
 
 impl Wiring {
     /// Everything but the routes.
-    pub(super) fn new(topology: &Topology, emulation: EmulationSettings) -> Self {
+    pub(super) fn new(topology: &Topology, mobility: &Agents, emulation: EmulationSettings) -> Self {
         let mut wiring = Self {
             namespaces: topology
                 .nodes
@@ -78,6 +100,7 @@ impl Wiring {
             line: LinePlan { seed: seed_for(topology.seed, "delay line"), ..LinePlan::default() },
             mobile_nodes: Vec::new(),
             access_routers: Vec::new(),
+            tunnels: BTreeMap::new(),
             links: Vec::new(),
             macs: 0,
         };
@@ -97,6 +120,7 @@ impl Wiring {
                 wiring.switched_air(topology, radios_each(&emulation))
             }
         }
+        wiring.add_tunnels(topology, mobility);
         wiring
     }
 
@@ -244,6 +268,49 @@ impl Wiring {
         let interface = self.add_interface(wire, name, None);
         self.veths.push(Veth { ends: [end, VethEnd { namespace: wire, interface }] });
         self.namespaces[wire].interfaces[interface].index
+    }
+
+    /// With Mobile IPv6, at mobile nodes and agents: the pair over which the kernel's datagrams get to the agent and its
+    /// tunnels, and what is routed there.
+    fn add_tunnels(&mut self, topology: &Topology, mobility: &Agents) {
+        for (id, _) in topology.nodes() {
+            let home = mobility.home_address(id).map(IpAddr::V6);
+            let agent = mobility.mobility_agent(id);
+            let Some(source) = home.or(agent.map(|agent| agent.address.into())) else { continue };
+            let beyond = Mac(mobile_ip::BEYOND);
+            let via = IpAddr::V6(beyond.link_local());
+            let namespace = &mut self.namespaces[id.0];
+            let first = namespace.interfaces.len();
+            let index = FIRST_INDEX + count(first);
+            for (number, (name, mac)) in (0..).zip([mobile_ip::KERNEL_END, mobile_ip::AGENT_END]) {
+                let (name, index, mac) = (name.to_owned(), index + number, Mac(mac));
+                namespace.interfaces.push(Interface { name, index, mac, netem: None, vif: None, up: true });
+            }
+            namespace.neighbours.push(Neighbour { index, address: via, mac: beyond });
+            namespace.sysctls.extend(UNHEARD_TUNNELS);
+            namespace.sysctls.extend(FORWARDING6.into_iter().filter(|_| agent.is_some()));
+            let own = home.or(agent.and_then(|agent| agent.map).map(IpAddr::V6));
+            namespace.addresses.extend(own.map(own_address));
+            let route = |destination, prefix_len, mtu| Route {
+                destination,
+                prefix_len,
+                via,
+                index,
+                source,
+                mtu: Some(mtu),
+            };
+            let everywhere = home.map(|_| route(Ipv6Addr::UNSPECIFIED.into(), 0, MTU_AT_MOBILE_NODE));
+            let subnets = agent.into_iter().flat_map(|agent| {
+                agent.subnets().map(|subnet| {
+                    let is_home = agent.home_subnet == Some(subnet);
+                    let mtu = if is_home { MTU_TO_HOME } else { MTU_TO_REGIONAL };
+                    route(subnet.prefix, subnet.prefix_len, mtu)
+                })
+            });
+            self.tunnels.insert(id, everywhere.into_iter().chain(subnets).collect());
+            let end = |interface| VethEnd { namespace: id.0, interface };
+            self.veths.push(Veth { ends: [end(first), end(first + 1)] });
+        }
     }
 
     fn add_interface(&mut self, namespace: usize, name: String, netem: Option<NetemPlan>) -> usize {

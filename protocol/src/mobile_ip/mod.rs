@@ -9,6 +9,7 @@ mod authorization;
 mod binding_cache;
 mod checksum;
 mod correspondent;
+mod datagram;
 mod forwarding;
 mod host;
 mod lifetime;
@@ -20,6 +21,7 @@ mod routes;
 mod tests;
 
 pub use agent::Agent;
+pub use datagram::Datagram;
 pub use forwarding::{Forwarding, ForwardingTable, Outer};
 pub use host::{Host, HostSettings};
 pub use message::{Acknowledgement, Message, Test, Update, status};

@@ -2,7 +2,7 @@
 //! (RFC 4861 §6.3.7, RFC 4862 §5.5.3).
 
 use super::STEP;
-use super::message::{Advertisement, Prefix};
+use super::message::{Advertisement, Map, Prefix};
 use crate::random::Random;
 use samp_model::Time;
 use samp_model::settings::AddressSettings;
@@ -40,6 +40,8 @@ pub enum HostOutput {
         address: Ipv6Addr,
         /// The router's link-local address.
         router: Ipv6Addr,
+        /// The mobility anchor point that it tells of.
+        map: Option<Ipv6Addr>,
     },
 }
 
@@ -84,7 +86,8 @@ impl Host {
         }
         if let Some(prefix) = usable_prefix(from, advertisement) {
             let address = (u128::from(prefix.prefix) | u128::from(self.identifier)).into();
-            self.outputs.push_back(HostOutput::Form { address, router: from });
+            let map = advertisement.map.filter(Map::is_usable).map(|map| map.address);
+            self.outputs.push_back(HostOutput::Form { address, router: from, map });
             self.looking = None;
             self.due = None;
         }
@@ -156,7 +159,7 @@ mod tests {
     }
 
     fn formed() -> HostOutput {
-        HostOutput::Form { address: Ipv6Addr::new(0xfd00, 0, 0, 2, 0, 0, 0, 7), router: ROUTER }
+        HostOutput::Form { address: Ipv6Addr::new(0xfd00, 0, 0, 2, 0, 0, 0, 7), router: ROUTER, map: None }
     }
 
     #[test]
@@ -189,6 +192,24 @@ mod tests {
         assert_eq!(host.poll_timeout(), None);
         host.handle_link_up(at(9), ROUTER_MAC);
         assert_eq!(outputs(&mut host), [HostOutput::Solicit], "on each link anew");
+    }
+
+    #[test]
+    fn it_hears_of_a_mobility_anchor_point_that_can_be_used() {
+        let good = Map { distance: 1, preference: 1, valid: 1, address: PREFIX };
+        for (map, told) in [
+            (good, Some(PREFIX)),
+            (Map { preference: 0, ..good }, None),
+            (Map { valid: 0, ..good }, None),
+            (Map { address: ROUTER, ..good }, None),
+            (Map { address: super::super::ALL_NODES, ..good }, None),
+        ] {
+            let mut host = host(AddressProfile::Fast);
+            host.handle_link_up(at(0), ROUTER_MAC);
+            host.handle_advertisement(ROUTER, &Advertisement { map: Some(map), ..advertisement() });
+            let formed = outputs(&mut host).pop();
+            assert!(matches!(formed, Some(HostOutput::Form { map, .. }) if map == told), "{formed:?}");
+        }
     }
 
     #[test]

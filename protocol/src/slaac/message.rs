@@ -43,6 +43,18 @@ pub struct Map {
     pub address: Ipv6Addr,
 }
 
+impl Map {
+    /// Whether a mobile node may take it (RFC 5380 §6.1).
+    pub(super) fn is_usable(&self) -> bool {
+        let address = self.address;
+        let is_routable = !(address.is_multicast()
+            || address.is_unspecified()
+            || address.is_loopback()
+            || address.is_unicast_link_local());
+        self.preference > 0 && self.valid > 0 && is_routable
+    }
+}
+
 /// A prefix for autonomous address configuration (the flag A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {

@@ -1,6 +1,6 @@
 //! The router that an access router is to its access network: it advertises the network's prefix (RFC 4861 §6.2).
 
-use super::message::{Advertisement, Message, Prefix};
+use super::message::{Advertisement, Map, Message, Prefix};
 use super::{ALL_NODES, STEP};
 use crate::random::Random;
 use samp_model::Time;
@@ -47,6 +47,13 @@ impl Router {
             unsolicited: (now, 0),
             waiting: BTreeMap::new(),
         }
+    }
+
+    /// It tells of this mobility anchor point, too, and of one only: distance and preference are as without a choice
+    /// (RFC 5380 §4).
+    pub fn with_map(mut self, address: Ipv6Addr) -> Self {
+        self.advertisement.map = Some(Map { distance: 1, preference: 1, valid: u32::MAX, address });
+        self
     }
 
     /// A host asks. Each is answered by itself, as §6.2.6 allows, so that no answer waits for the one before it.

@@ -8,13 +8,16 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
+
+/// The number of a route's metric (linux/rtnetlink.h).
+const RTAX_MTU: u32 = 2;
 
 /// Requests to be applied in order by [`Netlink::apply`](super::Netlink::apply).
 ///
@@ -157,6 +160,18 @@ impl Batch {
         let route = *route;
         let message = RouteNetlinkMessage::NewRoute(route_message(&route));
         self.push(message, NLM_F_CREATE | NLM_F_EXCL, move || format!("add route {route}"));
+    }
+
+    /// As [`add_route`](Self::add_route), for datagrams of so many bytes at most: longer ones are refused or fragmented, as if the
+    /// interface had this MTU.
+    pub fn add_narrow_route(&mut self, route: &Route, mtu: u32) {
+        let route = *route;
+        let mut message = route_message(&route);
+        // Forwarding heeds an MTU that is locked, by its bit.
+        let metrics = vec![RouteMetric::Lock(1 << RTAX_MTU), RouteMetric::Mtu(mtu)];
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+        let what = move || format!("add route {route} for up to {mtu} bytes");
+        self.push(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, what);
     }
 
     /// Adds a route in the place of the one to the same destination, if there is one.

@@ -132,7 +132,7 @@ fn a_datagram_with_home_addresses_has_the_bytes_of_the_rfc() {
     let bytes = packet.encode();
     let expected = [
         // 24 bytes of destination options, 16 of Mobility Header.
-        &[0x60, 0, 0, 0, 0, 40, 60, 64][..],
+        &[0x60, 0, 0, 0, 0, 40, 60, 255][..],
         &CARE_OF.octets(),
         &AGENT.octets(),
         // The Home Address option at 8n + 6.
@@ -147,7 +147,7 @@ fn a_datagram_with_home_addresses_has_the_bytes_of_the_rfc() {
     let mut answer = Packet::new(AGENT, CARE_OF, Message::Acknowledgement(Acknowledgement::default()));
     answer.routed_home = Some(HOME);
     let bytes = answer.encode();
-    assert_eq!(bytes[..8], [0x60, 0, 0, 0, 0, 40, 43, 64]);
+    assert_eq!(bytes[..8], [0x60, 0, 0, 0, 0, 40, 43, 255]);
     assert_eq!(bytes[40..48], [135, 2, 2, 1, 0, 0, 0, 0]);
     assert_eq!(bytes[48..64], HOME.octets());
     assert_eq!(Packet::decode(&bytes).as_ref(), Some(&answer));

@@ -1,0 +1,235 @@
+//! Mobile IPv6 and HMIPv6 in real labs: what keeps its address goes on through handoffs, and Wireshark knows the messages.
+
+use samp_tests::Lab;
+use samp_tests::lab::{TemporaryFile, samp_lab, unique_name};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// Four access routers in a row with a server at each end: two domains.
+const ROW: &str = "
+family: ipv6
+nodes:
+  ar1: { kind: access_router }
+  ar2: { kind: access_router }
+  ar3: { kind: access_router }
+  ar4: { kind: access_router }
+  s1: { kind: sip_server }
+  s2: { kind: sip_server }
+  mn1: { kind: mobile_node, start: ar1 }
+  mn2: { kind: mobile_node, start: ar4 }
+links:
+  - { between: [ar1, ar2], one_way_delay: 2ms }
+  - { between: [ar2, ar3], one_way_delay: 2ms }
+  - { between: [ar3, ar4], one_way_delay: 2ms }
+  - { between: [ar1, s1], one_way_delay: 1ms }
+  - { between: [ar4, s2], one_way_delay: 1ms }
+";
+
+/// That row with these knobs before it.
+fn row(knobs: &str) -> TemporaryFile {
+    TemporaryFile::new(&format!("{knobs}\n{ROW}"))
+}
+
+/// The home address of the mobile node with this number, from 1.
+fn home(number: u32) -> String {
+    format!("fd53:414d:51::{}", number + 1)
+}
+
+/// A call, moves of both ends, and a call back; every part of every handoff is known.
+#[track_caller]
+fn calls_go_on(knobs: &str, moves: &[[&str; 2]]) -> Vec<Value> {
+    let lab = Lab::up(row(knobs).path(), &[]);
+    let call = lab.json(&["call", "mn1", "mn2"]);
+    assert_eq!((&call["outcome"], &call["cache"]), (&"established".into(), &"unused".into()), "{call:#}");
+    let handoffs: Vec<_> = moves.iter().map(|[node, place]| lab.json(&["handoff", node, place])).collect();
+    for handoff in &handoffs {
+        assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+        assert_eq!(handoff["calls"].as_array().map(Vec::len), Some(1), "{handoff:#}");
+    }
+    lab.json(&["hangup"]);
+    // Home addresses are where they were.
+    let call = lab.json(&["call", "mn2", "mn1"]);
+    assert_eq!(call["outcome"], "established", "{call:#}");
+    lab.down();
+    handoffs
+}
+
+/// The last part of each handoff's registration.
+fn last_segments(handoffs: &[Value]) -> Vec<&str> {
+    let last = |handoff: &'_ Value| handoff["registration"]["segments"].as_array().and_then(|all| all.last()).cloned();
+    let names = handoffs.iter().map(|handoff| match last(handoff).as_ref().and_then(|it| it["segment"].as_str()) {
+        Some("registration_home") => "home",
+        Some("registration_anchor") => "anchor",
+        other => panic!("{other:?} in {handoff:#}"),
+    });
+    names.collect()
+}
+
+#[test]
+fn mobile_ipv6_keeps_calls_through_the_home_agent() {
+    let moves = [["mn1", "ar2"], ["mn1", "ar3"], ["mn2", "ar3"], ["mn1", "ar1"]];
+    let handoffs = calls_go_on("protocol: mipv6\naddressing: { dad: off }", &moves);
+    assert_eq!(last_segments(&handoffs), ["home"; 4]);
+}
+
+#[test]
+fn hmipv6_tells_the_home_agent_of_a_new_map_only() {
+    let moves = [["mn1", "ar2"], ["mn1", "ar4"], ["mn1", "ar3"], ["mn2", "ar1"]];
+    let handoffs = calls_go_on("protocol: hmipv6\naddressing: { dad: off }", &moves);
+    assert_eq!(last_segments(&handoffs), ["anchor", "home", "anchor", "home"]);
+}
+
+#[test]
+fn map_options_of_router_advertisements_are_heeded() {
+    let moves = [["mn1", "ar2"], ["mn1", "ar4"], ["mn2", "ar1"]];
+    let knobs = "protocol: hmipv6\naddressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: switch }";
+    assert_eq!(last_segments(&calls_go_on(knobs, &moves)), ["anchor", "home", "home"]);
+}
+
+#[test]
+fn media_goes_straight_with_route_optimisation() {
+    let moves = [["mn1", "ar2"], ["mn2", "ar3"], ["mn1", "ar4"]];
+    for protocol in ["mipv6", "hmipv6"] {
+        let knobs = format!("protocol: {protocol}\nmobility: {{ route_optimization: true }}\naddressing: {{ dad: off }}");
+        calls_go_on(&knobs, &moves);
+    }
+}
+
+/// What serves so many bytes to whoever connects, once.
+const SERVER: &str = "
+import socket, sys
+listener = socket.create_server(('::', 8000), family=socket.AF_INET6)
+print('listening', flush=True)
+peer, _ = listener.accept()
+peer.sendall(bytes(range(256)) * (int(sys.argv[1]) // 256))
+";
+
+/// What fetches them, a sixteenth for each line of its input, and sums them up.
+const CLIENT: &str = "
+import socket, sys
+peer = socket.socket(socket.AF_INET6)
+peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+peer.connect((sys.argv[1], 8000))
+total = int(sys.argv[2])
+print(peer.getsockname()[0], flush=True)
+left, right = 0, True
+for line in sys.stdin:
+    wanted = left + total // 16
+    while left < wanted:
+        chunk = peer.recv(min(wanted - left, 4096))
+        if not chunk: sys.exit('cut off')
+        right = right and all(byte == (left + i) % 256 for i, byte in enumerate(chunk))
+        left += len(chunk)
+    print(left, right, flush=True)
+";
+
+/// A program inside a node, line by line.
+struct Talk {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Talk {
+    fn start(lab: &Lab, node: &str, program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(samp_lab());
+        command.args(["--lab", lab.name(), "exec", node, "--", "python3", "-c", program]).args(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("samp-lab can be started");
+        let (input, output) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        Self { child, input, output: BufReader::new(output) }
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("UTF-8");
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self) -> String {
+        writeln!(self.input).expect("it listens");
+        self.hear()
+    }
+}
+
+/// A download by TCP, and pings both ways, while the node that has begun them moves.
+fn unmodified_applications_go_on(knobs: &str) {
+    const BYTES: usize = 1 << 20;
+    let lab = Lab::up(row(knobs).path(), &[]);
+    let server_address = lab.json(&["inspect", "s2"])["address"].as_str().expect("an address").to_owned();
+    let bytes = BYTES.to_string();
+    let mut server = Talk::start(&lab, "s2", SERVER, &[&bytes]);
+    assert_eq!(server.hear(), "listening");
+    let mut client = Talk::start(&lab, "mn1", CLIENT, &[&server_address, &bytes]);
+    assert_eq!(client.hear(), home(1), "the home address without being told");
+    for (number, place) in (1..).zip(["ar2", "ar3", "ar4", "ar1"].iter().cycle().take(16)) {
+        lab.json(&["handoff", "mn1", place]);
+        assert_eq!(client.ask(), format!("{} True", number * BYTES / 16));
+    }
+    drop(client.input);
+    assert!(client.child.wait().expect("a child").success());
+    assert!(server.child.wait().expect("a child").success());
+    for (place, other) in [("ar2", "mn2"), ("ar3", "s1")] {
+        lab.json(&["handoff", "mn1", place]);
+        lab.exec(other, &["ping", "-c", "2", "-i", "0.1", &home(1)]);
+        lab.exec("mn1", &["ping", "-c", "2", "-i", "0.1", "-s", "1300", &server_address]);
+        // Longer than what a tunnel takes in one piece.
+        lab.exec("mn1", &["ping", "-c", "2", "-i", "0.1", "-s", "4000", &home(2)]);
+    }
+    lab.down();
+}
+
+#[test]
+fn ping_and_tcp_survive_handoffs_of_mobile_ipv6() {
+    unmodified_applications_go_on("protocol: mipv6\naddressing: { dad: off }");
+}
+
+#[test]
+fn ping_and_tcp_survive_handoffs_of_hmipv6() {
+    unmodified_applications_go_on("protocol: hmipv6\naddressing: { dad: off }");
+}
+
+/// How many frames of a capture pass one of tshark's filters.
+#[track_caller]
+fn frames(file: &Path, filter: &str) -> usize {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-T", "fields", "-e", "frame.number", "-Y", filter, "-r"]).arg(file);
+    let output = command.output().expect("tshark can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[test]
+fn wireshark_knows_the_messages() {
+    let knobs = "protocol: hmipv6\nmobility: { route_optimization: true }
+addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: switch }";
+    let topology = row(knobs);
+    let experiment = TemporaryFile::new(&format!(
+        "topology: {}\ncapture: [all]\ntimeline:\n  - call: {{ pairs: [[mn1, mn2]] }}
+  - handoff: {{ moves: [[mn1, ar2], [mn1, ar3], [mn2, ar1]], interval: 500ms }}\n  - hang_up: all\n",
+        topology.path().file_name().and_then(|name| name.to_str()).expect("UTF-8")
+    ));
+    let out = std::env::temp_dir().join(unique_name());
+    let mut run = Command::new(samp_lab());
+    let output = run.arg("-q").arg("run").arg(experiment.path()).arg("--out").arg(&out).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let capture = out.join("capture.pcapng");
+    for (what, filter) in [
+        ("binding updates", "mip6.mhtype == 5"),
+        ("binding acknowledgements", "mip6.mhtype == 6"),
+        ("home test inits", "mip6.mhtype == 1"),
+        ("care-of test inits", "mip6.mhtype == 2"),
+        ("home tests", "mip6.mhtype == 3"),
+        ("care-of tests", "mip6.mhtype == 4"),
+        ("MAP options", "icmpv6.opt.type == 23"),
+        ("media in tunnels", "ipv6.nxt == 41 && rtp"),
+    ] {
+        assert!(frames(&capture, filter) > 0, "no {what}");
+    }
+    for complaint in ["_ws.malformed", "icmpv6.type == 1", "icmpv6.type == 4"] {
+        assert_eq!(frames(&capture, complaint), 0, "{complaint}");
+    }
+    std::fs::remove_dir_all(out).expect("the run's directory");
+}
