@@ -1,4 +1,5 @@
-//! The other protocols by the command line: SIP mobility in a real lab, all of them in virtual time.
+//! The other protocols by the command line: SIP mobility in a real lab, all of them in virtual time. Mobile IP in labs is in
+//! `mobile_ip.rs`.
 
 use samp_tests::lab::{TemporaryFile, run, stdout};
 use samp_tests::{Lab, topology};
@@ -60,18 +61,5 @@ fn an_experiment_in_virtual_time_is_the_same_for_every_protocol() {
         let handoffs = &finished["handoffs"];
         assert_eq!((&handoffs["n"], &handoffs["complete"]), (&12.into(), &12.into()), "{protocol} {knobs}");
         assert_eq!(finished["calls"]["established"], 3, "{protocol} {knobs}");
-    }
-}
-
-#[test]
-fn mobile_ip_is_refused_by_labs_with_a_hint() {
-    let file = city("family: ipv6\nprotocol: hmipv6");
-    let path = file.path().to_str().expect("UTF-8");
-    for command in ["up", "plan"] {
-        let refused = run([command, path]);
-        let text = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(3), "{text}");
-        assert!(text.contains("`protocol: hmipv6` does not run in a lab"), "{text}");
-        assert!(text.contains("samp-lab sim"), "{text}");
     }
 }

@@ -58,12 +58,15 @@ fn calls_go_on(knobs: &str, moves: &[[&str; 2]]) -> Vec<Value> {
 
 /// The last part of each handoff's registration.
 fn last_segments(handoffs: &[Value]) -> Vec<&str> {
-    let last = |handoff: &'_ Value| handoff["registration"]["segments"].as_array().and_then(|all| all.last()).cloned();
-    let names = handoffs.iter().map(|handoff| match last(handoff).as_ref().and_then(|it| it["segment"].as_str()) {
-        Some("registration_home") => "home",
-        Some("registration_anchor") => "anchor",
-        other => panic!("{other:?} in {handoff:#}"),
-    });
+    let last = |handoff: &'_ Value| {
+        handoff["registration"]["segments"].as_array().and_then(|all| all.last()).cloned()
+    };
+    let names =
+        handoffs.iter().map(|handoff| match last(handoff).as_ref().and_then(|it| it["segment"].as_str()) {
+            Some("registration_home") => "home",
+            Some("registration_anchor") => "anchor",
+            other => panic!("{other:?} in {handoff:#}"),
+        });
     names.collect()
 }
 
@@ -92,7 +95,9 @@ fn map_options_of_router_advertisements_are_heeded() {
 fn media_goes_straight_with_route_optimisation() {
     let moves = [["mn1", "ar2"], ["mn2", "ar3"], ["mn1", "ar4"]];
     for protocol in ["mipv6", "hmipv6"] {
-        let knobs = format!("protocol: {protocol}\nmobility: {{ route_optimization: true }}\naddressing: {{ dad: off }}");
+        let knobs = format!(
+            "protocol: {protocol}\nmobility: {{ route_optimization: true }}\naddressing: {{ dad: off }}"
+        );
         calls_go_on(&knobs, &moves);
     }
 }
@@ -213,7 +218,8 @@ addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: sw
     ));
     let out = std::env::temp_dir().join(unique_name());
     let mut run = Command::new(samp_lab());
-    let output = run.arg("-q").arg("run").arg(experiment.path()).arg("--out").arg(&out).output().expect("it starts");
+    let output =
+        run.arg("-q").arg("run").arg(experiment.path()).arg("--out").arg(&out).output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let capture = out.join("capture.pcapng");
     for (what, filter) in [
@@ -225,6 +231,10 @@ addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: sw
         ("care-of tests", "mip6.mhtype == 4"),
         ("MAP options", "icmpv6.opt.type == 23"),
         ("media in tunnels", "ipv6.nxt == 41 && rtp"),
+        (
+            "media straight from one care-of address to the other",
+            "ipv6.routing.type == 2 && ipv6.opt.type == 201 && rtp",
+        ),
     ] {
         assert!(frames(&capture, filter) > 0, "no {what}");
     }

@@ -57,6 +57,7 @@ pub(crate) struct Tunnels {
 }
 
 /// What a look at the sockets gave.
+#[expect(clippy::large_enum_variant, reason = "moved once and never stored, as the input itself")]
 pub(crate) enum Received {
     /// Something for the protocol node.
     Input(Input),

@@ -9,6 +9,7 @@ const MAX_DEPTH: usize = 4;
 
 /// What becomes of a datagram.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once and never stored, as the input itself")]
 pub(super) enum Fate {
     /// It is for this node's kernel.
     Deliver(Datagram),

@@ -449,6 +449,7 @@ mobile_nodes: { count: 7, start: spread }
 radio: { one_way_delay: 1ms }
 ";
 
+mod mobile_ip;
 mod routing;
 
 #[test]

@@ -95,15 +95,15 @@ impl ForwardingTable {
         around
     }
 
-    /// Whether a datagram that came in this header is taken out of it: from an agent's tunnel only what has a source that
-    /// is bound to the tunnel's other end (RFC 6275 §10.4.5), and with a home address only where that is known (§9.3.1).
+    /// Whether a datagram that came in this header is taken out of it: by an agent only what has a source that is bound to
+    /// the tunnel's other end (RFC 6275 §10.4.5), by a mobile node what its agent has sent to any of its addresses, as
+    /// the one before may still be good, and with a home address only where that is known (§9.3.1).
     pub fn admits(&self, outer: Outer, source: Ipv6Addr) -> bool {
         let [from, to] = outer.ends;
         if !outer.is_tunnel {
             return source == from || self.reach.get(&source) == Some(&from);
         }
-        let is_bound = |ends: &[Ipv6Addr; 2]| *ends == [to, from];
-        self.to.get(&source).is_some_and(is_bound) || self.from.values().any(is_bound)
+        self.to.get(&source) == Some(&[to, from]) || self.from.values().any(|[_, agent]| *agent == from)
     }
 }
 

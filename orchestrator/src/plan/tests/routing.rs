@@ -51,7 +51,7 @@ fn any_topology() -> impl Strategy<Value = Topology> {
 }
 
 /// The node that a packet to this address goes to from `here`, by the longest prefix that contains it, and over which link.
-fn next(plan: &Plan, here: NodeId, destination: IpAddr) -> Option<(NodeId, usize)> {
+pub(super) fn next(plan: &Plan, here: NodeId, destination: IpAddr) -> Option<(NodeId, usize)> {
     let namespace = &plan.namespaces[here.0];
     let contains = |route: &&Route| {
         Subnet { prefix: route.destination, prefix_len: route.prefix_len }.contains(destination)
