@@ -180,7 +180,8 @@ fn unmodified_applications_go_on(knobs: &str) {
         lab.json(&["handoff", "mn1", place]);
         lab.exec(other, &["ping", "-c", "2", "-i", "0.1", &home(1)]);
         lab.exec("mn1", &["ping", "-c", "2", "-i", "0.1", "-s", "1300", &server_address]);
-        // Longer than what a tunnel takes in one piece.
+        // Longer than what a tunnel takes in one piece; whoever sends it is told, or knows.
+        lab.exec("s2", &["ping", "-c", "3", "-i", "0.1", "-s", "1452", &home(1)]);
         lab.exec("mn1", &["ping", "-c", "2", "-i", "0.1", "-s", "4000", &home(2)]);
     }
     lab.down();
