@@ -86,6 +86,16 @@ fn a_report_is_a_page_pictures_tables_markdown_and_json() {
 }
 
 #[test]
+fn a_single_run_tells_of_its_assertions() {
+    let run = Run::of("trace.yaml");
+    let markdown = run.expect(&["--format", "markdown"]);
+    assert!(markdown.contains("What was asserted"), "{markdown}");
+    assert!(markdown.contains("| handoff.complete &#62;= 100% | – | holds |"), "{markdown}");
+    let page = fs::read_to_string(run.page()).expect("the page");
+    assert!(page.contains("handoff.complete &gt;= 100%"), "the page has them, too");
+}
+
+#[test]
 fn the_page_works_in_a_browser() {
     let run = Run::of("handoff.yaml");
     run.expect(&[]);

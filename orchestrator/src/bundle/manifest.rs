@@ -1,6 +1,6 @@
 //! What a bundle holds, and of which program and machine.
 
-use crate::experiment::Timestamp;
+use crate::experiment::{Program, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -17,23 +17,14 @@ pub struct Manifest {
     pub format: u32,
     /// When it was packed (RFC 3339).
     pub packed: String,
-    /// What packed it.
+    /// What ran, which need not be what packs.
     pub program: Program,
-    /// Where.
+    /// Where it was packed.
     pub machine: Machine,
     /// Files that the run was made of and that are not the same any more, so that they are left out.
     pub changed_inputs: Vec<String>,
     /// All files.
     pub files: Vec<Entry>,
-}
-
-/// A program of this name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
-    /// Its version.
-    pub version: String,
-    /// Its executable's SHA-256, in hexadecimal.
-    pub sha256: String,
 }
 
 /// A machine, as far as measurements depend on it.
@@ -63,18 +54,15 @@ pub struct Entry {
 }
 
 impl Manifest {
-    /// Of these files, here and now.
+    /// Of these files, which this program made, here and now.
     ///
     /// # Errors
-    /// The program's own file cannot be read, or the kernel does not say what it is.
-    pub(super) fn new(files: Vec<Entry>, changed_inputs: Vec<String>) -> io::Result<Self> {
+    /// The kernel does not say what it is.
+    pub(super) fn new(program: Program, files: Vec<Entry>, changed_inputs: Vec<String>) -> io::Result<Self> {
         Ok(Self {
             format: FORMAT,
             packed: Timestamp::now().to_string(),
-            program: Program {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                sha256: hash(File::open("/proc/self/exe")?)?,
-            },
+            program,
             machine: Machine::look()?,
             changed_inputs,
             files,

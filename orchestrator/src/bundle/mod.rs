@@ -7,7 +7,7 @@ mod manifest;
 mod pack;
 mod unpack;
 
-pub use self::manifest::{Entry, Machine, Manifest, Program};
+pub use self::manifest::{Entry, Machine, Manifest};
 pub use self::pack::pack;
 pub use self::unpack::{Unpacked, unpack};
 

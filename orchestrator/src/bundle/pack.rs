@@ -2,7 +2,7 @@
 
 use super::manifest::{Entry, Manifest};
 use super::{BundleError, INPUTS, MANIFEST, MAX_BYTES, MAX_FILES, RUN, failed};
-use crate::experiment::Input;
+use crate::experiment::{Input, Program};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// What is taken from `provenance.json`.
 #[derive(Deserialize)]
-struct Inputs {
+struct Whence {
+    program: Program,
     inputs: Vec<Recorded>,
 }
 
@@ -29,8 +30,8 @@ struct Recorded {
 /// A file cannot be read or written, or there is too much.
 pub fn pack(directory: &Path, bundle: &Path) -> Result<Manifest, BundleError> {
     let provenance = directory.join("provenance.json");
-    let read = fs::read(&provenance).and_then(|text| Ok(serde_json::from_slice::<Inputs>(&text)?));
-    let recorded = read.map_err(failed("read", &provenance))?.inputs;
+    let read = fs::read(&provenance).and_then(|text| Ok(serde_json::from_slice::<Whence>(&text)?));
+    let Whence { program, inputs: recorded } = read.map_err(failed("read", &provenance))?;
     let mut files = Vec::new();
     list(directory, RUN, &mut files)?;
     let mut changed = Vec::new();
@@ -49,7 +50,7 @@ pub fn pack(directory: &Path, bundle: &Path) -> Result<Manifest, BundleError> {
     if entries.iter().map(|entry| entry.bytes).sum::<u64>() > MAX_BYTES {
         return Err(BundleError::NoBundle(format!("more than {} GiB do not fit one", MAX_BYTES >> 30)));
     }
-    let manifest = Manifest::new(entries, changed).map_err(failed("describe", "this program and machine"))?;
+    let manifest = Manifest::new(program, entries, changed).map_err(failed("describe", "this machine"))?;
     let written = File::create_new(bundle).and_then(|file| write(BufWriter::new(file), &manifest, &files));
     if let Err(source) = written {
         // Half a bundle is none; that it was there before is another's.

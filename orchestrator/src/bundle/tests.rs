@@ -26,7 +26,7 @@ impl Scratch {
         let input = self.0.join("input.yaml");
         fs::write(&input, "abc").unwrap();
         let abc = "a9993e364706816aba3e25717850c26c9cd0d89d";
-        let provenance = serde_json::json!({ "inputs": [{ "path": input, "sha1": abc }] });
+        let provenance = serde_json::json!({ "program": { "version": "0.1", "sha256": "of what ran" }, "inputs": [{ "path": input, "sha1": abc }] });
         fs::write(run.join("provenance.json"), provenance.to_string()).unwrap();
         fs::write(run.join("cells/001/1/records.jsonl"), "{}\n").unwrap();
         fs::write(run.join("report.html"), "made anew").unwrap();
@@ -66,6 +66,7 @@ fn what_was_packed_comes_out_again() {
     let packed = pack(&run, &bundle).unwrap();
     let paths: Vec<_> = packed.files.iter().map(|entry| entry.path.as_str()).collect();
     assert_eq!(paths, ["run/cells/001/1/records.jsonl", "run/provenance.json", "inputs/1-input.yaml"]);
+    assert_eq!((packed.program.version.as_str(), packed.program.sha256.as_str()), ("0.1", "of what ran"));
     let unpacked = unpack(&bundle, &out).unwrap();
     assert_eq!(unpacked.manifest, packed);
     assert_eq!(fs::read_to_string(out.join("inputs/1-input.yaml")).unwrap(), "abc");

@@ -10,12 +10,13 @@ mod stage;
 
 pub use self::interrupt::Interrupt;
 pub use self::load::Load;
-pub use self::provenance::{Input, Provenance, Timestamp};
+pub use self::provenance::{Input, Program, Provenance, Timestamp};
 pub use self::run_dir::{RunDir, RunDirError};
 pub use self::runner::{CALL_DEADLINE, RunError, Runner, StepObserver, await_handoff, handoff_deadline};
 pub use self::stage::{RunningLab, SimulatedLab, Stage};
 
 use crate::calibration::CalibrationSummary;
+use crate::campaign::Verdict;
 use crate::report::{MetricFigures, Report, Summary};
 use serde::Serialize;
 
@@ -35,6 +36,9 @@ pub struct RunSummary {
     pub summary: Summary,
     /// The same by metric, those of RFC 6076 and ITU-T G.107 among them, with intervals and distributions.
     pub metrics: Vec<MetricFigures>,
+    /// Whether what the experiment asserts of this one run holds; of many runs that is said of all together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<Verdict>,
     /// What the figures are made of.
     pub each: Report,
 }

@@ -3,12 +3,14 @@
 use super::load::Load;
 use crate::capture::Captured;
 use samp_model::settings::{EmulationSettings, Family};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Git revision that was built, `-dirty` behind it when the tree had changes; none when built outside of git.
@@ -17,8 +19,8 @@ const REVISION: Option<&str> = option_env!("SAMP_LAB_REVISION");
 /// What `provenance.json` holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
-    /// samp-lab's version.
-    pub version: &'static str,
+    /// The program that ran.
+    pub program: Program,
     /// The git revision that was built.
     pub revision: Option<&'static str>,
     /// The command line.
@@ -43,6 +45,15 @@ pub struct Provenance {
     pub before: Load,
     /// After the last step.
     pub after: Option<Load>,
+}
+
+/// A program of this name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// Its executable's SHA-256, in hexadecimal.
+    pub sha256: String,
 }
 
 /// A file that was read.
@@ -72,7 +83,7 @@ impl Provenance {
         inputs: &[Input],
     ) -> io::Result<Self> {
         Ok(Self {
-            version: env!("CARGO_PKG_VERSION"),
+            program: Program::running()?,
             revision: REVISION,
             command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
             started: Timestamp::now(),
@@ -89,6 +100,26 @@ impl Provenance {
     }
 }
 
+impl Program {
+    /// This one. Its file is read once only.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn running() -> io::Result<Self> {
+        static RUNNING: OnceLock<Program> = OnceLock::new();
+        if let Some(known) = RUNNING.get() {
+            return Ok(known.clone());
+        }
+        let mut hasher = Sha256::default();
+        io::copy(&mut fs::File::open("/proc/self/exe")?, &mut hasher)?;
+        let program = Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sha256: hexadecimal(&sha2::Digest::finalize(hasher)),
+        };
+        Ok(RUNNING.get_or_init(|| program).clone())
+    }
+}
+
 impl Input {
     /// Reads and hashes a file.
     ///
@@ -96,8 +127,12 @@ impl Input {
     /// It cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
         let digest = Sha1::digest(fs::read(path)?);
-        Ok(Self { path: path.into(), sha1: digest.iter().map(|byte| format!("{byte:02x}")).collect() })
+        Ok(Self { path: path.into(), sha1: hexadecimal(&digest) })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Timestamp {

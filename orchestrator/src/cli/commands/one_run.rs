@@ -22,9 +22,6 @@ pub(super) struct Finished {
     directory: PathBuf,
     #[serde(flatten)]
     pub(super) summary: RunSummary,
-    /// Whether what the experiment asserts holds.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    assertions: Vec<Verdict>,
     #[serde(skip)]
     provenance: Provenance,
 }
@@ -37,6 +34,8 @@ pub(super) struct Planned<'a> {
     pub(super) topology: Topology,
     /// The files that say so.
     pub(super) inputs: &'a [Input],
+    /// What is to hold for this run alone.
+    pub(super) assertions: &'a [Assertion],
     /// Where the results go.
     pub(super) dir: RunDir,
 }
@@ -73,7 +72,7 @@ pub(super) fn inputs(file: &Path, campaign: &Campaign) -> Result<Vec<Input>, Fai
 impl Planned<'_> {
     /// Keeps what there is to run, so that it can be run again, and whence it comes.
     pub(super) fn begin(&self, emulation: Option<EmulationSettings>) -> Result<Provenance, Failure> {
-        let Self { experiment, topology, inputs, dir } = self;
+        let Self { experiment, topology, inputs, dir, .. } = self;
         let provenance = Provenance::begin(experiment.seed, emulation, topology.family, inputs)
             .map_err(|error| Failure::io("tell where the figures come from", &error))?;
         dir.write_json("provenance.json", &provenance)?;
@@ -90,18 +89,24 @@ impl Planned<'_> {
         provenance: Provenance,
     ) -> Result<Finished, Failure> {
         let report = Report::from_history(&self.topology, &history);
+        let samples = Samples::of(&report);
+        let verdict = |assertion: &Assertion| {
+            let figures = samples.get(assertion.metric).map(Values::figures);
+            Verdict::on(assertion, None, figures.as_ref())
+        };
         let summary = RunSummary {
             experiment: self.experiment.name.clone(),
             valid: invalid_because.is_empty(),
             invalid_because,
             calibration,
             summary: report.summary(),
-            metrics: Samples::of(&report).figures(),
+            metrics: samples.figures(),
+            assertions: self.assertions.iter().map(verdict).collect(),
             each: report,
         };
         self.dir.write_json("summary.json", &summary)?;
         self.dir.write_json("provenance.json", &provenance)?;
-        Ok(Finished { directory: self.dir.finish()?, summary, assertions: Vec::new(), provenance })
+        Ok(Finished { directory: self.dir.finish()?, summary, provenance })
     }
 
     /// Says where what there is of a run can be found that was broken off.
@@ -112,18 +117,8 @@ impl Planned<'_> {
 
 impl Finished {
     /// Shows the figures, and whether what is asserted of them holds.
-    pub(super) fn conclude(
-        mut self,
-        terminal: &Terminal,
-        assertions: &[Assertion],
-        junit: Option<&Path>,
-    ) -> Result<Exit, Failure> {
-        let samples = Samples::of(&self.summary.each);
-        let verdict = |assertion: &Assertion| {
-            let figures = samples.get(assertion.metric).map(Values::figures);
-            Verdict::on(assertion, None, figures.as_ref())
-        };
-        self.assertions = assertions.iter().map(verdict).collect();
+    pub(super) fn conclude(self, terminal: &Terminal, junit: Option<&Path>) -> Result<Exit, Failure> {
+        let verdicts = &self.summary.assertions;
         if let Some(junit) = junit {
             let reasons = &self.summary.invalid_because;
             let run = TestCase {
@@ -132,12 +127,12 @@ impl Finished {
                 failure: None,
                 error: (!reasons.is_empty()).then(|| reasons.join("; ")),
             };
-            let cases: Vec<_> = [run].into_iter().chain(self.assertions.iter().map(TestCase::from)).collect();
+            let cases: Vec<_> = [run].into_iter().chain(verdicts.iter().map(TestCase::from)).collect();
             write_junit(junit, &self.summary.experiment, &cases)?;
         }
         terminal.show(&self, describe)?;
         Ok(match self.summary.valid {
-            _ if self.assertions.iter().any(|verdict| !verdict.holds) => Exit::Failed,
+            _ if verdicts.iter().any(|verdict| !verdict.holds) => Exit::Failed,
             true => Exit::Success,
             false => Exit::InvalidMeasurement,
         })
@@ -177,7 +172,7 @@ pub(super) fn write_record(file: &mut impl Write, record: &Record) -> io::Result
 }
 
 fn describe(finished: &Finished) -> String {
-    let Finished { directory, summary, assertions, provenance } = finished;
+    let Finished { directory, summary, provenance } = finished;
     let mut text = format!("experiment {}", summary.experiment);
     text += &format!(
         ": {}, {}, seed {}, kernel {}\n\n",
@@ -198,6 +193,6 @@ fn describe(finished: &Finished) -> String {
     for reason in &summary.invalid_because {
         text += &format!("INVALID: {reason}\n");
     }
-    text.extend(assertions.iter().filter_map(Verdict::complaint));
+    text.extend(summary.assertions.iter().filter_map(Verdict::complaint));
     text
 }

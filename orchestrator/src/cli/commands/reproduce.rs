@@ -122,7 +122,7 @@ fn again(
     let provenance = fs::read(original.join("provenance.json"))
         .and_then(|text| Ok(serde_json::from_slice::<Value>(&text)?))
         .map_err(|error| Failure::io("read the run's provenance.json", &error))?;
-    let planned = Planned { experiment: &experiment, topology, inputs, dir };
+    let planned = Planned { experiment: &experiment, topology, inputs, assertions: &[], dir };
     let quiet = terminal.silenced();
     let finished = if provenance["emulation"].is_null() {
         sim::attempt(&quiet, planned)?

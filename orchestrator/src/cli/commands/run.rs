@@ -43,12 +43,15 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
     if campaign.is_single() {
         refuse_to_resume(&options.results)?;
         let dir = directory(out, &experiment.name)?;
-        let planned = Planned { experiment, topology: topology.clone(), inputs: &inputs, dir };
-        return attempt(terminal, options, planned, &catch()?)?.conclude(
-            terminal,
-            &campaign.assertions,
-            options.results.junit.as_deref(),
-        );
+        let planned = Planned {
+            experiment,
+            topology: topology.clone(),
+            inputs: &inputs,
+            assertions: &campaign.assertions,
+            dir,
+        };
+        return attempt(terminal, options, planned, &catch()?)?
+            .conclude(terminal, options.results.junit.as_deref());
     }
 
     if options.keep {
@@ -68,7 +71,8 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
         }
         let result =
             campaign::planned(ledger.dir(), &campaign, number).and_then(|(experiment, topology, dir)| {
-                let planned = Planned { experiment: &experiment, topology, inputs: &inputs, dir };
+                let planned =
+                    Planned { experiment: &experiment, topology, inputs: &inputs, assertions: &[], dir };
                 Ok(attempt(&quiet, options, planned, &interrupt)?.summary.invalid_because)
             });
         if ledger.note(number, result, interrupt.was_received())?.is_break() {

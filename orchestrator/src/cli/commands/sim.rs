@@ -24,12 +24,14 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
     if campaign.is_single() {
         refuse_to_resume(&options.results)?;
         let dir = directory(out, &experiment.name)?;
-        let planned = Planned { experiment, topology: topology.clone(), inputs: &inputs, dir };
-        return attempt(terminal, planned)?.conclude(
-            terminal,
-            &campaign.assertions,
-            options.results.junit.as_deref(),
-        );
+        let planned = Planned {
+            experiment,
+            topology: topology.clone(),
+            inputs: &inputs,
+            assertions: &campaign.assertions,
+            dir,
+        };
+        return attempt(terminal, planned)?.conclude(terminal, options.results.junit.as_deref());
     }
 
     let origin = Origin { inputs: &inputs, emulation: None, family: topology.family };
@@ -47,7 +49,8 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
             }
             let planned = campaign::planned(&dir, &campaign, missing[index as usize]);
             Some(planned.and_then(|(experiment, topology, dir)| {
-                let planned = Planned { experiment: &experiment, topology, inputs: &inputs, dir };
+                let planned =
+                    Planned { experiment: &experiment, topology, inputs: &inputs, assertions: &[], dir };
                 Ok(attempt(&quiet, planned)?.summary.invalid_because)
             }))
         }
