@@ -37,6 +37,8 @@ const PAPER_150: File = file!("topologies/paper-150.yaml");
 const FAR_ANCHORS: File = file!("topologies/far-anchors.yaml");
 const TERMINALS: File = file!("topologies/terminals.yaml");
 const TERMINALS_CALLED: File = file!("experiments/terminals-called.yaml");
+const KAMAILIO: File = file!("topologies/kamailio.yaml");
+const KAMAILIO_CFG: File = file!("topologies/kamailio.cfg");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const HOTSPOT: File = file!("experiments/hotspot.yaml");
 const WAYPOINT: File = file!("experiments/waypoint.yaml");
@@ -45,6 +47,9 @@ const TRACE_CSV: File = file!("experiments/trace.csv");
 const ALPHA: File = file!("experiments/alpha.yaml");
 const CALL_RATE: File = file!("experiments/call-rate.yaml");
 const ANCHOR_CRASH: File = file!("experiments/anchor-crash.yaml");
+const AGENT_CRASH: File = file!("experiments/agent-crash.yaml");
+const OVERLOAD: File = file!("experiments/overload.yaml");
+const ANCHOR_LOAD: File = file!("experiments/anchor-load.yaml");
 const PAPER_WALK: File = file!("experiments/paper-walk.yaml");
 const FOUR_PROTOCOLS: File = file!("experiments/four-protocols.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
@@ -73,6 +78,8 @@ pub const FILES: &[File] = &[
     TERMINALS,
     TERMINALS_CALLED,
     FAR_ANCHORS,
+    KAMAILIO,
+    KAMAILIO_CFG,
     HANDOFF,
     HOTSPOT,
     WAYPOINT,
@@ -83,6 +90,9 @@ pub const FILES: &[File] = &[
     PAPER_WALK,
     CALL_RATE,
     ANCHOR_CRASH,
+    AGENT_CRASH,
+    OVERLOAD,
+    ANCHOR_LOAD,
     TRANSFER,
     PARTITION,
     CONFIRM,
@@ -172,6 +182,26 @@ pub const EXAMPLES: &[Example] = &[
         name: "anchor-crash",
         about: "an experiment: a server crashes while its nodes are in calls and move on",
         files: &[ANCHOR_CRASH, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "agent-crash",
+        about: "an experiment: the one registrar is killed, or one of SAMP's servers",
+        files: &[AGENT_CRASH, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "overload",
+        about: "an experiment: one registrar or many anchors with little CPU time, driven into saturation",
+        files: &[OVERLOAD, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "anchor-load",
+        about: "an experiment: does the choice of anchors spread the load of a hotspot?",
+        files: &[ANCHOR_LOAD, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "kamailio",
+        about: "SIP mobility with Kamailio as the registrar of all",
+        files: &[KAMAILIO, KAMAILIO_CFG, TOPOLOGY_SCHEMA],
     },
     Example {
         name: "terminals-called",

@@ -27,7 +27,7 @@ use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::{Diagnostic, quote};
 use crate::topology::{self, NodeId, Topology};
 use crate::tree::Setting;
-use crate::yaml::{Errors, Source, span};
+use crate::yaml::{Errors, Source, Word, span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,10 +57,24 @@ pub struct Experiment {
     /// Whether the links are probed before the first step.
     #[serde(default)]
     pub calibrate: bool,
+    /// Whether a run is valid in which a handoff or a call has not come to its end.
+    #[serde(default)]
+    pub unfinished: Unfinished,
     /// What is captured meanwhile; nothing where it is empty.
     pub capture: BTreeSet<CapturePlace>,
     /// The steps, one after the other.
     pub timeline: Vec<Step>,
+}
+
+/// What handoffs and calls are that do not come to their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfinished {
+    /// A failure: the run is not valid.
+    #[default]
+    Invalid,
+    /// A part of the answer: metrics count them (`handoff.complete`, `call.ser`).
+    Counted,
 }
 
 impl Experiment {
@@ -263,6 +277,7 @@ fn resolve(
     let seed = seed.map(|seed| seed.0.wrapping_add(repetition));
     let calibrate =
         file.calibrate.as_ref().and_then(|wanted| errors.value(wanted)).is_some_and(|wanted| wanted.0);
+    let unfinished = errors.value_or(file.unfinished.as_ref(), Word(Unfinished::default())).0;
 
     let named = Path::new(&file.topology.value);
     if !TOPOLOGY_EXTENSIONS.iter().any(|extension| named.extension().is_some_and(|own| own == *extension)) {
@@ -318,7 +333,7 @@ fn resolve(
         return Err(all);
     }
     let seed = seed.unwrap_or(topology.seed);
-    Ok((Experiment { name, topology: path, seed, calibrate, capture, timeline }, topology))
+    Ok((Experiment { name, topology: path, seed, calibrate, unfinished, capture, timeline }, topology))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub enum Metric {
     RrdAnchor,
     RrdHome,
     Ira,
+    Busiest,
     Srd,
     SrdTier1Hit,
     SrdTier1Stale,
@@ -39,6 +40,8 @@ pub enum Metric {
     MediaMos,
     MediaLoss,
     MediaSilence,
+    ServiceAffected,
+    ServiceOutage,
 }
 
 /// What kind of figure a metric is.
@@ -130,6 +133,12 @@ const ALL: &[Row] = {
             Share,
             "Ineffective Registration Attempts, RFC 6076 §4.2: registrations that failed, of all",
         ),
+        (
+            Busiest,
+            "registration.busiest",
+            Share,
+            "registrations that went to the server that had most of them first, of all",
+        ),
         (Srd, "call.srd", Ms, "successful Session Request Delay, RFC 6076 §4.3.1"),
         (SrdTier1Hit, "call.srd_tier1_hit", Ms, "the same, where the caller knew the callee's address"),
         (SrdTier1Stale, "call.srd_tier1_stale", Ms, "the same, where what the caller knew was out of date"),
@@ -166,6 +175,18 @@ const ALL: &[Row] = {
         (MediaMos, "media.mos", Score, "mean opinion score that follows from R, ITU-T G.107 Annex B"),
         (MediaLoss, "media.loss", Share, "media packets missing, of all"),
         (MediaSilence, "media.longest_silence", Ms, "the longest silence at each end of a call"),
+        (
+            ServiceAffected,
+            "service.affected",
+            Share,
+            "mobile nodes that were registered with a SIP server when it was killed, of all",
+        ),
+        (
+            ServiceOutage,
+            "service.outage",
+            Ms,
+            "from then until each of them is registered with another server, or until the end of the run",
+        ),
     ]
 };
 
@@ -229,7 +250,7 @@ mod tests {
             assert_eq!(Metric::find(metric.name()), Some(metric));
             assert!(!metric.about().is_empty());
         }
-        assert_eq!(ALL.len(), Metric::MediaSilence as usize + 1);
+        assert_eq!(ALL.len(), Metric::ServiceOutage as usize + 1);
         assert_eq!(Metric::find("handoff.totl"), None);
         let documented = include_str!("../../docs/experiments.md");
         for metric in Metric::all() {

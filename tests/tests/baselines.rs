@@ -63,3 +63,42 @@ fn an_experiment_in_virtual_time_is_the_same_for_every_protocol() {
         assert_eq!(finished["calls"]["established"], 3, "{protocol} {knobs}");
     }
 }
+
+/// What a run in virtual time says of itself when s1 is killed while everybody walks, and its exit code.
+fn without_s1(protocol: &str, unfinished: &str) -> (Value, Option<i32>) {
+    let file = city(&format!("protocol: {protocol}"));
+    let name = file.path().file_name().and_then(|name| name.to_str()).expect("a name");
+    let experiment = TemporaryFile::new(&format!(
+        "topology: {name}\nseed: 9\nunfinished: {unfinished}\ntimeline:\n  - period:\n      lasts: 12s\n      \
+         walk: {{ interval: 2s }}\n      at: [{{ after: 2s, kill: s1 }}]\n"
+    ));
+    let out = experiment.path().with_extension("run");
+    let [file, out] = [experiment.path(), &out].map(|path| path.to_str().expect("UTF-8"));
+    let output = run(["--quiet", "--format", "json", "sim", file, "--out", out]);
+    fs::remove_dir_all(out).expect("the run's directory");
+    let told = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (told, output.status.code())
+}
+
+#[test]
+fn without_its_registrar_nobody_has_service_and_without_an_anchor_some_have_none_for_a_while() {
+    let (sip, code) = without_s1("sip", "counted");
+    assert_eq!((&sip["valid"], code), (&true.into(), Some(0)), "{sip:#}");
+    let death = &sip["deaths"][0];
+    assert_eq!(death["server"], "s1", "{death:#}");
+    assert_eq!((&death["affected"], &death["for_good"]), (&8.into(), &8.into()), "{death:#}");
+    let handoffs = |run: &Value, what: &str| run["handoffs"][what].as_u64().expect("a number");
+    assert!(handoffs(&sip, "complete") < handoffs(&sip, "n"), "{sip:#}");
+
+    let (samp, code) = without_s1("samp", "counted");
+    assert_eq!((&samp["valid"], code), (&true.into(), Some(0)), "{samp:#}");
+    let death = &samp["deaths"][0];
+    let affected = death["affected"].as_u64().expect("a number");
+    assert!((1..8).contains(&affected) && death["for_good"] == 0, "{death:#}");
+    assert!(death["outage"]["max_ms"].as_f64().expect("ms") > 0.0, "{death:#}");
+
+    // Unless they are to be counted, the same is a failure.
+    let (invalid, code) = without_s1("sip", "invalid");
+    assert_eq!((&invalid["valid"], code), (&false.into(), Some(7)), "{invalid:#}");
+}

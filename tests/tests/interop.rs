@@ -9,6 +9,8 @@ use std::process::Command;
 
 /// Where the programs' scenarios and configurations are.
 const SIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sip");
+/// Where the shipped topologies are, and Kamailio's configuration.
+const TOPOLOGIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../topologies");
 
 /// A topology file that is gone when the test is over.
 struct File(PathBuf);
@@ -204,7 +206,7 @@ fn baresip_is_a_mobile_node() {
 fn kamailio_is_the_registrar_of_a_plain_sip_network() {
     let text = format!(
         "nodes:\n  ar1: {{ kind: access_router }}\n  ar2: {{ kind: access_router }}\n  \
-         k: {{ kind: sip_server, program: [kamailio, -DD, -E, -f, {SIP}/kamailio.cfg, -Y, '.', -l, 'udp:{{host}}:5060', -l, 'tcp:{{host}}:5060'] }}\n\
+         k: {{ kind: sip_server, program: [kamailio, -DD, -E, -f, {TOPOLOGIES}/kamailio.cfg, -Y, '.', -l, 'udp:{{host}}:5060', -l, 'tcp:{{host}}:5060'] }}\n\
          {}{}links:\n  - {{ between: [ar1, ar2], one_way_delay: 4ms }}\n  - {{ between: [ar1, k], one_way_delay: 1ms }}\n",
         callee("answer", "u1", 5),
         caller()
@@ -216,5 +218,24 @@ fn kamailio_is_the_registrar_of_a_plain_sip_network() {
     // The callee moves; its registrar learns of it as the callee registers again.
     lab.json(&["handoff", "callee", "ar1"]);
     run_sipp(&lab, "callee", "k", "register", "u1", "callee", 1);
+    lab.down();
+}
+
+#[test]
+fn kamailio_is_the_registrar_of_mobile_nodes() {
+    let lab = Lab::up(format!("{TOPOLOGIES}/kamailio.yaml"), &["--allow-programs"]);
+    let call = lab.json(&["call", "mn1", "mn2"]);
+    assert_eq!((&call["outcome"], &call["cache"]), (&"established".into(), &"unused".into()), "{call:#}");
+    // It moves in the call: it registers with Kamailio, and its peer follows the re-INVITE.
+    for place in ["ar2", "ar1", "ar2"] {
+        let handoff = lab.json(&["handoff", "mn1", place]);
+        assert_eq!(handoff["missing"], Value::Array(vec![]), "{handoff:#}");
+        assert_eq!(handoff["calls"].as_array().map(Vec::len), Some(1), "{handoff:#}");
+    }
+    lab.json(&["hangup"]);
+    // Who has moved is found where it is, and nowhere else.
+    let call = lab.json(&["call", "mn2", "mn1"]);
+    assert_eq!(call["outcome"], "established", "{call:#}");
+    lab.json(&["hangup"]);
     lab.down();
 }

@@ -33,7 +33,7 @@ const MAX_SIZE: usize = 2_000_000;
 /// Characters in the names of factors and levels at most.
 const LONGEST_LABEL: usize = 60;
 /// The fields of an experiment that a knob may be; the first part of any other path is a field of the topology.
-const OWN_FIELDS: [&str; 5] = ["topology", "seed", "calibrate", "capture", "timeline"];
+const OWN_FIELDS: [&str; 6] = ["topology", "seed", "calibrate", "unfinished", "capture", "timeline"];
 /// The fields that no knob may be: they are about all cells.
 const FIELDS_OF_ALL: [&str; 6] = ["name", "set", "factors", "cells", "repetitions", "assert"];
 

@@ -1,7 +1,7 @@
 //! An experiment file as it is written.
 
 use super::campaign::MAX_REPETITIONS;
-use super::{Condition, MAX_CALLS, MAX_HANDOFFS};
+use super::{Condition, MAX_CALLS, MAX_HANDOFFS, Unfinished};
 use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
 use crate::tree::Raw;
 use crate::units::{Delay, Interval, Percent, Speed};
@@ -19,6 +19,7 @@ pub(super) struct ExperimentFile {
     pub(super) topology: Spanned<String>,
     pub(super) seed: Option<Value<Whole<0, { u64::MAX }>>>,
     pub(super) calibrate: Option<Value<Word<bool>>>,
+    pub(super) unfinished: Option<Value<Word<Unfinished>>>,
     pub(super) capture: Option<Vec<Spanned<String>>>,
     pub(super) timeline: Spanned<Vec<Spanned<StepFile>>>,
     pub(super) set: Option<Entries<Spanned<Raw>>>,
@@ -166,6 +167,11 @@ pub(super) struct LinkFile {
 pub(super) struct PartitionFile {
     pub(super) nodes: Spanned<Vec<Spanned<String>>>,
     pub(super) from: Option<Vec<Spanned<String>>>,
+}
+
+impl Keyword for Unfinished {
+    const WHAT: &'static str = "what unfinished handoffs and calls are";
+    const WORDS: &'static [(&'static str, Self)] = &[("invalid", Self::Invalid), ("counted", Self::Counted)];
 }
 
 /// Whether a link works.

@@ -3,7 +3,7 @@
 use super::campaign::MAX_REPETITIONS;
 use super::file::{All, State};
 use super::trace::TRACE_EXTENSION;
-use super::{Condition, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS};
+use super::{Condition, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS, Unfinished};
 use crate::schema::{document, list, object, pair, scalar, scalar_or, text};
 use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
 use crate::units::{Delay, Interval, Percent, Speed};
@@ -40,6 +40,13 @@ pub(crate) fn schema() -> Value {
                     "calibrate",
                     scalar::<Word<bool>>(
                         "Probe every link before the first step; a link out of tolerance makes the run invalid.",
+                    ),
+                ),
+                (
+                    "unfinished",
+                    scalar_or::<Word<Unfinished>>(
+                        "What a handoff or a call is that does not come to its end: it makes the run invalid, or metrics count it.",
+                        "invalid",
                     ),
                 ),
                 (

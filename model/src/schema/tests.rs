@@ -115,7 +115,7 @@ fn experiments() -> Vec<Value> {
     ]);
     let steps = joined(&steps, &once);
     vec![json!({
-        "name": "test", "topology": "test.yaml", "seed": 1, "calibrate": true, "capture": ["all"], "timeline": steps,
+        "name": "test", "topology": "test.yaml", "seed": 1, "calibrate": true, "unfinished": "counted", "capture": ["all"], "timeline": steps,
         "set": { "samp.delta": "20ms" },
         "factors": { "samp.stale": ["sequential"], "hr": { "on": { "samp.hierarchical_registration": true } } },
         "cells": [{ "samp.stale": "sequential", "hr": "on" }],

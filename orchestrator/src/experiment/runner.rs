@@ -5,7 +5,7 @@ use super::stage::Stage;
 use crate::client::{ClientError, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
 use samp_model::control::{LinkChange, LinkId, LinkName, Request, Response};
-use samp_model::experiment::Action;
+use samp_model::experiment::{Action, Unfinished};
 use samp_model::topology::NodeId;
 use samp_model::{Time, Topology, record::HandoffNumber};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ pub struct Runner<'a, S> {
     pub(super) killed: BTreeSet<String>,
     /// The period that is going on.
     period: Option<OpenPeriod>,
+    /// What handoffs and calls are that do not come to their end.
+    unfinished: Unfinished,
     /// Why the measurements are not valid.
     pub(super) invalid_because: Vec<String>,
 }
@@ -70,7 +72,7 @@ struct OpenPeriod {
 
 impl<'a, S: Stage> Runner<'a, S> {
     /// For a lab of this topology.
-    pub fn new(topology: &'a Topology, stage: &'a mut S) -> Self {
+    pub fn new(topology: &'a Topology, unfinished: Unfinished, stage: &'a mut S) -> Self {
         Self {
             topology,
             floors: Floors::new(topology),
@@ -80,6 +82,7 @@ impl<'a, S: Stage> Runner<'a, S> {
             told: 0,
             killed: BTreeSet::new(),
             period: None,
+            unfinished,
             invalid_because: Vec::new(),
         }
     }
@@ -191,7 +194,7 @@ impl<'a, S: Stage> Runner<'a, S> {
         self.stage.wait(CALL_DEADLINE, all)?;
         for call in calling.drain(..) {
             if !decided(self.stage.history(), &call) {
-                self.invalid_because.push(format!("call {} was neither established nor refused", call.0));
+                self.unfinished(format!("call {} was neither established nor refused", call.0));
             }
             self.calls.push(call.0);
         }
@@ -227,8 +230,7 @@ impl<'a, S: Stage> Runner<'a, S> {
         }
         let within = handoff_deadline(self.topology, gap);
         if let Err(missing) = await_handoff(self.stage, &self.floors, &mobile_node, number, within)? {
-            self.invalid_because
-                .push(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
+            self.unfinished(format!("handoff {number} of {mobile_node} did not complete: {missing}"));
         }
         Ok(())
     }
@@ -259,22 +261,26 @@ impl<'a, S: Stage> Runner<'a, S> {
     /// Waits for what the period has begun.
     fn end(&mut self) -> Result<(), RunError> {
         let Some(OpenPeriod { handoffs, calls, .. }) = self.period.take() else { return Ok(()) };
+        let over = self.stage.now();
         for (node, (first, last, gap)) in handoffs {
             let name = self.name(node);
             let within = handoff_deadline(self.topology, gap);
-            // Its earlier ones have had their time.
+            // Its earlier ones have had their time, and it has had that of those who were waited for before.
+            let within = within.saturating_sub(self.stage.now() - over);
             let latest = await_handoff(self.stage, &self.floors, &name, last, within)?.err();
-            let earlier = (first..last).filter_map(|number| {
-                let handoff = Handoff::assemble(&self.floors, self.stage.history(), &name, number);
-                let missing = match handoff {
-                    Some(handoff) if handoff.is_complete() => return None,
-                    Some(handoff) => handoff.missing.join(", "),
-                    None => "no detachment".to_owned(),
-                };
-                Some((number, missing))
-            });
-            for (number, missing) in earlier.chain(latest.map(|missing| (last, missing))) {
-                self.invalid_because.push(format!("handoff {number} of {name} did not complete: {missing}"));
+            let earlier: Vec<_> = (first..last)
+                .filter_map(|number| {
+                    let handoff = Handoff::assemble(&self.floors, self.stage.history(), &name, number);
+                    let missing = match handoff {
+                        Some(handoff) if handoff.is_complete() => return None,
+                        Some(handoff) => handoff.missing.join(", "),
+                        None => "no detachment".to_owned(),
+                    };
+                    Some((number, missing))
+                })
+                .collect();
+            for (number, missing) in earlier.into_iter().chain(latest.map(|missing| (last, missing))) {
+                self.unfinished(format!("handoff {number} of {name} did not complete: {missing}"));
             }
         }
         // Who hung up at once may never have heard the other.
@@ -332,11 +338,17 @@ impl<'a, S: Stage> Runner<'a, S> {
         let closed = |history: &History| open(history, calls, &killed).is_empty().then_some(());
         if self.stage.wait(HANG_UP_DEADLINE, closed)?.is_none() {
             for call in open(self.stage.history(), calls, &killed) {
-                self.invalid_because.push(format!("call {call} did not end at both ends"));
+                self.unfinished(format!("call {call} did not end at both ends"));
             }
         }
         self.since = self.stage.now();
         Ok(())
+    }
+
+    fn unfinished(&mut self, what: String) {
+        if self.unfinished == Unfinished::Invalid {
+            self.invalid_because.push(what);
+        }
     }
 
     fn look_for_dead_agents(&mut self) -> Result<(), RunError> {

@@ -10,6 +10,7 @@ mod handoffs;
 mod history;
 mod interventions;
 mod ladder;
+mod outages;
 mod path;
 mod registrations;
 mod samples;
@@ -27,6 +28,7 @@ pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase, regis
 pub use self::history::{Call, Established, History, MediaTotals};
 pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};
+pub use self::outages::{Outage, ServerDeath};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
 pub use self::samples::{Figures, MetricFigures, Samples, Values, number};
@@ -55,6 +57,8 @@ pub struct Report {
     pub transfers: Vec<Transfer>,
     /// What was done to the lab from outside.
     pub interventions: Vec<Intervention>,
+    /// The servers that died.
+    pub deaths: Vec<ServerDeath>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -75,6 +79,7 @@ impl Report {
             calls: CallReport::all(&floors, history),
             transfers: Transfer::all(history),
             interventions: Intervention::all(history),
+            deaths: ServerDeath::all(topology, history),
             knobs: topology.samp.knobs(),
         }
     }

@@ -102,6 +102,15 @@ impl Registration {
         }
     }
 
+    /// The server that a node has registered with where it is: the first that the request passed, which of a registration
+    /// with the home server over the ring is the anchor.
+    pub fn server(&self) -> Option<IpAddr> {
+        match &self.outcome {
+            RegistrationOutcome::Registered { path, .. } => path.first().copied(),
+            RegistrationOutcome::Failed { .. } => None,
+        }
+    }
+
     /// The delay above its floor.
     pub fn overhead(&self) -> Option<Delta> {
         Some(Delta::above(self.rrd()?, self.floor()?))

@@ -3,12 +3,14 @@
 use super::Report;
 use super::calls::CallOutcome;
 use super::handoffs::Handoff;
+use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
 use samp_model::experiment::Statistic;
 use samp_model::metric::{Kind, Metric};
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Points of a distribution at most.
@@ -87,6 +89,7 @@ impl Samples {
         samples.handoffs(&report.handoffs.0);
         samples.registrations(report);
         samples.calls(report);
+        samples.outages(report);
         samples
     }
 
@@ -179,12 +182,24 @@ impl Samples {
     fn registrations(&mut self, report: &Report) {
         let all = || report.registrations.iter();
         self.share(Metric::Ira, all(), |registration| registration.rrd().is_none());
+        let mut by_server: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        for server in all().filter_map(Registration::server) {
+            *by_server.entry(server).or_default() += 1;
+        }
+        self.count(Metric::Busiest, by_server.values().max().copied().unwrap_or(0), by_server.values().sum());
         self.times(Metric::Rrd, all().filter_map(|registration| registration.rrd()));
         for (metric, scope) in
             [(Metric::RrdAnchor, RegistrationScope::Anchor), (Metric::RrdHome, RegistrationScope::Home)]
         {
             let of_scope = all().filter(|registration| registration.scope == scope);
             self.times(metric, of_scope.filter_map(|registration| registration.rrd()));
+        }
+    }
+
+    fn outages(&mut self, report: &Report) {
+        for death in &report.deaths {
+            self.count(Metric::ServiceAffected, death.outages.len() as u64, death.mobile_nodes as u64);
+            self.times(Metric::ServiceOutage, death.outages.iter().map(|outage| outage.took));
         }
     }
 

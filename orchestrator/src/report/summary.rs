@@ -4,6 +4,7 @@ use super::Report;
 use super::calls::CallOutcome;
 use super::handoffs::{Direction, Handoff};
 use super::interventions::Intervention;
+use super::outages::ServerDeath;
 use super::path::CriticalPath;
 use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
@@ -26,8 +27,29 @@ pub struct Summary {
     pub transfers: TransferSummary,
     /// What was done to the lab from outside.
     pub interventions: Vec<Intervention>,
+    /// The servers that died.
+    pub deaths: Vec<DeathSummary>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
+}
+
+/// A server's death in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeathSummary {
+    /// The server.
+    pub server: String,
+    /// How many mobile nodes there are.
+    pub mobile_nodes: usize,
+    /// How many of them were registered with it.
+    pub affected: usize,
+    /// How many of those were not registered again.
+    pub for_good: usize,
+    /// For how long they were without service; until the end of the run, where it was for good.
+    pub outage: Option<Ranks<Delta>>,
+    /// Calls that were begun since.
+    pub calls: usize,
+    /// Those of them that were not established.
+    pub calls_failed: usize,
 }
 
 /// The attempts of a run to move calls to other terminals.
@@ -173,7 +195,22 @@ impl Summary {
                 took: Ranks::of_durations(report.transfers.iter().filter_map(|transfer| transfer.took)),
             },
             interventions: report.interventions.clone(),
+            deaths: report.deaths.iter().map(DeathSummary::of).collect(),
             knobs: report.knobs.clone(),
+        }
+    }
+}
+
+impl DeathSummary {
+    fn of(death: &ServerDeath) -> Self {
+        Self {
+            server: death.server.clone(),
+            mobile_nodes: death.mobile_nodes,
+            affected: death.outages.len(),
+            for_good: death.outages.iter().filter(|outage| !outage.is_over).count(),
+            outage: Ranks::of_durations(death.outages.iter().map(|outage| outage.took)),
+            calls: death.calls,
+            calls_failed: death.calls_failed,
         }
     }
 }

@@ -174,6 +174,7 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     write_calls(out, summary)?;
     write_transfers(out, summary)?;
     write_interventions(out, summary)?;
+    write_deaths(out, summary)?;
     write_knobs(out, summary)
 }
 
@@ -185,6 +186,35 @@ fn ranks(ranks: &Ranks<Delta>) -> [String; 4] {
 
 fn maybe_p50(ranks: &Option<Ranks<Delta>>) -> String {
     maybe_delta(ranks.map(|ranks| ranks.p50))
+}
+
+fn write_deaths(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    if summary.deaths.is_empty() {
+        return Ok(());
+    }
+    let rows = summary.deaths.iter().map(|death| {
+        vec![
+            format!("  {}", death.server),
+            death.mobile_nodes.to_string(),
+            death.affected.to_string(),
+            death.for_good.to_string(),
+            maybe_p50(&death.outage),
+            maybe_delta(death.outage.map(|outage| outage.max)),
+            death.calls.to_string(),
+            death.calls_failed.to_string(),
+        ]
+    });
+    let header = [
+        "  died",
+        "mobile nodes",
+        "served",
+        "lost for good",
+        "without service p50 ms",
+        "max ms",
+        "calls since",
+        "failed",
+    ];
+    write!(out, "\nservers that died\n{}", table(&header, rows))
 }
 
 fn write_path_summary(out: &mut impl Write, path: &PathSummary) -> fmt::Result {

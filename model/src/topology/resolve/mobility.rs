@@ -42,12 +42,13 @@ impl<'f> Resolver<'f> {
         }
         let has_program =
             |node: &&Node| !matches!(node.kind, NodeKind::Router { .. }) && node.program.is_some();
-        if protocol != Protocol::Samp
+        if protocol.is_mobile_ip()
             && let Some(node) = nodes.iter().find(has_program)
         {
-            let message = format!("`{}` runs a program of its own, which is for SAMP's servers", node.name);
-            self.errors
-                .report(at, message, |error| error.hint("write `protocol: samp`, or remove `program`"));
+            let message = format!("`{}` runs a program of its own, which knows no Mobile IPv6", node.name);
+            self.errors.report(at, message, |error| {
+                error.hint("write `protocol: samp` or `sip`, or remove `program`")
+            });
             return None;
         }
         let is_server = |node: &Node| matches!(node.kind, NodeKind::SipServer { .. });

@@ -76,7 +76,7 @@ pub(super) fn predict(terminal: &Terminal, run: &RecordedRun) -> Result<Vec<Reco
         predicted.push(record.clone());
         Ok(())
     });
-    for reason in carry_out(terminal, &run.topology, &actions, &mut stage)? {
+    for reason in carry_out(terminal, (&run.experiment, &topology), &actions, &mut stage)? {
         terminal.note(format!("in the simulation: {reason}"));
     }
     drop(stage);

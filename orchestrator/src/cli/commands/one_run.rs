@@ -148,7 +148,7 @@ pub(super) fn write_junit(path: &Path, suite: &str, cases: &[TestCase]) -> Resul
 /// Carries out the schedule, and tells how far it is.
 pub(super) fn carry_out(
     terminal: &Terminal,
-    topology: &Topology,
+    (experiment, topology): (&Experiment, &Topology),
     actions: &[Action],
     stage: &mut impl Stage,
 ) -> Result<Vec<String>, RunError> {
@@ -156,7 +156,7 @@ pub(super) fn carry_out(
     if terminal.progress == Progress::Lines {
         terminal.note(format!("carrying out {} actions", actions.len()));
     }
-    let result = Runner::new(topology, stage).run(actions, &mut |done, _, what| {
+    let result = Runner::new(topology, experiment.unfinished, stage).run(actions, &mut |done, _, what| {
         bar.set_position(done as u64);
         bar.set_message(what.to_owned());
         tracing::info!(done, "{what}");

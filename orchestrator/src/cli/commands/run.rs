@@ -104,7 +104,7 @@ pub(super) fn attempt(
     let measured = calibrated.and_then(|calibration| {
         let capture = start_capture(&client, topology, experiment, dir)?;
         let watch = calibration.as_ref().map(|begun| WaitWatch::start(&client, begun.tolerance.cpu_wait));
-        let measured = measure(terminal, &client, topology, &actions, &records, interrupt);
+        let measured = measure(terminal, &client, (experiment, topology), &actions, &records, interrupt);
         let waits = watch.map(WaitWatch::stop);
         provenance.capture = capture.map(Background::end).transpose().map_err(capture_failed)?;
         Ok((measured?, calibration.zip(waits).map(|(before, waits)| RunCalibration::new(before, waits))))
@@ -152,7 +152,7 @@ fn capture_failed(error: io::Error) -> Failure {
 fn measure(
     terminal: &Terminal,
     client: &Client,
-    topology: &Topology,
+    planned: (&Experiment, &Topology),
     actions: &[Action],
     records: &Rc<RefCell<BufWriter<File>>>,
     interrupt: &Interrupt,
@@ -161,7 +161,7 @@ fn measure(
     let mut watch = Watch::start(client, move |record| write_record(&mut *sink.borrow_mut(), record))?;
     interrupt.pass_to(watch.interrupter());
     let stage = &mut RunningLab { client, watch: &mut watch };
-    let result = carry_out(terminal, topology, actions, stage);
+    let result = carry_out(terminal, planned, actions, stage);
     let written = records.borrow_mut().flush();
     let invalid_because = result?;
     written.map_err(|error| Failure::io("write the records", &error))?;

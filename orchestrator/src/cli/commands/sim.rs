@@ -78,8 +78,8 @@ pub(super) fn attempt(terminal: &Terminal, planned: Planned<'_>) -> Result<Finis
     let mut records = dir.lines("records.jsonl")?;
     lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let mut stage = SimulatedLab::new(lab, |record| write_record(&mut records, record));
-    let invalid_because =
-        carry_out(terminal, topology, &actions, &mut stage).inspect_err(|_| planned.broken_off(terminal))?;
+    let invalid_because = carry_out(terminal, (experiment, topology), &actions, &mut stage)
+        .inspect_err(|_| planned.broken_off(terminal))?;
     let (history, _) = stage.into_parts();
     records.flush().map_err(|error| Failure::io("write the records", &error))?;
     provenance.after = Some(Load::now());

@@ -31,19 +31,27 @@ pub(super) fn section(cells: &[CellSummary], factors: &[&str]) -> Section {
         title: "All metrics".into(),
         caption: "Times are in milliseconds. A share's n is that of all of which it is one.".into(),
         picture: None,
-        table: Table::of(&[&["metric"], &COLUMNS[..]].concat(), rows),
+        table: Table::of(&[&["metric"], &CELL[..], &COLUMNS].concat(), rows),
         is_half: false,
     });
     section
 }
 
-/// The columns of a cell's figures.
-const COLUMNS: [&str; 9] = ["cell", "valid runs", "n", "p50 or share", "low", "high", "p95", "p99", "max"];
+/// The columns of a cell.
+const CELL: [&str; 2] = ["cell", "valid runs"];
+/// The columns of a metric's figures.
+pub(super) const COLUMNS: [&str; 7] = ["n", "p50 or share", "low", "high", "p95", "p99", "max"];
 
 /// A cell's figures of a metric.
 fn row(metric: Metric, cell: &CellSummary, factors: &[&str]) -> Option<Vec<String>> {
+    let figures = columns(metric, cell.figures(metric)?);
+    Some([vec![name(cell, factors), format!("{} of {}", cell.valid, cell.runs)], figures].concat())
+}
+
+/// A metric's figures, column by column.
+pub(super) fn columns(metric: Metric, figures: &Figures) -> Vec<String> {
     let told = |value: f64| number(metric, value);
-    let figures = match cell.figures(metric)? {
+    match figures {
         Figures::Sample { n, p50, p50_ci95: [low, high], p95, p99, max, .. } => {
             vec![n.to_string(), told(*p50), told(*low), told(*high), told(*p95), told(*p99), told(*max)]
         }
@@ -51,8 +59,7 @@ fn row(metric: Metric, cell: &CellSummary, factors: &[&str]) -> Option<Vec<Strin
             let none = || "–".to_owned();
             vec![all.to_string(), told(*percent), told(*low), told(*high), none(), none(), none()]
         }
-    };
-    Some([vec![name(cell, factors), format!("{} of {}", cell.valid, cell.runs)], figures].concat())
+    }
 }
 
 fn of_metric(metric: Metric, cells: &[CellSummary], factors: &[&str]) -> Figure {
@@ -94,7 +101,10 @@ fn of_metric(metric: Metric, cells: &[CellSummary], factors: &[&str]) -> Figure 
         title: titled(metric),
         caption: format!("{}.{more}", sentence(metric.about())),
         picture: Some(picture.picture()),
-        table: Table::of(&COLUMNS, cells.iter().filter_map(|cell| row(metric, cell, factors))),
+        table: Table::of(
+            &[&CELL[..], &COLUMNS].concat(),
+            cells.iter().filter_map(|cell| row(metric, cell, factors)),
+        ),
         is_half: false,
     }
 }

@@ -2,9 +2,10 @@
 
 use super::super::figures::empty_section;
 use super::super::{Figure, Section, Table, slug};
+use super::cells::{COLUMNS, columns};
 use super::{CampaignMaterial, DRAWN, ROWS, entry, titled};
-use crate::campaign::{CampaignSummary, Effect, together};
-use crate::report::{Figures, number};
+use crate::campaign::{CampaignSummary, Effect, FactorRecord, together};
+use crate::report::{Figures, Samples, number};
 use samp_chart::{Dots, Key, Line, Lines, Point, Row, Scale, Shape};
 use samp_model::metric::{Kind, Metric};
 
@@ -18,25 +19,49 @@ pub(super) fn levels(material: &CampaignMaterial) -> Option<Section> {
     );
     for factor in &material.dir.design.factors {
         for metric in DRAWN {
-            let line = |level: &String| {
-                let of_level = material.dir.cells.iter().zip(&material.samples);
-                let of_level = of_level.filter(|(cell, _)| cell.levels.get(&factor.name) == Some(level));
-                let samples = together(of_level.map(|(_, samples)| samples));
-                match samples.get(metric)?.figures() {
-                    Figures::Sample { n, cdf, .. } => {
-                        let points = cdf.iter().map(|[value, share]| Point::exact(*value, 100.0 * share));
-                        Some((n, Line { name: format!("{level} (n = {n})"), points: points.collect() }))
-                    }
-                    Figures::Share { .. } => None,
+            let line = |level: &String| match of_level(material, &factor.name, level).get(metric)?.figures() {
+                Figures::Sample { n, cdf, .. } => {
+                    let points = cdf.iter().map(|[value, share]| Point::exact(*value, 100.0 * share));
+                    Some((n, Line { name: format!("{level} (n = {n})"), points: points.collect() }))
                 }
+                Figures::Share { .. } => None,
             };
             let lines: Vec<_> = factor.levels.iter().filter_map(line).collect();
             if !lines.is_empty() {
                 section.figures.push(distribution(&factor.name, metric, lines));
             }
         }
+        section.figures.push(figures(material, factor));
     }
     (!section.figures.is_empty()).then_some(section)
+}
+
+/// All metrics, level by level.
+fn figures(material: &CampaignMaterial, factor: &FactorRecord) -> Figure {
+    let samples = factor.levels.iter().map(|level| (level, of_level(material, &factor.name, level)));
+    let samples: Vec<_> = samples.collect();
+    let rows = Metric::all().flat_map(|metric| {
+        let row = move |(level, samples): &(&String, Samples)| {
+            let figures = samples.get(metric)?.figures();
+            Some([vec![titled(metric), (*level).clone()], columns(metric, &figures)].concat())
+        };
+        samples.iter().filter_map(row).collect::<Vec<_>>()
+    });
+    let title = format!("All metrics by {}", factor.name);
+    Figure {
+        id: slug(&format!("levels-{}", factor.name)),
+        title,
+        caption: "Percentiles and intervals as in the cells below.".into(),
+        picture: None,
+        table: Table::of(&[&["metric", "level"], &COLUMNS[..]].concat(), rows),
+        is_half: false,
+    }
+}
+
+/// The values of all valid runs of a level.
+fn of_level(material: &CampaignMaterial, factor: &str, level: &String) -> Samples {
+    let cells = material.dir.cells.iter().zip(&material.samples);
+    together(cells.filter(|(cell, _)| cell.levels.get(factor) == Some(level)).map(|(_, samples)| samples))
 }
 
 fn distribution(factor: &str, metric: Metric, lines: Vec<(usize, Line)>) -> Figure {

@@ -5,6 +5,7 @@ mod calls;
 mod handoffs;
 mod map;
 mod media;
+mod outages;
 mod prediction;
 mod provenance;
 mod segments;
@@ -32,6 +33,7 @@ impl Document {
             media::section(material),
             calls::section(material),
             servers::section(material),
+            outages::section(material),
             sequence::section(material),
             Some(prediction::section(prediction)),
             calibration::section(material),
