@@ -41,6 +41,7 @@ const KAMAILIO: File = file!("topologies/kamailio.yaml");
 const KAMAILIO_CFG: File = file!("topologies/kamailio.cfg");
 const HANDOFF: File = file!("experiments/handoff.yaml");
 const HOTSPOT: File = file!("experiments/hotspot.yaml");
+const BOTH_MOVE: File = file!("experiments/both-move.yaml");
 const WAYPOINT: File = file!("experiments/waypoint.yaml");
 const TRACE: File = file!("experiments/trace.yaml");
 const TRACE_CSV: File = file!("experiments/trace.csv");
@@ -82,6 +83,7 @@ pub const FILES: &[File] = &[
     KAMAILIO_CFG,
     HANDOFF,
     HOTSPOT,
+    BOTH_MOVE,
     WAYPOINT,
     TRACE,
     TRACE_CSV,
@@ -147,6 +149,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "hotspot",
         about: "an experiment: everybody walks towards a hotspot, and calls come and go",
         files: &[HOTSPOT, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "both-move",
+        about: "a question with two factors: what if both ends of a call move at once?",
+        files: &[BOTH_MOVE, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "waypoint",
