@@ -192,7 +192,7 @@ pub const EXAMPLES: &[Example] = &[
     },
     Example {
         name: "agent-crash",
-        about: "an experiment: the one registrar is killed, or one of SAMP's servers",
+        about: "an experiment: a server is killed, and who is without service for how long",
         files: &[AGENT_CRASH, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
