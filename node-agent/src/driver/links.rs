@@ -208,7 +208,6 @@ impl Driver {
             }
             let others = mobile.radios.iter_mut().enumerate().filter(|(radio, _)| *radio != link.radio);
             others.for_each(|(_, radio)| radio.yield_default());
-            mobile.media.handle_address_change();
         }
         self.tell_tunnels();
         Ok(())
@@ -220,6 +219,9 @@ impl Driver {
         let Some(address) = link.addresses.first().map(|link| link.address) else {
             bail!("handoff {handoff} brings no address");
         };
+        if let Some(mobile) = &mut self.mobile {
+            mobile.media.handle_address_change();
+        }
         if self.tunnels.is_some() {
             self.feed(now(), Input::MapAdvertised(link.map))?;
         }
