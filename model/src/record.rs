@@ -410,6 +410,18 @@ pub enum Event {
         /// Those of them in which it was held back.
         periods_throttled: u64,
     },
+    /// Mobile IPv6: what the node's tunnels have cost since the last such record, every second in which something went
+    /// through them.
+    Tunnelled {
+        /// Datagrams that were put into a header, taken out of one, or both.
+        datagrams: u64,
+        /// How long they were at the agent, from the kernel to the kernel, all together.
+        #[serde(with = "nanos")]
+        took: Duration,
+        /// The longest of that.
+        #[serde(with = "nanos")]
+        longest: Duration,
+    },
     /// A program of the user's has ended.
     ProgramEnded {
         /// Its exit code; none when a signal ended it.

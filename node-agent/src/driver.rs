@@ -36,6 +36,8 @@ pub(crate) struct Driver {
     mobile: Option<Mobile>,
     /// With Mobile IPv6.
     tunnels: Option<Tunnels>,
+    /// When their cost is to be written down.
+    cost_due: Time,
     records: Records,
     /// At a server, SIGTERM: it leaves the ring first. Other nodes just end.
     termination: Option<Signal>,
@@ -108,6 +110,7 @@ impl Driver {
             sip,
             mobile,
             tunnels,
+            cost_due: Time::ZERO,
             records,
             termination,
             is_ending: false,

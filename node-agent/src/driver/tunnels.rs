@@ -1,16 +1,21 @@
 //! Tunnels of Mobile IPv6 in the driver's loop.
 
 use super::{BURST, Driver, now};
-use crate::mobile_ip::Received;
+use crate::mobile_ip::{Cost, Received};
 use anyhow::Context;
 use samp_model::Event;
 use samp_model::settings::Records;
 use samp_protocol::mobile_ip::Packet;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// Between two records of what tunnels cost.
+const COST_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Driver {
     pub(super) async fn handle_tunnels(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.tell_cost()?;
         for _ in 0..BURST {
             let Some(tunnels) = &mut self.tunnels else { break };
             match tunnels.try_receive().context("cannot receive datagrams")? {
@@ -28,6 +33,18 @@ impl Driver {
         }
         tokio::task::yield_now().await;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Writes down what tunnels have cost, once in a while.
+    fn tell_cost(&mut self) -> anyhow::Result<()> {
+        let now = now();
+        let Some(tunnels) = self.tunnels.as_mut().filter(|_| now >= self.cost_due) else { return Ok(()) };
+        self.cost_due = now + COST_INTERVAL;
+        let Cost { datagrams, took, longest } = tunnels.take_cost();
+        match datagrams {
+            0 => Ok(()),
+            datagrams => self.record(now, Event::Tunnelled { datagrams, took, longest }),
+        }
     }
 
     /// Takes what has come over a link before it is given up, and the media in that.

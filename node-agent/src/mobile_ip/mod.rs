@@ -19,12 +19,15 @@ use path::{Fate, Paths, Place};
 use samp_model::agent::{Mobility, Role};
 use samp_protocol::Input;
 use samp_protocol::mobile_ip::{Datagram, Forwarding, Packet};
+use samp_sys::clock::realtime_nanos;
 use samp_sys::frames::FrameSocket;
 use samp_sys::netlink::Netlink;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -54,6 +57,15 @@ pub(crate) struct Tunnels {
     agent_end: u32,
     buffer: Vec<u8>,
     dropped: u64,
+    cost: Cost,
+}
+
+/// How long datagrams were here, since that was asked last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub datagrams: u64,
+    pub took: Duration,
+    pub longest: Duration,
 }
 
 /// What a look at the sockets gave.
@@ -101,6 +113,7 @@ impl Tunnels {
             agent_end,
             buffer: vec![0; DATAGRAM_MAX],
             dropped: 0,
+            cost: Cost::default(),
         }))
     }
 
@@ -132,7 +145,21 @@ impl Tunnels {
             kernel_end if kernel_end == self.kernel_end => Fate::Pass,
             _ => self.paths.inbound(datagram),
         };
-        Ok(self.meet(fate).map_or(Received::Passed, Received::Input))
+        let is_through = matches!(fate, Fate::Deliver(_) | Fate::Send(..));
+        let input = self.meet(fate);
+        if is_through {
+            // The time of day, which may have been set meanwhile.
+            let took = Duration::from_nanos(realtime_nanos().saturating_sub(arrival.at));
+            self.cost.datagrams += 1;
+            self.cost.took += took;
+            self.cost.longest = self.cost.longest.max(took);
+        }
+        Ok(input.map_or(Received::Passed, Received::Input))
+    }
+
+    /// What datagrams have cost since this was asked last.
+    pub(crate) fn take_cost(&mut self) -> Cost {
+        mem::take(&mut self.cost)
     }
 
     /// What is to be done to datagrams from now on.

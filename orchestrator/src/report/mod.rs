@@ -20,6 +20,7 @@ mod summary;
 mod tests;
 mod text;
 mod transfers;
+mod tunnels;
 
 pub use self::calls::{CallOutcome, CallReport, MediaReport};
 pub use self::effect::{cliffs_delta, paired, unpaired};
@@ -39,6 +40,7 @@ pub use self::summary::{
 };
 pub use self::text::{Style, emulation, table, waterfall, word, write_summary};
 pub use self::transfers::Transfer;
+pub use self::tunnels::TunnelCost;
 
 use samp_model::knobs::Knob;
 use samp_model::{Record, Topology};
@@ -59,6 +61,8 @@ pub struct Report {
     pub interventions: Vec<Intervention>,
     /// The servers that died.
     pub deaths: Vec<ServerDeath>,
+    /// What tunnels cost.
+    pub tunnels: Vec<TunnelCost>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -80,6 +84,7 @@ impl Report {
             transfers: Transfer::all(history),
             interventions: Intervention::all(history),
             deaths: ServerDeath::all(topology, history),
+            tunnels: TunnelCost::all(topology, history),
             knobs: topology.samp.knobs(),
         }
     }

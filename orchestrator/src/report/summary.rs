@@ -8,6 +8,7 @@ use super::outages::ServerDeath;
 use super::path::CriticalPath;
 use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
+use super::tunnels::TunnelCost;
 use samp_model::knobs::Knob;
 use samp_model::record::{CacheOutcome, RegistrationScope};
 use serde::Serialize;
@@ -29,6 +30,9 @@ pub struct Summary {
     pub interventions: Vec<Intervention>,
     /// The servers that died.
     pub deaths: Vec<DeathSummary>,
+    /// What tunnels cost, with Mobile IPv6 in a lab.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<TunnelCost>,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -196,6 +200,7 @@ impl Summary {
             },
             interventions: report.interventions.clone(),
             deaths: report.deaths.iter().map(DeathSummary::of).collect(),
+            tunnels: report.tunnels.clone(),
             knobs: report.knobs.clone(),
         }
     }

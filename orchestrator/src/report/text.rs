@@ -173,6 +173,7 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     write_registrations(out, summary)?;
     write_calls(out, summary)?;
     write_transfers(out, summary)?;
+    write_tunnels(out, summary)?;
     write_interventions(out, summary)?;
     write_deaths(out, summary)?;
     write_knobs(out, summary)
@@ -333,6 +334,28 @@ fn write_transfers(out: &mut impl Write, summary: &Summary) -> fmt::Result {
 }
 
 /// What was done to the lab, and when.
+fn write_tunnels(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    if summary.tunnels.is_empty() {
+        return Ok(());
+    }
+    let milliseconds = |took: Duration| delta(took.into());
+    let rows = summary.tunnels.iter().map(|cost| {
+        [
+            format!("  {}", cost.at),
+            cost.datagrams.to_string(),
+            milliseconds(cost.mean),
+            milliseconds(cost.longest),
+        ]
+        .to_vec()
+    });
+    let header = ["  at", "datagrams", "mean ms", "longest ms"];
+    write!(
+        out,
+        "\ntunnels: how long datagrams were at agents, from the kernel to the kernel\n{}",
+        table(&header, rows)
+    )
+}
+
 fn write_interventions(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     if summary.interventions.is_empty() {
         return Ok(());
