@@ -248,6 +248,15 @@ addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: sw
         // Kernels do not complain of what is in tunnels.
         assert!(!has(error, "1") && !has(error, "4") && malformed.is_empty());
     }
+    let summary = std::fs::read_to_string(out.join("summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    let at = |number: usize| summary["tunnels"][number]["at"].as_str();
+    assert_eq!(
+        [at(0), at(1), at(2)],
+        [Some("mobile nodes"), Some("agents"), None],
+        "{:#}",
+        summary["tunnels"]
+    );
     std::fs::remove_dir_all(out).expect("the run's directory");
 }
 
