@@ -53,6 +53,7 @@ const OVERLOAD: File = file!("experiments/overload.yaml");
 const ANCHOR_LOAD: File = file!("experiments/anchor-load.yaml");
 const PAPER_WALK: File = file!("experiments/paper-walk.yaml");
 const FOUR_PROTOCOLS: File = file!("experiments/four-protocols.yaml");
+const AT_THEIR_BEST: File = file!("experiments/at-their-best.yaml");
 const TRANSFER: File = file!("experiments/transfer.yaml");
 const PARTITION: File = file!("experiments/partition.yaml");
 const DHCP: File = file!("experiments/dhcp.yaml");
@@ -89,6 +90,7 @@ pub const FILES: &[File] = &[
     TRACE_CSV,
     ALPHA,
     FOUR_PROTOCOLS,
+    AT_THEIR_BEST,
     PAPER_WALK,
     CALL_RATE,
     ANCHOR_CRASH,
@@ -176,8 +178,13 @@ pub const EXAMPLES: &[Example] = &[
         files: &[PAPER_WALK, PAPER_150, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
+        name: "at-their-best",
+        about: "an experiment: the four protocols with addresses by the letter of the RFCs, and as fast as they allow",
+        files: &[AT_THEIR_BEST, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
         name: "four-protocols",
-        about: "an experiment for the simulator: SAMP, Mobile IPv6, HMIPv6 and SIP mobility side by side",
+        about: "an experiment: SAMP, Mobile IPv6, HMIPv6 and SIP mobility side by side",
         files: &[FOUR_PROTOCOLS, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {

@@ -4,7 +4,6 @@ use crate::wires::Unchanged;
 use crate::world::World;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::record::RegistrationScope;
-use samp_model::settings::{AddressMethod, EmulationSettings, Trigger};
 use samp_model::topology::{NodeKind, Topology};
 use samp_model::{Event, NodeId, Record, Time};
 use samp_protocol::Input;
@@ -36,15 +35,9 @@ pub enum Hindrance {
     /// A node runs a program.
     #[error("`{0}` runs a program of its own, which the simulator cannot run")]
     Program(String),
-    /// Addresses are not given at once.
-    #[error("the simulator knows only static addresses")]
-    Addresses,
     /// Servers have a CPU quota.
     #[error("in virtual time no processor is needed: the simulator does not know `server_cpu`")]
     CpuQuota,
-    /// Attachments are announced, overlap, or are told of otherwise.
-    #[error("the simulator does not know `{0}`")]
-    Attachment(&'static str),
 }
 
 /// What a lab did not get to.
@@ -73,21 +66,8 @@ impl VirtualLab {
         if let Some(node) = topology.nodes.iter().find(|node| node.program.is_some()) {
             return Err(Hindrance::Program(node.name.clone()));
         }
-        if topology.addressing.address != AddressMethod::Static {
-            return Err(Hindrance::Addresses);
-        }
-        let EmulationSettings { trigger, make_before_break, going_down, server_cpu, .. } = topology.emulation;
-        if server_cpu.is_some() {
+        if topology.emulation.server_cpu.is_some() {
             return Err(Hindrance::CpuQuota);
-        }
-        for (is_wanted, knob) in [
-            (trigger != Trigger::Link, "trigger"),
-            (!make_before_break.is_zero(), "make_before_break"),
-            (!going_down.is_zero(), "going_down"),
-        ] {
-            if is_wanted {
-                return Err(Hindrance::Attachment(knob));
-            }
         }
         let names = topology.nodes().map(|(id, node)| (node.name.clone(), id)).collect();
         Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), told: 0 })
@@ -212,16 +192,18 @@ impl VirtualLab {
         let node = self.running(mobile_node)?;
         let router = self.find(access_router, "an access router", is_access_router)?;
         let conflict = |message| Err(Refusal { message, cause: Cause::Conflict });
-        if self.world.is_between(node) {
-            return conflict(format!("`{mobile_node}` is in the gap of a handoff"));
+        if self.world.is_handing_over(node) {
+            return conflict(format!("`{mobile_node}` is in the middle of a handoff"));
         }
         if self.world.attached_to(node) == Some(router) {
             return conflict(format!("`{mobile_node}` is already attached to `{access_router}`"));
         }
-        Ok(match gap.unwrap_or(self.world.topology().emulation.gap) {
-            Duration::ZERO => self.world.attach(node, router),
-            gap => self.world.attach_after(gap, node, router),
-        })
+        let emulation = self.world.topology().emulation;
+        let gap = gap.unwrap_or(emulation.gap);
+        if !gap.is_zero() && !emulation.make_before_break.is_zero() {
+            return Err(refusal("this lab's handoffs make before they break: they have no gap"));
+        }
+        Ok(self.world.hand_over(node, router, gap))
     }
 
     fn call(&mut self, caller: &str, callee: &str) -> Result<String, Refusal> {

@@ -1,5 +1,6 @@
 //! The nodes of a topology, and the clock.
 
+mod addressing;
 mod attachment;
 mod flight;
 mod mobile_ip;
@@ -8,7 +9,8 @@ mod nodes;
 use crate::network::{Network, Place, Weather};
 use crate::trace::Trace;
 use crate::wires::Unchanged;
-use attachment::Attachment;
+use addressing::{Addressing, Client};
+use attachment::{Attachment, Pending};
 use flight::InFlight;
 pub use flight::Leg;
 use samp_model::control::{LinkChange, LinkId};
@@ -48,8 +50,9 @@ pub struct World {
     starts: Vec<u64>,
     /// Where mobile nodes are attached, running or not.
     attached: BTreeMap<NodeId, Attachment>,
-    /// Who is in the gap of a handoff, by its end, and where to.
-    between: BTreeSet<(Time, NodeId, NodeId)>,
+    /// The handoffs that have begun, by when they go on.
+    pending: BTreeMap<(Time, NodeId), Pending>,
+    addressing: Addressing,
     /// When each actor wants to hear of the time.
     timeouts: BTreeSet<(Time, NodeId)>,
     /// Who has which address now.
@@ -99,12 +102,15 @@ struct Actor {
     media: BTreeMap<String, SocketAddr>,
     /// The media itself, at a mobile node of a world that plays it.
     streams: Option<Media>,
+    /// Whence its addresses come, but for static ones.
+    client: Option<Client>,
 }
 
 impl Actor {
     fn next_timeout(&self) -> Option<Time> {
         let media = self.streams.as_ref().and_then(Media::next_due);
-        self.node.poll_timeout().into_iter().chain(media).min()
+        let client = self.client.as_ref().and_then(Client::poll_timeout);
+        self.node.poll_timeout().into_iter().chain(media).chain(client).min()
     }
 }
 
@@ -142,7 +148,8 @@ impl World {
             actors: topology.nodes.iter().map(|_| None).collect(),
             starts: vec![0; topology.nodes.len()],
             attached: BTreeMap::new(),
-            between: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            addressing: Addressing::new(&topology, &agents),
             timeouts: BTreeSet::new(),
             owners: HashMap::new(),
             places: HashMap::new(),
@@ -469,28 +476,37 @@ impl World {
     fn next_instant(&self) -> Option<Time> {
         let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
-        let attachment = self.between.first().map(|(at, ..)| *at);
-        [arrival, timeout, attachment].into_iter().flatten().min()
+        let handoff = self.pending.first_key_value().map(|((at, _), _)| *at);
+        [arrival, timeout, handoff, self.addressing.next_instant()].into_iter().flatten().min()
     }
 
     fn step(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.steps += 1;
-        if let Some(&gap) = self.between.first().filter(|gap| gap.0 <= now) {
-            self.between.remove(&gap);
-            self.attach(gap.1, gap.2);
+        if let Some(due) = self.pending.first_entry().filter(|due| due.key().0 <= now) {
+            let (_, mobile_node) = *due.key();
+            let pending = due.remove();
+            self.go_on(mobile_node, pending);
         } else if let Some(arrival) = self.in_flight.first_entry().filter(|arrival| arrival.key().0 <= now) {
             let message = *arrival.remove();
             self.arrive(message);
+        } else if self.addressing.next_instant().is_some_and(|at| at <= now) {
+            self.step_addressing(now);
         } else if let Some((_, id)) = self.timeouts.pop_first() {
             self.send_media(id);
+            let mut client_is_due = false;
             if let Some(actor) = &mut self.actors[id.0] {
                 actor.timeout = None;
                 if actor.node.poll_timeout().is_some_and(|at| at <= now) {
                     actor.node.handle_timeout(now);
                 }
+                client_is_due =
+                    actor.client.as_ref().and_then(Client::poll_timeout).is_some_and(|at| at <= now);
             }
             self.flush(id);
+            if client_is_due {
+                self.handle_client_timeout(id);
+            }
         }
     }
 

@@ -1,16 +1,26 @@
 //! A simulated lab is asked what a real one is asked, and writes what a real one writes.
 
 use samp_model::control::{LinkChange, LinkName, Request, Response};
-use samp_model::settings::AddressMethod;
 use samp_model::topology::{self, Loss, QualityChange, Topology};
-use samp_model::{Event, Record};
+use samp_model::{Event, Record, Time};
 use samp_simulator::{Hindrance, VirtualLab};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+/// Over the radio link and back.
+const ROUND_TRIP: Duration = Duration::from_millis(2);
+
 fn grid_small() -> Topology {
+    with_knobs("")
+}
+
+/// The shipped topology with these knobs, which it leaves out.
+fn with_knobs(knobs: &str) -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/grid-small.yaml");
-    topology::load(&path).expect("the shipped topology is valid")
+    let text = fs::read_to_string(path).expect("it is shipped");
+    topology::parse("grid-small.yaml", &format!("{text}\n{knobs}\n"))
+        .unwrap_or_else(|errors| panic!("{:?}", errors.first()))
 }
 
 fn up(topology: Topology) -> VirtualLab {
@@ -87,7 +97,7 @@ fn in_a_gap_nobody_is_reached_and_what_is_on_the_air_is_lost() {
     run(&mut lab, 2);
     let gap = Duration::from_millis(300);
     assert!(matches!(lab.ask(&move_to("mn1", "ar-2-3", gap)), Response::Handoff { handoff: 1 }));
-    assert!(refusal(lab.ask(&move_to("mn1", "ar-0-0", gap))).contains("gap"));
+    assert!(refusal(lab.ask(&move_to("mn1", "ar-0-0", gap))).contains("in the middle of a handoff"));
     let records = run(&mut lab, 2);
     let at =
         |wanted: fn(&Event) -> bool| records.iter().find(|record| wanted(&record.event)).expect("it is").at;
@@ -163,14 +173,122 @@ fn the_same_lab_writes_the_same_records() {
     assert_eq!(play(), play());
 }
 
+/// What happens in the first handoff with a call going on, in a lab with these knobs.
+fn hand_over(knobs: &str) -> Vec<Record> {
+    let mut lab = up(with_knobs(knobs));
+    call(&mut lab, "mn1", "mn5");
+    run(&mut lab, 2);
+    let handoff = Request::Handoff { mobile_node: "mn1".into(), access_router: "ar-2-3".into(), gap: None };
+    assert_eq!(lab.ask(&handoff), Response::Handoff { handoff: 1 });
+    let records = run(&mut lab, 20);
+    assert!(heard(&records, "mn1") >= 1 && heard(&records, "mn5") >= 1, "media again: {records:#?}");
+    records
+}
+
+/// When this happened at mn1.
+#[track_caller]
+fn at(records: &[Record], wanted: impl Fn(&Event) -> bool) -> Time {
+    let mut found = records.iter().filter(|record| record.node == "mn1" && wanted(&record.event));
+    found.next().unwrap_or_else(|| panic!("it has not happened: {records:#?}")).at
+}
+
+fn is_attached(event: &Event) -> bool {
+    matches!(event, Event::Attached { .. })
+}
+
+fn is_configured(event: &Event) -> bool {
+    matches!(event, Event::AddressConfigured { .. })
+}
+
+/// From attachment to address by DHCP, and how many messages it took.
+fn by_dhcp(knobs: &str) -> (Duration, usize) {
+    let records = hand_over(&format!("addressing: {{ address: dhcp, {knobs} }}"));
+    let messages =
+        |record: &&Record| matches!(record.event, Event::DhcpSent { .. } | Event::DhcpReceived { .. });
+    (at(&records, is_configured) - at(&records, is_attached), records.iter().filter(messages).count())
+}
+
+#[test]
+fn dhcp_takes_its_messages_and_waits() {
+    assert_eq!(by_dhcp("profile: fast"), (ROUND_TRIP, 2), "rapid commit");
+    assert_eq!(by_dhcp("profile: fast, rapid_commit: false"), (2 * ROUND_TRIP, 4));
+    let (took, messages) = by_dhcp("profile: rfc");
+    assert!(took >= Duration::from_secs(1) && messages >= 4, "{took:?}, {messages}");
+}
+
+/// What happens with SLAAC.
+fn by_slaac(dad: &str, trigger: &str) -> Vec<Record> {
+    hand_over(&format!(
+        "family: ipv6\naddressing: {{ address: slaac, profile: fast, dad: {dad} }}\nemulation: {{ trigger: {trigger} }}"
+    ))
+}
+
+#[test]
+fn slaac_takes_its_messages_and_the_check() {
+    let records = by_slaac("off", "link");
+    let attached = at(&records, is_attached);
+    assert_eq!(at(&records, |event| matches!(event, Event::RouterSolicited { .. })), attached);
+    assert_eq!(at(&records, is_configured) - attached, ROUND_TRIP);
+
+    let records = by_slaac("optimistic", "link");
+    let checked = |event: &Event| matches!(event, Event::AddressChecked { unique: true, .. });
+    assert_eq!(at(&records, checked) - at(&records, is_configured), Duration::from_secs(1));
+
+    let records = by_slaac("on", "link");
+    let advertised = at(&records, |event| matches!(event, Event::RouterAdvertised { .. }));
+    assert_eq!(at(&records, checked), at(&records, is_configured));
+    let check = at(&records, checked) - advertised;
+    assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&check), "{check:?}");
+}
+
+#[test]
+fn an_advertisement_tells_of_a_new_link() {
+    let records = by_slaac("off", "ra");
+    let told = at(&records, |event| matches!(event, Event::LinkTriggered { handoff: 1 }));
+    let waited = told - at(&records, is_attached);
+    assert!(waited > Duration::ZERO && waited <= Duration::from_millis(71), "{waited:?}");
+    assert_eq!(at(&records, is_configured), told);
+    let solicited = |record: &Record| matches!(record.event, Event::RouterSolicited { .. });
+    assert!(!records.iter().any(solicited), "who hears need not ask");
+}
+
+#[test]
+fn an_advertisement_tells_of_the_mobility_anchor_point() {
+    let records = hand_over(
+        "family: ipv6\nprotocol: hmipv6\naddressing: { address: slaac, profile: fast, dad: off }\nemulation: { trigger: ra }",
+    );
+    let registered = |event: &Event| matches!(event, Event::Registered { handoff: 1, .. });
+    assert!(at(&records, registered) > at(&records, is_configured));
+}
+
+#[test]
+fn make_before_break_loses_nothing() {
+    let hold = Duration::from_millis(100);
+    let records = hand_over("emulation: { make_before_break: 100ms }");
+    let released =
+        at(&records, |event| matches!(event, Event::Released { handoff: 1, frames_dropped: 0, .. }));
+    assert_eq!(released - at(&records, is_attached), hold);
+    assert!(!records.iter().any(|record| matches!(record.event, Event::Detached { .. })));
+    let lost: u64 = records
+        .iter()
+        .map(|record| match record.event {
+            Event::MediaFirstReceived { lost, .. } => lost,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(lost, 0, "{records:#?}");
+}
+
+#[test]
+fn a_handoff_is_announced() {
+    let ahead = Duration::from_millis(30);
+    let records = hand_over("emulation: { going_down: 30ms }");
+    let told = at(&records, |event| matches!(event, Event::LinkGoingDown { handoff: 1, .. }));
+    assert_eq!(at(&records, |event| matches!(event, Event::Detached { handoff: 1, .. })) - told, ahead);
+}
+
 #[test]
 fn what_there_is_no_simulation_of_is_said() {
-    let mut topology = grid_small();
-    topology.addressing.address = AddressMethod::Dhcp;
-    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Addresses));
-    let mut topology = grid_small();
-    topology.emulation.make_before_break = Duration::from_millis(50);
-    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Attachment("make_before_break")));
     let mut topology = grid_small();
     topology.emulation.server_cpu = std::num::NonZeroU16::new(50);
     assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::CpuQuota));

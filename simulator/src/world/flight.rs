@@ -1,5 +1,6 @@
 //! What is under way between the nodes of a world: sent, lost, delivered, or brought back to a sender that needs a connection.
 
+use super::attachment::OnAir;
 use super::mobile_ip::v6;
 use super::{Actor, Happened, SIP_PORT, World};
 use crate::network::Place;
@@ -29,8 +30,8 @@ pub(super) struct InFlight {
     payload: Payload,
     /// On its way back: it could not be delivered.
     undelivered: bool,
-    /// The sender's radio link, and from when until when this is on it.
-    lifted: Option<(NodeId, Time, Time)>,
+    /// The radio link that it has just passed, or is on.
+    lifted: Option<OnAir>,
     /// What lies ahead, the next last, where every hop counts.
     route: Vec<Hop>,
     /// Length of its frame, where every hop counts.
@@ -128,8 +129,8 @@ impl InFlight {
 impl World {
     /// Something is at the end of a hop, or of its whole way.
     pub(super) fn arrive(&mut self, mut arrived: InFlight) {
-        if let Some((mobile_node, from, until)) = arrived.lifted.take()
-            && self.has_left(mobile_node, from, until)
+        if let Some(frame) = arrived.lifted.take()
+            && self.was_left_behind(frame)
         {
             return self.lose("left behind", arrived);
         }
@@ -254,15 +255,14 @@ impl World {
         let Some(delay) = self.network.wires.delay(from, to) else { return self.lose("lost", message) };
         if let Some(sender) = from.mobile_node {
             let [up, _] = self.network.wires.radio_delays(sender);
-            self.note_on_air(sender, self.now, self.now + up);
-            message.lifted = Some((sender, self.now, self.now + up));
+            message.lifted = Some(self.note_on_air(sender, from.vertex, self.now, self.now + up));
         }
         for more in [Some(first), second].into_iter().flatten() {
             let arrival = self.now + delay + more;
             if let Some(receiver) = to.mobile_node {
                 let [_, down] = self.network.wires.radio_delays(receiver);
                 let onto_air = Time::from_nanos(arrival.as_nanos() - down.as_nanos() as u64);
-                self.note_on_air(receiver, onto_air, arrival);
+                self.note_on_air(receiver, to.vertex, onto_air, arrival);
             }
             self.fly(arrival, message.clone());
         }
@@ -290,9 +290,10 @@ impl World {
         }
         for departure in departures.into_iter().flatten() {
             let mut message = message.clone();
-            if let Hop::Radio(mobile_node, _) = hop {
-                self.note_on_air(mobile_node, self.now, departure);
-                message.lifted = Some((mobile_node, self.now, departure));
+            if let Hop::Radio(mobile_node, way) = hop
+                && let Some(place) = self.place(message.outermost()[way])
+            {
+                message.lifted = Some(self.note_on_air(mobile_node, place.vertex, self.now, departure));
             }
             self.fly(departure, message);
         }
@@ -308,12 +309,14 @@ impl World {
         let now = self.now;
         let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
         let source = actor.address.and(actor.home).or(actor.address);
-        let (Some(streams), Some(source)) = (&mut actor.streams, source) else { return };
+        let Some(streams) = &mut actor.streams else { return };
         let mut packets = Vec::new();
         streams.send_due(now, |packet, to| {
             packets.push((to, Arc::from(packet)));
             Ok(())
         });
+        // Without an address none of it can be sent.
+        let Some(source) = source else { return };
         let from = SocketAddr::new(source, RTP_PORT);
         for (to, packet) in packets {
             self.send_from(id, InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet)));

@@ -1,6 +1,6 @@
 //! The nodes of a world: how each is built, and what becomes of what it says.
 
-use super::{Actor, Happened, SIP_PORT, World};
+use super::{Actor, Client, Happened, SIP_PORT, World};
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::random::seed_for;
 use samp_model::settings::Records;
@@ -58,6 +58,7 @@ impl World {
         let streams = plays_media.then(|| Media::new(self.topology.media.clone(), seed));
         let streams = streams.map(|streams| if home.is_some() { streams.with_marks() } else { streams });
         let map = self.agents.mobility_agent(id).and_then(|agent| agent.map).map(IpAddr::V6);
+        let client = Client::new(&self.topology, id, seed);
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");
         self.owners.extend(address.into_iter().chain(map).map(|address| (address, id)));
@@ -70,6 +71,7 @@ impl World {
             paused: None,
             media: BTreeMap::new(),
             streams,
+            client,
         });
         self.ring_changed();
         self.flush(id);
