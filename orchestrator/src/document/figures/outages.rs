@@ -40,7 +40,11 @@ fn figure(death: &ServerDeath) -> Figure {
         title: title.clone(),
         label: "ms without service",
         rows: outages.iter().take(DRAWN).map(bar).collect(),
-        legend: vec![entry("s2", "registered again with another server"), entry("bad", "never again")],
+        legend: [(true, "s2", "registered again with another server"), (false, "bad", "never again")]
+            .into_iter()
+            .filter(|(over, ..)| outages.iter().any(|(_, _, is_over)| is_over == over))
+            .map(|(_, class, name)| entry(class, name))
+            .collect(),
         width: 640.0,
     };
     let rows = outages.iter().map(|(node, took, is_over)| {

@@ -45,12 +45,12 @@ pub(super) fn figure(material: &Material) -> Option<Figure> {
         let tip =
             format!("{name}: {percent:.1} % of its quota; {:.1} % in the busiest second", 100.0 * cpu.most);
         let part = Part { class: "s1".into(), is_pale: false, from: 0.0, length: percent, tip };
-        let value = format!("{percent:.0} %, held back {:.0} %", 100.0 * cpu.share_held_back());
+        let value = format!("{percent:.0} / {:.0} %", 100.0 * cpu.share_held_back());
         Bar { name: (*name).to_owned(), href: None, parts: vec![part], value }
     };
     let picture = Bars {
         title: title.to_owned(),
-        label: "% of the quota",
+        label: "% of the quota / of the periods, held back",
         rows: servers.iter().take(DRAWN).map(bar).collect(),
         legend: vec![Entry { class: "s1".into(), name: "used".into(), key: Key::Box }],
         width: 640.0,
