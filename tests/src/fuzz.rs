@@ -2,7 +2,7 @@
 
 use samp_model::settings::SampSettings;
 use samp_model::{Time, agent, control, experiment, topology};
-use samp_protocol::mobile_ip::Packet;
+use samp_protocol::mobile_ip::{Datagram, Packet};
 use samp_protocol::sip::{self, Transport};
 use samp_protocol::{Input, Node, RingKey, SampServer};
 use serde::Serialize;
@@ -84,13 +84,18 @@ pub fn overlay(data: &[u8]) {
     fuzzed.rest();
 }
 
-/// A datagram with a Mobility Header: what is understood survives being sent on.
+/// A datagram with a Mobility Header: what is understood survives being sent on. Or one in a tunnel, or with home addresses:
+/// what is in it is no longer than it was.
 ///
 /// # Panics
 /// When it does not.
 pub fn mobility(data: &[u8]) {
     if let Some(packet) = Packet::decode(data) {
         assert_eq!(Packet::decode(&packet.encode()), Some(packet));
+    }
+    if let Some((outer, inner)) = Datagram::of_frame(data).and_then(|datagram| datagram.unwrap()) {
+        assert!(inner.bytes().len() + outer.bytes <= data.len());
+        assert!(inner.wrap(&outer).is_some());
     }
 }
 
