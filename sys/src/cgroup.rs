@@ -10,8 +10,8 @@ use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a group may take to become empty when all that was in it is about to end.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a group may take to become empty when all that was in it is about to end: to end takes CPU time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where this process may make groups that bound CPU time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +194,7 @@ fn remove_one(group: &Path, end: bool, deadline: Instant) -> io::Result<()> {
             // The kernel tells nobody, in v1, when a group becomes empty.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
                 if end {
+                    lift_quota(group)?;
                     kill_all(group)?;
                 }
                 sleep(Duration::from_millis(1));
@@ -201,6 +202,17 @@ fn remove_one(group: &Path, end: bool, deadline: Instant) -> io::Result<()> {
             removed => return removed,
         }
     }
+}
+
+/// Who is held back would take long to end.
+fn lift_quota(group: &Path) -> io::Result<()> {
+    for (file, unlimited) in [("cpu.max", "max"), ("cpu.cfs_quota_us", "-1")] {
+        let file = group.join(file);
+        if file.exists() {
+            fs::write(file, unlimited)?;
+        }
+    }
+    Ok(())
 }
 
 fn kill_all(group: &Path) -> io::Result<()> {

@@ -35,8 +35,8 @@ fn group(lab: &str) -> Option<PathBuf> {
 #[test]
 fn each_server_is_held_to_its_quota_and_tells_what_it_has_had() {
     let Some(none) = group("none") else { return };
-    // Even to start takes longer than a quota's period.
-    let lab = Lab::up(file("1%").path(), &[]);
+    // Even to start takes more than the millisecond of a period.
+    let lab = Lab::up(file("10%").path(), &[]);
     let group = none.with_file_name(format!("samp-lab.{}", lab.name()));
     for server in ["s1", "s2", "s3", "s4"] {
         let inside = fs::read_to_string(group.join(format!("node-{server}/cgroup.procs")));
