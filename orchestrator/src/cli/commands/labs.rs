@@ -6,18 +6,19 @@ use crate::client::{Client, ClientError};
 use crate::plan::password;
 use crate::report::{emulation, table, word};
 use crate::runtime_dir::RuntimeDir;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use samp_model::control::{AgentState, LabStatus, NodeStatus, Request};
 use samp_model::settings::EmulationSettings;
 use samp_model::topology::{Node, NodeKind};
 use samp_model::{NodeId, Topology};
 use serde::Serialize;
-use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
 
-/// How long a lab may take to end.
-const DOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a lab may take to end, in milliseconds.
+const DOWN_DEADLINE_MS: u16 = 10_000;
 
 /// A lab in a list.
 #[derive(Serialize)]
@@ -192,25 +193,17 @@ pub(super) fn running(client: &Client) -> Result<Option<LabStatus>, Failure> {
 
 /// Ends a lab and waits until nothing of it is left, not even its supervisor with this process id.
 pub(super) fn end(client: &Client, pid: i32) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::new(Exit::Failed, format!("cannot watch supervisor {pid}: {error}"));
+    let supervisor = samp_sys::process::pidfd(pid).map_err(failed)?;
     client.ask(&Request::Down)?;
     // Process 1 ends after all the others of its lab; what the host still sees then is a zombie at most.
-    let deadline = Instant::now() + DOWN_DEADLINE;
-    while is_running(pid) {
-        if Instant::now() > deadline {
-            return Err(Failure::new(Exit::Failed, format!("supervisor {pid} does not end"))
-                .hint(format!("`kill -9 {pid}` ends it and all that belongs to it")));
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let mut ended = [PollFd::new(supervisor.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut ended, PollTimeout::from(DOWN_DEADLINE_MS)).map_err(|errno| failed(errno.into()))? == 0 {
+        return Err(Failure::new(Exit::Failed, format!("supervisor {pid} does not end"))
+            .hint(format!("`kill -9 {pid}` ends it and all that belongs to it")));
     }
     Ok(())
-}
-
-/// Whether a process exists and is no zombie (proc_pid_stat(5): the state follows the name in parentheses).
-fn is_running(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-        !matches!(state, Some('Z' | 'X'))
-    })
 }
 
 fn done(terminal: &Terminal) -> Result<Exit, Failure> {
