@@ -58,8 +58,9 @@ fn assert_about(count: usize, least: usize, most: usize) {
     assert!((least..=most).contains(&count), "{count} is not between {least} and {most}");
 }
 
-fn in_order(replies: &[Reply]) -> bool {
-    replies.iter().map(|reply| reply.number).is_sorted()
+/// How many replies came before one that had been asked for earlier.
+fn overtakings(replies: &[Reply]) -> usize {
+    replies.windows(2).filter(|pair| pair[0].number > pair[1].number).count()
 }
 
 fn faster_than(replies: &[Reply], milliseconds: f64) -> usize {
@@ -84,10 +85,11 @@ fn delay_and_jitter() {
     assert_about(faster_than(&replies, 20.0), 2, 40);
     assert_about(faster_than(&replies, 40.0), 60, 119);
 
-    // Packets closer than their jitter wait for each other.
+    // Packets closer than their jitter wait for each other: without, every other one overtakes. The kernel itself puts a few
+    // out of order, when the sender goes to another processor.
     set(&lab, &["--jitter", "20ms", "--one-way"]);
     let replies = ping(&lab, 200, 2);
-    assert!(replies.len() == 200 && in_order(&replies), "{replies:?}");
+    assert!(replies.len() == 200 && overtakings(&replies) < 10, "{replies:?}");
     lab.down();
 }
 
@@ -124,7 +126,7 @@ fn duplicates_and_reordering() {
     set(&lab, &["--duplicate", "0%", "--reorder", "25%", "--one-way"]);
     let replies = ping(&lab, 300, 2);
     assert_about(faster_than(&replies, 30.0), 37, 115);
-    assert!(replies.len() == 300 && !in_order(&replies), "{replies:?}");
+    assert!(replies.len() == 300 && overtakings(&replies) >= 10, "{replies:?}");
     lab.down();
 }
 
