@@ -18,7 +18,8 @@ pub struct AgentConfig {
     pub seed: u64,
     /// SAMP's knobs.
     pub samp: SampSettings,
-    /// With `auth: digest`, the key that all SIP servers share, or the mobile node's password.
+    /// What the node shares with others: with `auth: digest` the key of all SIP servers, or the mobile node's password;
+    /// with `authentication: rfc4285` the key of all home agents, or what the mobile node shares with its own.
     pub secret: Option<String>,
     /// What kind of node.
     pub role: Role,

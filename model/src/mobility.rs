@@ -28,7 +28,7 @@ pub struct Agents {
 impl Agents {
     /// Of this topology.
     pub fn new(topology: &Topology) -> Self {
-        let MobilitySettings { protocol, agent, home_agents, route_optimization } = topology.mobility;
+        let MobilitySettings { protocol, agent, home_agents, route_optimization, .. } = topology.mobility;
         let is_hierarchical = protocol == Protocol::Hmipv6;
         let mut agents = Self::default();
         let address = |server: NodeId| topology.node(server).address();

@@ -4,7 +4,7 @@ mod address;
 mod mobility;
 
 pub use address::{AddressMethod, AddressProfile, AddressSettings, Dad, DhcpServer};
-pub use mobility::{HomeAgents, MobilitySettings, Protocol};
+pub use mobility::{Authentication, HomeAgents, MobilitySettings, Protocol};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -27,7 +27,7 @@ mod watch;
 pub use address::RadioAddress;
 pub use privileges::leave_root;
 pub use runtime::start_runtime;
-pub use samp_protocol::RingKey;
+pub use samp_protocol::{RingKey, shared_secret};
 pub use timer::Timer;
 
 use access_router::AccessRouter;

@@ -1,10 +1,12 @@
-//! The key that the servers of a ring share, and what follows from it.
+//! The key that the servers of a ring, or home agents, share, and what follows from it.
 
 use crate::digest::hex;
 use hmac::{Hmac, Mac};
-use samp_model::settings::SampSettings;
+use samp_model::agent::{Mobility, Role};
+use samp_model::settings::{Authentication, SampSettings};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// Digits of a derived password: 80 bits.
 const PASSWORD_DIGITS: usize = 20;
@@ -29,6 +31,11 @@ impl RingKey {
         password
     }
 
+    /// What a mobile node of this name and its home agent share, with this home address (RFC 4285).
+    pub fn mobility_secret(&self, name: &str, home: Ipv6Addr) -> String {
+        hex(&self.tag("mobility", &[name.as_bytes(), &home.octets()]))
+    }
+
     /// HMAC-SHA-256 of these parts; tags of different purposes have nothing to do with each other.
     pub(crate) fn tag(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
         self.mac(purpose, parts).finalize().into_bytes().into()
@@ -46,6 +53,30 @@ impl RingKey {
             mac.update(part);
         }
         mac
+    }
+}
+
+/// What a node shares with others, as [`AgentConfig::secret`](samp_model::agent::AgentConfig::secret): all of it follows from
+/// the lab's key.
+pub fn shared_secret(
+    lab_key: &str,
+    samp: &SampSettings,
+    authentication: Authentication,
+    name: &str,
+    role: &Role,
+) -> Option<String> {
+    let is_authenticated = authentication == Authentication::Rfc4285;
+    let key = || RingKey::new(lab_key);
+    match role {
+        Role::MobileNode { mobility: Mobility::MobileIp { home, .. }, .. } => {
+            is_authenticated.then(|| key().mobility_secret(name, *home))
+        }
+        Role::MobileNode { address_of_record, .. } => {
+            samp.auth.is_on().then(|| key().password(samp, address_of_record))
+        }
+        Role::MobilityAgent(_) => is_authenticated.then(|| lab_key.to_owned()),
+        Role::SipServer { .. } => samp.auth.is_on().then(|| lab_key.to_owned()),
+        Role::AccessRouter { .. } => None,
     }
 }
 

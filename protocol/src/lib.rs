@@ -17,13 +17,13 @@ pub mod slaac;
 mod timers;
 mod transaction;
 
-pub use keys::RingKey;
+pub use keys::{RingKey, shared_secret};
 pub use media::Media;
 pub use mobile_node::MobileNode;
 pub use node::{Census, Input, MediaCommand, Node, Output, Transmit};
 pub use server::SampServer;
 
-use mobile_ip::{Agent, Host, HostSettings};
+use mobile_ip::{Agent, Association, Host, HostSettings};
 use samp_model::Time;
 use samp_model::agent::{AgentConfig, Mobility, Role};
 
@@ -64,14 +64,22 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, BuildErro
                     Box::new(node.with_registrar(registrar))
                 }
                 Mobility::MobileIp { home, home_agent, hierarchical, route_optimization } => {
-                    let settings =
-                        HostSettings { home, home_agent, hierarchical, route_optimization, lifetime };
+                    let secret = config.secret.as_deref();
+                    let association = secret.map(|secret| Association::new(&config.name, secret));
+                    let settings = HostSettings {
+                        home,
+                        home_agent,
+                        hierarchical,
+                        route_optimization,
+                        lifetime,
+                        association,
+                    };
                     let user_agent = MobileNode::stationary(user, samp, home.into(), config.seed);
                     Box::new(Host::new(user_agent, settings, config.seed))
                 }
             }
         }
-        Role::MobilityAgent(settings) => Box::new(Agent::new(settings.clone())),
+        Role::MobilityAgent(settings) => Box::new(Agent::new(settings.clone(), config.secret.as_deref())),
         Role::AccessRouter { .. } => return Err(BuildError::NoNode),
     })
 }

@@ -211,7 +211,7 @@ fn tshark<const N: usize>(file: &Path, fields: [&str; N]) -> Vec<[String; N]> {
 
 #[test]
 fn wireshark_knows_the_messages() {
-    let knobs = "protocol: hmipv6\nmobility: { route_optimization: true }
+    let knobs = "protocol: hmipv6\nmobility: { route_optimization: true, authentication: rfc4285 }
 addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: switch }";
     let topology = row(knobs);
     let experiment = TemporaryFile::new(&format!(
@@ -230,6 +230,8 @@ addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: sw
         "icmpv6.type",
         "ipv6.nxt",
         "ipv6.routing.type",
+        "mip6.auth.subtype",
+        "mip6.mnid.identifier",
         "rtp",
         "_ws.malformed",
     ];
@@ -238,6 +240,15 @@ addressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: sw
     let kinds = ["HoTI", "CoTI", "HoT", "CoT", "BU", "BAck"];
     for (number, what) in (1..).map(|number: u8| number.to_string()).zip(kinds) {
         assert!(frames.iter().any(|[kind, ..]| has(kind, &number)), "no {what}");
+    }
+    // Updates to the home agent and its answers show whose they are; those to MAPs and peers do not.
+    let [signed, unsigned] = ["mn1", ""].map(|name| {
+        let of_name = frames.iter().filter(|[kind, .., shown, _, _]| !kind.is_empty() && shown == name);
+        of_name.map(|[kind, _, _, _, _, proof, ..]| (kind.as_str(), proof.as_str())).collect::<Vec<_>>()
+    });
+    for kind in ["5", "6"] {
+        assert!(signed.contains(&(kind, "1")), "{signed:?}");
+        assert!(unsigned.contains(&(kind, "")), "{unsigned:?}");
     }
     assert!(frames.iter().any(|[_, option, ..]| has(option, "23")), "no MAP option");
     let mut media = frames.iter().filter(|[.., rtp, _]| !rtp.is_empty());

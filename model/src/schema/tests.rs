@@ -48,7 +48,7 @@ fn topologies() -> Vec<Value> {
         },
         "links": [wired],
         "protocol": "mipv6",
-        "mobility": { "agent": "s1", "ha": "dynamic", "route_optimization": true },
+        "mobility": { "agent": "s1", "ha": "dynamic", "route_optimization": true, "authentication": "rfc4285" },
         "samp": samp,
         "media": { "packet_interval": "1s", "payload_bytes": 1 },
         "addressing": {

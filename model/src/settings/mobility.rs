@@ -48,6 +48,17 @@ pub enum HomeAgents {
     Dynamic,
 }
 
+/// How mobile nodes and home agents know each other's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// Not at all: home agents believe what comes.
+    #[default]
+    None,
+    /// By the mobility message authentication option (RFC 4285).
+    Rfc4285,
+}
+
 /// `protocol:` and the knobs under `mobility:`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MobilitySettings {
@@ -59,4 +70,7 @@ pub struct MobilitySettings {
     pub home_agents: HomeAgents,
     /// Mobile IPv6: whether peers of a call are told where a mobile node is, so that they need no home agent.
     pub route_optimization: bool,
+    /// Mobile IPv6: whether home agents ask for proof that an update is the mobile node's.
+    #[serde(default)]
+    pub authentication: Authentication,
 }

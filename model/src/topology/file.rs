@@ -3,9 +3,9 @@
 use super::{Jitter, LinkQuality, Loss};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
-    AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Confirm, Dad, DhcpServer, Discover,
-    Durability, Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale, Trigger,
-    UpdateOrder,
+    AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Authentication, Confirm, Dad, DhcpServer,
+    Discover, Durability, Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale,
+    Trigger, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
@@ -47,6 +47,7 @@ pub(super) struct Mobility {
     pub(super) agent: Option<Spanned<String>>,
     pub(super) ha: Option<Value<Word<HomeAgents>>>,
     pub(super) route_optimization: Option<Value<Word<bool>>>,
+    pub(super) authentication: Option<Value<Word<Authentication>>>,
 }
 
 impl Keyword for Protocol {
@@ -58,6 +59,11 @@ impl Keyword for Protocol {
 impl Keyword for HomeAgents {
     const WHAT: &'static str = "which home agents there are";
     const WORDS: &'static [(&'static str, Self)] = &[("fixed", Self::Fixed), ("dynamic", Self::Dynamic)];
+}
+
+impl Keyword for Authentication {
+    const WHAT: &'static str = "a way of authentication";
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("rfc4285", Self::Rfc4285)];
 }
 
 /// Access routers side by side, neighbours linked, one SIP server in the middle of each domain.

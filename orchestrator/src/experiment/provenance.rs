@@ -2,7 +2,7 @@
 
 use super::load::Load;
 use crate::capture::Captured;
-use samp_model::settings::{EmulationSettings, Family};
+use samp_model::settings::{Authentication, EmulationSettings, Family, MobilitySettings, Protocol};
 use serde::{Deserialize, Serialize, Serializer};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -37,6 +37,8 @@ pub struct Provenance {
     pub emulation: Option<EmulationSettings>,
     /// Which addresses the nodes had.
     pub family: Family,
+    /// What kept mobile nodes reachable; none where the runs of a campaign may differ in it.
+    pub mobility: Option<Mobility>,
     /// The files that were read.
     pub inputs: Vec<Input>,
     /// What `capture.pcapng` holds, where the experiment asks for it.
@@ -45,6 +47,21 @@ pub struct Provenance {
     pub before: Load,
     /// After the last step.
     pub after: Option<Load>,
+}
+
+/// A protocol, and what differs between runs that have the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mobility {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Mobile IPv6: whether home agents asked for proof.
+    pub authentication: Authentication,
+}
+
+impl From<MobilitySettings> for Mobility {
+    fn from(MobilitySettings { protocol, authentication, .. }: MobilitySettings) -> Self {
+        Self { protocol, authentication }
+    }
 }
 
 /// A program of this name.
@@ -92,6 +109,7 @@ impl Provenance {
             seed,
             emulation,
             family,
+            mobility: None,
             inputs: inputs.to_vec(),
             capture: None,
             before: Load::now(),

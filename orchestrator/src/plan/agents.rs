@@ -7,13 +7,13 @@ use samp_model::mobility::Agents;
 use samp_model::random::seed_for;
 use samp_model::settings::{AddressMethod, AddressSettings, DhcpServer};
 use samp_model::topology::{Node, NodeId, NodeKind, Subnet, Topology};
-use samp_node::RingKey;
+use samp_node::{RingKey, shared_secret};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The port of SIP over UDP (RFC 3261 §18.1.1).
 pub(crate) const SIP_PORT: u16 = 5060;
 
-/// What the SIP servers of a lab share with `auth: digest`. It follows from the seed, as all of a lab does.
+/// What the SIP servers of a lab share with `auth: digest`, and home agents with `authentication: rfc4285`. It follows from the seed, as all of a lab does.
 fn ring_key(topology: &Topology) -> String {
     format!("{:016x}", seed_for(topology.seed, "ring key"))
 }
@@ -65,12 +65,8 @@ pub(super) fn agents(topology: &Topology, wiring: &Wiring, mobility: &Agents) ->
         };
         let seed = seed_for(topology.seed, &format!("node {}", node.name));
         let mut samp = topology.samp.clone();
-        let secret = match &role {
-            _ if !samp.auth.is_on() => None,
-            Role::SipServer { .. } => Some(ring_key(topology)),
-            Role::MobileNode { address_of_record, .. } => Some(password(topology, address_of_record)),
-            Role::AccessRouter { .. } | Role::MobilityAgent(_) => None,
-        };
+        let authentication = topology.mobility.authentication;
+        let secret = shared_secret(&ring_key(topology), &samp, authentication, &node.name, &role);
         if !matches!(role, Role::SipServer { .. }) {
             samp.passwords.clear();
         }

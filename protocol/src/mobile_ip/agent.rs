@@ -1,12 +1,14 @@
 //! A home agent (RFC 6275 §10), a mobility anchor point (RFC 5380 §5), or both: who it has bound, it answers and tunnels for.
 //!
 //! ```text
-//! BU ─▶ wrong subnet, sequence, no room: BAck with why
+//! BU ─▶ of nobody known (RFC 4285): nothing, or BAck 146
+//!    ─▶ wrong subnet, sequence, no room: BAck with why
 //!    ─▶ known: bound, tunnel, BAck        ─▶ new: duplicate address detection ─▶ bound, tunnel, BAck
 //!                                                        └─ somebody has it ─▶ BAck 134
 //! ```
 
 use super::Forwarding;
+use super::association::{Association, Associations};
 use super::binding_cache::{Binding, BindingCache};
 use super::lifetime::to_units;
 use super::message::{Acknowledgement, Message, Update, status};
@@ -35,6 +37,8 @@ enum Part {
 #[derive(Debug)]
 pub struct Agent {
     settings: MobilityAgent,
+    /// With whom; without any, home agents believe everybody.
+    associations: Option<Associations>,
     homes: BindingCache,
     regional: BindingCache,
     /// The latest updates of addresses that are being checked.
@@ -44,10 +48,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent without bindings.
-    pub fn new(settings: MobilityAgent) -> Self {
+    /// An agent without bindings. With a secret, updates to home agents have to be authenticated by what follows from it.
+    pub fn new(settings: MobilityAgent, secret: Option<&str>) -> Self {
         Self {
             settings,
+            associations: secret.map(Associations::new),
             homes: BindingCache::new(MAX_BINDINGS),
             regional: BindingCache::new(MAX_BINDINGS),
             checked: BTreeMap::new(),
@@ -70,6 +75,15 @@ impl Agent {
             // Agents are nobody's correspondents.
             _ => return self.acknowledge(&packet, &update, Err(status::NOT_SUPPORTED)),
         };
+        if part == Part::HomeAgent {
+            match self.is_authentic(&packet, &update) {
+                Some(true) => {}
+                Some(false) => {
+                    return self.acknowledge(&packet, &update, Err(status::AUTHENTICATION_FAILED));
+                }
+                None => return,
+            }
+        }
         let (home, is_removal) = (packet.sender(), is_removal(&packet, &update));
         let is_own = match part {
             Part::HomeAgent => self.settings.home_subnet.map(|subnet| subnet.contains(home.into())),
@@ -83,16 +97,17 @@ impl Agent {
             return self.acknowledge(&packet, &update, Err(status::NOT_HOME_SUBNET));
         }
         let known = self.cache(part).get(home);
-        if let Some(why) = self.cache(part).refusal(home, &update) {
+        let last = known.map(|known| known.sequence).or_else(|| self.last_number(part, home));
+        if let Some(why) = self.cache(part).refusal(last, &update) {
             // It is told from which number on it may go on (RFC 6275 §9.5.4).
-            let sequence = known.map_or(update.sequence, |known| known.sequence);
-            let last = Update { sequence, ..update };
+            let last = Update { sequence: last.unwrap_or(update.sequence), ..update };
             return self.acknowledge(&packet, &last, Err(why));
         }
         if is_removal && known.is_none() {
             return self.acknowledge(&packet, &update, Err(status::NOT_HOME_AGENT));
         }
         if is_removal {
+            self.note_number(part, home, update.sequence);
             self.release(part, home);
             return self.acknowledge(&packet, &update, Ok(0));
         }
@@ -108,10 +123,37 @@ impl Agent {
         self.bind(now, part, &packet, &update);
     }
 
+    /// The association by which an update is authenticated, whether it proves to be right or not.
+    fn association(&self, packet: &Packet, update: &Update) -> Option<Association> {
+        self.associations.as_ref()?.of(update.authentication.as_ref()?, packet.sender())
+    }
+
+    /// Whether an update to the home agent is of who it says; none if there is no association to know it by, when it is
+    /// to be passed over (RFC 4285 §5.1).
+    fn is_authentic(&self, packet: &Packet, update: &Update) -> Option<bool> {
+        if self.associations.is_none() && update.authentication.is_none() {
+            return Some(true);
+        }
+        let association = self.association(packet, update)?;
+        Some(association.verifies(packet.care_of(update), packet.sender(), &packet.message))
+    }
+
+    /// The last sequence number of a home address, even when that is bound no more: an old update would be good again.
+    fn last_number(&self, part: Part, home: Ipv6Addr) -> Option<u16> {
+        self.associations.as_ref().filter(|_| part == Part::HomeAgent)?.last_number(home)
+    }
+
+    fn note_number(&mut self, part: Part, home: Ipv6Addr, sequence: u16) {
+        if let Some(associations) = self.associations.as_mut().filter(|_| part == Part::HomeAgent) {
+            associations.note_number(home, sequence);
+        }
+    }
+
     /// Binds an address, and answers for it from now on.
     fn bind(&mut self, now: Time, part: Part, packet: &Packet, update: &Update) {
-        let (home, care_of) = (packet.sender(), update.care_of.unwrap_or(packet.source));
+        let (home, care_of) = (packet.sender(), packet.care_of(update));
         let lifetime = update.lifetime.min(to_units(MAX_LIFETIME));
+        self.note_number(part, home, update.sequence);
         self.cache(part).bind(now, home, Binding { care_of, sequence: update.sequence }, lifetime);
         let tunnel = Some([packet.destination, care_of]);
         self.outputs.push_back(Output::Forwarding(Forwarding::To(home, tunnel)));
@@ -140,9 +182,12 @@ impl Agent {
                 .ok()
                 .filter(|&lifetime| update.home_registration && lifetime > 1)
                 .map(|it| it / 2),
-            authenticator: None,
+            ..Acknowledgement::default()
         };
-        let message = Message::Acknowledgement(acknowledgement);
+        let mut message = Message::Acknowledgement(acknowledgement);
+        if let Some(association) = self.association(packet, update) {
+            association.sign(packet.care_of(update), packet.sender(), &mut message);
+        }
         let mut answer = Packet::new(packet.destination, packet.source, message);
         answer.routed_home = packet.home;
         self.outputs.push_back(Output::Packet(Box::new(answer)));
@@ -168,7 +213,7 @@ impl Agent {
 
 /// Whether an update takes its binding back (RFC 6275 §9.5.1).
 pub(super) fn is_removal(packet: &Packet, update: &Update) -> bool {
-    update.lifetime == 0 || update.care_of.unwrap_or(packet.source) == packet.sender()
+    update.lifetime == 0 || packet.care_of(update) == packet.sender()
 }
 
 /// The first 64 bits of an address.

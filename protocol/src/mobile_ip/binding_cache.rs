@@ -36,10 +36,11 @@ impl BindingCache {
         self.bindings.get(&home).copied()
     }
 
-    /// Why an update is not accepted, whoever it is from: its number, or there is no room (§9.5.1).
-    pub(super) fn refusal(&self, home: Ipv6Addr, update: &Update) -> Option<u8> {
-        match self.bindings.get(&home) {
-            Some(known) if !is_after(update.sequence, known.sequence) => Some(status::SEQUENCE_OUT_OF_WINDOW),
+    /// Why an update is not accepted, whoever it is from: it has an older number than the last one, or there is no room
+    /// for a new one (§9.5.1).
+    pub(super) fn refusal(&self, last: Option<u16>, update: &Update) -> Option<u8> {
+        match last {
+            Some(last) if !is_after(update.sequence, last) => Some(status::SEQUENCE_OUT_OF_WINDOW),
             None if self.bindings.len() >= self.capacity => Some(status::INSUFFICIENT_RESOURCES),
             _ => None,
         }

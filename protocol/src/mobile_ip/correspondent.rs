@@ -57,26 +57,27 @@ impl Correspondent {
         outputs: &mut VecDeque<Output>,
     ) {
         let (Some(home), Some([home_index, care_of_index])) = (packet.home, update.nonces) else { return };
-        let care_of = update.care_of.unwrap_or(packet.source);
+        let care_of = packet.care_of(update);
         let key = binding_key(
             self.nonces.token(home_index, Tested::Home, home),
             self.nonces.token(care_of_index, Tested::CareOf, care_of),
         );
-        if !is_authentic(&key, care_of, packet.destination, &packet.message) {
+        if !is_authentic(&key, care_of, packet.destination, &packet.message, update.authenticator) {
             return;
         }
         let is_fresh = [home_index, care_of_index].map(|index| self.nonces.is_fresh(now, index));
+        let last = self.cache.get(home).map(|known| known.sequence);
         let refusal = match is_fresh {
             [false, false] => Some(status::EXPIRED_NONCES),
             [false, true] => Some(status::EXPIRED_HOME_NONCE),
             [true, false] => Some(status::EXPIRED_CARE_OF_NONCE),
-            [true, true] => self.cache.refusal(home, update),
+            [true, true] => self.cache.refusal(last, update),
         };
         let lifetime = update.lifetime.min(to_units(MAX_RR_BINDING_LIFETIME));
         let mut sequence = update.sequence;
         match refusal {
             Some(status::SEQUENCE_OUT_OF_WINDOW) => {
-                sequence = self.cache.get(home).map_or(sequence, |known| known.sequence);
+                sequence = last.unwrap_or(sequence);
             }
             Some(_) => {}
             None if is_removal(packet, update) => {
@@ -94,8 +95,8 @@ impl Correspondent {
                 status: refusal.unwrap_or(status::ACCEPTED),
                 sequence,
                 lifetime: if refusal.is_none() { lifetime } else { 0 },
-                refresh: None,
                 authenticator: Some(Default::default()),
+                ..Acknowledgement::default()
             };
             outputs.push_back(Output::Packet(Box::new(signed(&key, packet, care_of, acknowledgement))));
         }

@@ -8,6 +8,7 @@
 //! route optimisation ▶ with each peer of a call: return routability, BU (`routes.rs`)
 //! ```
 
+use super::association::Association;
 use super::correspondent::Correspondent;
 use super::forwarding::Forwarding;
 use super::lifetime::{of_units, to_units};
@@ -49,6 +50,8 @@ pub struct HostSettings {
     pub route_optimization: bool,
     /// How long its bindings are to last, up to 262,140 s.
     pub lifetime: Duration,
+    /// What it shares with its home agent, where that wants proof.
+    pub association: Option<Association>,
 }
 
 /// A mobile node.
@@ -217,6 +220,9 @@ impl Host {
         };
         let mut packet = Packet::new(registration.care_of, registration.agent, Message::Update(update));
         packet.home = Some(registration.address);
+        if let Some(association) = self.settings.association.as_ref().filter(|_| is_home) {
+            association.sign(packet.source, self.settings.home, &mut packet.message);
+        }
         self.send(packet);
         self.timers.set(Timer::Resend(scope), now + interval);
     }
@@ -330,6 +336,7 @@ impl Host {
                     |it: &&Registration| it.agent == packet.source && packet.routed_home == Some(it.address);
                 let scope = self.regional.iter().chain([&self.home]).find(is_from).map(|it| it.scope);
                 match scope {
+                    Some(RegistrationScope::Home) if !self.is_authentic(&packet) => {}
                     Some(scope) => self.handle_acknowledgement(now, scope, acknowledgement),
                     None => self.handle_peer_acknowledgement(now, &packet, acknowledgement),
                 }
@@ -337,6 +344,12 @@ impl Host {
             Message::HomeTest(_) | Message::CareOfTest(_) => self.handle_test(now, &packet),
             Message::RefreshRequest | Message::Error { .. } => self.handle_peer_wants_more(now, &packet),
         }
+    }
+
+    /// Whether an answer is the home agent's.
+    fn is_authentic(&self, packet: &Packet) -> bool {
+        let Some(association) = &self.settings.association else { return true };
+        association.verifies(self.home.care_of, self.settings.home, &packet.message)
     }
 
     /// A datagram came with a home address that is not bound to its source: its sender is told (RFC 6275 §9.3.3).

@@ -1,4 +1,4 @@
-//! The messages of the Mobility Header and their bytes (RFC 6275 §6.1, RFC 5380 §4.1).
+//! The messages of the Mobility Header and their bytes (RFC 6275 §6.1, RFC 5380 §4.1, RFC 4283, RFC 4285).
 //!
 //! Unknown options and flags are passed over, as §6.2.1 wants it; what is malformed makes the whole message void.
 
@@ -16,7 +16,7 @@ const HEADER_LEN: usize = 6;
 const CHECKSUM: usize = 4;
 /// Lengths count in units of this, the first one left out.
 const UNIT: usize = 8;
-/// Bytes of an authenticator (RFC 6275 §6.2.7).
+/// Bytes of an authenticator (RFC 6275 §6.2.7, RFC 4285 §5.1).
 pub(super) const AUTHENTICATOR_LEN: usize = 12;
 
 /// Status values of acknowledgements and errors (RFC 6275 §6.1.8, §6.1.9).
@@ -41,6 +41,8 @@ pub mod status {
     pub const EXPIRED_CARE_OF_NONCE: u8 = 137;
     /// Both are.
     pub const EXPIRED_NONCES: u8 = 138;
+    /// The authenticator is not what the home agent works out (RFC 4285 §8).
+    pub const AUTHENTICATION_FAILED: u8 = 146;
     /// In an error: a packet with a home address came for which there is no binding.
     pub const UNKNOWN_BINDING: u8 = 1;
 }
@@ -88,6 +90,17 @@ pub struct Test {
     pub token: u64,
 }
 
+/// How a mobile node and its home agent know each other (RFC 4285): the options of an update or of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// The mobile node's name, a network access identifier (RFC 4283 §3.1).
+    pub identifier: String,
+    /// The mobility security parameter index: by which association.
+    pub spi: u32,
+    /// The first 96 bits of HMAC-SHA-1 (RFC 4285 §5.1).
+    pub authenticator: [u8; AUTHENTICATOR_LEN],
+}
+
 /// Binding Update (RFC 6275 §6.1.7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
@@ -107,6 +120,8 @@ pub struct Update {
     pub nonces: Option<[u16; 2]>,
     /// Binding Authorization Data (§6.2.7).
     pub authenticator: Option<[u8; AUTHENTICATOR_LEN]>,
+    /// What RFC 4285 adds between mobile node and home agent.
+    pub authentication: Option<Authentication>,
 }
 
 /// Binding Acknowledgement (RFC 6275 §6.1.8).
@@ -122,6 +137,8 @@ pub struct Acknowledgement {
     pub refresh: Option<u16>,
     /// Binding Authorization Data (§6.2.7).
     pub authenticator: Option<[u8; AUTHENTICATOR_LEN]>,
+    /// What RFC 4285 adds between mobile node and home agent.
+    pub authentication: Option<Authentication>,
 }
 
 impl Acknowledgement {
@@ -130,6 +147,13 @@ impl Acknowledgement {
         self.status < 128
     }
 }
+
+/// The subtype of an identifier that is a network access identifier (RFC 4283 §3.1).
+const NAI: u8 = 1;
+/// The subtype of an authentication between mobile node and home agent (RFC 4285 §5.1).
+const MN_HA: u8 = 1;
+/// Bytes before the authenticator there: subtype and index.
+const PROOF: usize = 5;
 
 const ACKNOWLEDGE: u16 = 0x8000;
 const HOME_REGISTRATION: u16 = 0x4000;
@@ -153,11 +177,41 @@ impl Message {
         if !is_whole || checksum(source, destination, PROTOCOL, bytes) != 0 {
             return None;
         }
-        decode_body(kind, &bytes[HEADER_LEN..])
+        let message = decode_body(kind, &bytes[HEADER_LEN..])?;
+        // Authenticators are worked out over what this module writes, so it has to be that, to the last byte of padding.
+        let is_as_written = || message.encode(source, destination) == bytes;
+        (!message.has_authenticator() || is_as_written()).then_some(message)
+    }
+
+    fn has_authenticator(&self) -> bool {
+        let authenticator = match self {
+            Self::Update(update) => update.authenticator,
+            Self::Acknowledgement(acknowledgement) => acknowledgement.authenticator,
+            _ => None,
+        };
+        authenticator.is_some() || self.authentication().is_some()
+    }
+
+    /// What RFC 4285 adds to it.
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
+        match self {
+            Self::Update(update) => update.authentication.as_ref(),
+            Self::Acknowledgement(acknowledgement) => acknowledgement.authentication.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Adds it to an update or acknowledgement; others have none.
+    pub(super) fn set_authentication(&mut self, authentication: Option<Authentication>) {
+        match self {
+            Self::Update(update) => update.authentication = authentication,
+            Self::Acknowledgement(acknowledgement) => acknowledgement.authentication = authentication,
+            _ => {}
+        }
     }
 
     /// What is authenticated of an update or acknowledgement: all but the checksum, which counts as zero, and the
-    /// authenticator itself (RFC 6275 §6.2.7). As this module writes it: without options that it does not know.
+    /// authenticator itself, which is the last of it (RFC 6275 §6.2.7, RFC 4285 §5.1).
     pub(super) fn authenticated(&self) -> Vec<u8> {
         let mut bytes = self.encode_unsummed();
         bytes.truncate(bytes.len() - AUTHENTICATOR_LEN);
@@ -243,6 +297,18 @@ impl Update {
         if let Some(authenticator) = &self.authenticator {
             options::push(bytes, options::AUTHORIZATION, authenticator);
         }
+        if let Some(authentication) = &self.authentication {
+            authentication.encode(bytes);
+        }
+    }
+}
+
+impl Authentication {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let identifier = [&[NAI], self.identifier.as_bytes()].concat();
+        options::push(bytes, options::IDENTIFIER, &identifier);
+        let proof = [&[MN_HA], &self.spi.to_be_bytes()[..], &self.authenticator].concat();
+        options::push(bytes, options::AUTHENTICATION, &proof);
     }
 }
 
@@ -256,6 +322,9 @@ impl Acknowledgement {
         }
         if let Some(authenticator) = &self.authenticator {
             options::push(bytes, options::AUTHORIZATION, authenticator);
+        }
+        if let Some(authentication) = &self.authentication {
+            authentication.encode(bytes);
         }
     }
 }
@@ -302,12 +371,15 @@ fn decode_body(kind: u8, body: &[u8]) -> Option<Message> {
 
 /// Reads the options of a message into it.
 fn with_options(mut message: Message, bytes: &[u8]) -> Option<Message> {
-    let mut is_over = false;
+    let (mut identifier, mut is_over) = (None, false);
     for option in Options(bytes) {
         let (kind, value) = option?;
         if is_over {
-            // Nothing may follow the authorization data (RFC 6275 §6.2.7).
+            // Nothing may follow an authenticator (RFC 6275 §6.2.7, RFC 4285 §5.1).
             return None;
+        }
+        if let (options::IDENTIFIER, Some((&NAI, name))) = (kind, value.split_first()) {
+            identifier = Some(String::from_utf8(name.to_vec()).ok()?);
         }
         match &mut message {
             Message::Update(update) => match kind {
@@ -319,6 +391,9 @@ fn with_options(mut message: Message, bytes: &[u8]) -> Option<Message> {
                     update.nonces = Some([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
                 }
                 options::AUTHORIZATION => update.authenticator = Some(value.try_into().ok()?),
+                options::AUTHENTICATION => {
+                    update.authentication = Some(authentication(identifier.take()?, value)?);
+                }
                 _ => {}
             },
             Message::Acknowledgement(acknowledgement) => match kind {
@@ -326,11 +401,22 @@ fn with_options(mut message: Message, bytes: &[u8]) -> Option<Message> {
                     acknowledgement.refresh = Some(u16::from_be_bytes(value.try_into().ok()?));
                 }
                 options::AUTHORIZATION => acknowledgement.authenticator = Some(value.try_into().ok()?),
+                options::AUTHENTICATION => {
+                    acknowledgement.authentication = Some(authentication(identifier.take()?, value)?);
+                }
                 _ => {}
             },
             _ => {}
         }
-        is_over = kind == options::AUTHORIZATION;
+        is_over = matches!(kind, options::AUTHORIZATION | options::AUTHENTICATION);
     }
     Some(message)
+}
+
+/// An authentication of whom the option before it names. One of another kind than between mobile node and home agent is
+/// for nobody here, so the whole message is void.
+fn authentication(identifier: String, value: &[u8]) -> Option<Authentication> {
+    let ([MN_HA, spi @ ..], authenticator) = value.split_first_chunk::<PROOF>()? else { return None };
+    let spi = u32::from_be_bytes(*spi);
+    Some(Authentication { identifier, spi, authenticator: authenticator.try_into().ok()? })
 }

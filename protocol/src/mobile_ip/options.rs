@@ -12,6 +12,10 @@ pub(super) const ALTERNATE_CARE_OF: u8 = 3;
 pub(super) const NONCE_INDICES: u8 = 4;
 /// Binding Authorization Data (§6.2.7).
 pub(super) const AUTHORIZATION: u8 = 5;
+/// Mobile Node Identifier (RFC 4283 §3).
+pub(super) const IDENTIFIER: u8 = 8;
+/// Mobility Message Authentication (RFC 4285 §5).
+pub(super) const AUTHENTICATION: u8 = 9;
 /// The Home Address destination option (§6.3).
 pub(super) const HOME_ADDRESS: u8 = 201;
 
@@ -19,7 +23,10 @@ pub(super) const HOME_ADDRESS: u8 = 201;
 pub(super) fn push(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
     let (multiple, more) = match kind {
         REFRESH_ADVICE | NONCE_INDICES => (2, 0),
+        IDENTIFIER => (1, 0),
         AUTHORIZATION => (8, 2),
+        // 4n + 1 is enough for it, but so nothing has to follow, as nothing may.
+        AUTHENTICATION => (8, 5),
         _ => (8, 6),
     };
     pad_to(bytes, multiple, more);

@@ -2,7 +2,7 @@
 //! destination option (RFC 6275 §6.3, §6.4).
 
 use super::datagram::{Datagram, Homes};
-use super::message::{self, Message};
+use super::message::{self, Message, Update};
 use std::net::Ipv6Addr;
 
 /// A datagram with a Mobility Header.
@@ -34,6 +34,11 @@ impl Packet {
     /// Whom it is for: the home address, or else the destination address.
     pub fn receiver(&self) -> Ipv6Addr {
         self.routed_home.unwrap_or(self.destination)
+    }
+
+    /// Where its sender is, if this is its update (RFC 6275 §9.5.1).
+    pub(super) fn care_of(&self, update: &Update) -> Ipv6Addr {
+        update.care_of.unwrap_or(self.source)
     }
 
     /// What it is, and the home address that it is about, as far as it says: for records.

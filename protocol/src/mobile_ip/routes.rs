@@ -199,7 +199,7 @@ impl Host {
         let Pending { handoff, care_of, is_told, .. } = pending;
         let is_ours = packet.routed_home == Some(home)
             && packet.destination == care_of
-            && is_authentic(&peer.key, care_of, address, &packet.message);
+            && is_authentic(&peer.key, care_of, address, &packet.message, acknowledgement.authenticator);
         if !is_ours {
             return;
         }

@@ -116,3 +116,47 @@ pub(super) fn v6(address: IpAddr) -> Option<Ipv6Addr> {
         IpAddr::V4(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use samp_model::topology;
+    use samp_protocol::mobile_ip::{Message, Update};
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// mn2 says that mn1's home address is where mn2 is.
+    #[test]
+    fn a_forged_update_is_believed_unless_updates_are_authenticated() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/grid-small.yaml");
+        let shipped = std::fs::read_to_string(path).expect("the shipped topology");
+        for (authentication, is_believed) in [("none", true), ("rfc4285", false)] {
+            let knobs = format!("protocol: mipv6\nmobility: {{ authentication: {authentication} }}");
+            let text = format!("family: ipv6\naddressing: {{ dad: off }}\n{knobs}\n{shipped}");
+            let topology = topology::parse("city.yaml", &text).expect("a valid topology");
+            let node = |name| topology.find(name).expect("a node");
+            let [victim, thief, server] = ["mn1", "mn2", "s1"].map(node);
+            let mut world = World::new(topology, 1);
+            world.attach_all();
+            world.run_for(Duration::from_secs(1));
+            let (home, agent) = (world.agents.home_address(victim), world.agents.home_agent(victim));
+            let (home, agent) = (home.expect("Mobile IP"), agent.expect("Mobile IP"));
+            let care_of = |world: &World, node| world.address(node).and_then(v6).expect("an address");
+            let bound = |world: &World| {
+                let table = &world.actors[server.0].as_ref().expect("it runs").table;
+                table.wrap(agent, home, true).first().expect("it is bound").ends[1]
+            };
+            assert_eq!(bound(&world), care_of(&world, victim));
+            let update =
+                Update { sequence: 1_000, home_registration: true, lifetime: 100, ..Update::default() };
+            let forged = Packet {
+                home: Some(home),
+                ..Packet::new(care_of(&world, thief), agent, Message::Update(update))
+            };
+            world.send_packet(thief, forged, Vec::new());
+            world.run_for(Duration::from_secs(1));
+            let expected = if is_believed { thief } else { victim };
+            assert_eq!(bound(&world), care_of(&world, expected), "{authentication}");
+        }
+    }
+}

@@ -7,11 +7,11 @@ use samp_model::settings::Records;
 use samp_model::topology::NodeKind;
 use samp_model::{Event, NodeId, Record};
 use samp_protocol::mobile_ip::ForwardingTable;
-use samp_protocol::{Media, MediaCommand, Output, RingKey};
+use samp_protocol::{Media, MediaCommand, Output, shared_secret};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// What the servers share with `auth: digest`.
+/// What the servers share with `auth: digest`, and home agents with `authentication: rfc4285`.
 const RING_KEY: &str = "simulated";
 
 impl World {
@@ -43,12 +43,8 @@ impl World {
         let nth = id.0 as u64 + (*start << 32);
         *start += 1;
         let samp = self.topology.samp.clone();
-        let secret = samp.auth.is_on().then(|| match &role {
-            Role::MobileNode { address_of_record, .. } => {
-                RingKey::new(RING_KEY).password(&samp, address_of_record)
-            }
-            _ => RING_KEY.to_owned(),
-        });
+        let authentication = self.topology.mobility.authentication;
+        let secret = shared_secret(RING_KEY, &samp, authentication, &node.name, &role);
         let seed = match self.seed {
             Some(seed) => seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             None => seed_for(self.topology.seed, &format!("node {}", node.name)),

@@ -21,6 +21,10 @@ impl<'f> Resolver<'f> {
                 .errors
                 .value_or(file.route_optimization.as_ref(), Word(default.route_optimization))
                 .0,
+            authentication: self
+                .errors
+                .value_or(file.authentication.as_ref(), Word(default.authentication))
+                .0,
         }
     }
 
@@ -55,7 +59,11 @@ impl<'f> Resolver<'f> {
         let first = nodes.iter().position(is_server).map(NodeId);
         let Some(file) = &file.mobility else { return Some(MobilitySettings { agent: first, ..mobility }) };
         // What has no effect is a mistake.
-        let of_mobile_ip = [file.ha.as_ref().map(span), file.route_optimization.as_ref().map(span)];
+        let of_mobile_ip = [
+            file.ha.as_ref().map(span),
+            file.route_optimization.as_ref().map(span),
+            file.authentication.as_ref().map(span),
+        ];
         if let Some(at) = of_mobile_ip.into_iter().flatten().next().filter(|_| !protocol.is_mobile_ip()) {
             self.errors.report(at, "only Mobile IPv6 has this knob", |error| {
                 error.hint("add `protocol: mipv6` or `hmipv6`")

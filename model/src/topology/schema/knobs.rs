@@ -6,9 +6,10 @@ use super::{time, word};
 use crate::ring::MAX_VIRTUAL_NODES;
 use crate::schema::{Scalar, object, pair, scalar, scalar_or, text};
 use crate::settings::{
-    AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, CacheSettings, Confirm,
-    Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents, LinkBackend, MediaSettings,
-    MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger, UpdateOrder,
+    AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, Authentication,
+    CacheSettings, Confirm, Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents,
+    LinkBackend, MediaSettings, MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger,
+    UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Whole, Word};
@@ -240,7 +241,7 @@ pub(super) fn samp() -> Value {
 }
 
 pub(super) fn mobility() -> Value {
-    let MobilitySettings { protocol: _, agent: _, home_agents, route_optimization } =
+    let MobilitySettings { protocol: _, agent: _, home_agents, route_optimization, authentication } =
         MobilitySettings::default();
     object(
         "The agents of protocols other than SAMP.",
@@ -256,6 +257,13 @@ pub(super) fn mobility() -> Value {
                 scalar_or::<Word<bool>>(
                     "Whether peers of a call learn where a mobile node is (RFC 6275 §9.3).",
                     route_optimization,
+                ),
+            ),
+            (
+                "authentication",
+                scalar_or::<Word<Authentication>>(
+                    "Whether home agents ask for proof that an update is the mobile node's (RFC 4285).",
+                    word(authentication),
                 ),
             ),
         ],

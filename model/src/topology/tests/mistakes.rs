@@ -533,6 +533,16 @@ fn bad_mobility() {
             ),
             (
                 "nodes:",
+                "protocol: sip\nmobility: { authentication: rfc4285 }\nnodes:",
+                &["2:29 only Mobile IPv6 has this knob |  | add `protocol: mipv6` or `hmipv6`"],
+            ),
+            (
+                "nodes:",
+                "protocol: mipv6\nmobility: { authentication: rfc4825 }\nnodes:",
+                &["2:29 `rfc4825` is not a way of authentication |  | did you mean `rfc4285`?"],
+            ),
+            (
+                "nodes:",
                 "mobility: { agent: s1 }\nnodes:",
                 &["1:20 SAMP has no such agent |  | add `protocol: mipv6`, `hmipv6` or `sip`"],
             ),

@@ -2,7 +2,7 @@
 
 use super::labs::join;
 use samp_model::Topology;
-use samp_model::settings::EmulationSettings;
+use samp_model::settings::{EmulationSettings, MobilitySettings};
 use samp_model::topology::{Node, NodeKind};
 use serde::Serialize;
 use serde_json::Value;
@@ -50,6 +50,9 @@ fn flat(topology: &Topology, emulation: EmulationSettings) -> BTreeMap<String, S
         }
         flat.insert(key, value);
     }
+    let agent = topology.mobility.agent.map(|agent| topology.node(agent).name.clone());
+    settings(&mut flat, "mobility", &MobilitySettings { agent: None, ..topology.mobility });
+    settings(&mut flat, "mobility.agent", &agent);
     settings(&mut flat, "samp", &topology.samp);
     settings(&mut flat, "media", &topology.media);
     settings(&mut flat, "addressing", &topology.addressing);

@@ -73,8 +73,9 @@ impl Planned<'_> {
     /// Keeps what there is to run, so that it can be run again, and whence it comes.
     pub(super) fn begin(&self, emulation: Option<EmulationSettings>) -> Result<Provenance, Failure> {
         let Self { experiment, topology, inputs, dir, .. } = self;
-        let provenance = Provenance::begin(experiment.seed, emulation, topology.family, inputs)
+        let mut provenance = Provenance::begin(experiment.seed, emulation, topology.family, inputs)
             .map_err(|error| Failure::io("tell where the figures come from", &error))?;
+        provenance.mobility = Some(topology.mobility.into());
         dir.write_json("provenance.json", &provenance)?;
         dir.write_json("experiment.json", experiment)?;
         dir.write_json("topology.json", topology)?;

@@ -12,7 +12,7 @@ const REGIONAL: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 8, 0, 0, 0, 2);
 const OTHER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 3, 0, 0, 0, 2);
 
 fn agent(dad: Duration) -> Agent {
-    Agent::new(MobilityAgent { address: AGENT, home_subnet: Some(HOME_SUBNET), map: Some(MAP), dad })
+    Agent::new(MobilityAgent { address: AGENT, home_subnet: Some(HOME_SUBNET), map: Some(MAP), dad }, None)
 }
 
 fn update(sequence: u16) -> Update {

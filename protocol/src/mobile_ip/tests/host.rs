@@ -1,6 +1,8 @@
 //! The mobile node: its bindings at agents and at peers.
 
-use super::super::{Acknowledgement, Agent, Forwarding, Host, HostSettings, Message, Packet, status};
+use super::super::{
+    Acknowledgement, Agent, Association, Forwarding, Host, HostSettings, Message, Packet, status,
+};
 use super::{AGENT, CARE_OF, HOME, HOME_SUBNET, at, forwardings, outputs, packets};
 use crate::MobileNode;
 use crate::node::{Input, Node, Output};
@@ -19,12 +21,17 @@ const PEER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 9, 0, 0, 0, 3);
 const PEERS_CARE_OF: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, 3);
 
 fn host(home: Ipv6Addr, hierarchical: bool) -> Host {
+    host_with(home, hierarchical, None)
+}
+
+fn host_with(home: Ipv6Addr, hierarchical: bool, association: Option<Association>) -> Host {
     let settings = HostSettings {
         home,
         home_agent: AGENT,
         hierarchical,
         route_optimization: true,
         lifetime: Duration::from_secs(600),
+        association,
     };
     let user = format!("sip:mn@[{home}]").parse().expect("a URI");
     let user_agent = MobileNode::stationary(user, SampSettings::default(), home.into(), 1);
@@ -132,6 +139,29 @@ fn refusals_are_heeded() {
     let failed = Event::RegistrationFailed { handoff: 0, scope: RegistrationScope::Home, status: 134 };
     assert_eq!(outputs(&mut host), [Output::Record(failed)]);
     assert_eq!(host.poll_timeout(), Some(at(32_020)));
+}
+
+#[test]
+fn an_answer_has_to_show_that_it_is_the_home_agents() {
+    let association = Association::new("mn", "secret");
+    let mut host = host_with(HOME, true, Some(association.clone()));
+    host.handle_input(at(0), Input::MapAdvertised(Some(MAPS[0])));
+    moves(&mut host, 0, 0, CARE_OF);
+    let to_map = one(&mut host);
+    assert_eq!(to_map.message.authentication(), None, "the RFC is for home agents");
+    hear(&mut host, 10, accept(&to_map, 150));
+    let update = one(&mut host);
+    assert!(association.verifies(REGIONAL, HOME, &update.message));
+    let mut forged = accept(&update, 150);
+    hear(&mut host, 20, forged.clone());
+    Association::new("mn", "guessed").sign(REGIONAL, HOME, &mut forged.message);
+    hear(&mut host, 20, forged);
+    assert_eq!(outputs(&mut host), []);
+    let mut answer = accept(&update, 150);
+    association.sign(REGIONAL, HOME, &mut answer.message);
+    hear(&mut host, 30, answer);
+    let is_registered = |output: &Output| matches!(output, Output::Record(Event::Registered { .. }));
+    assert!(outputs(&mut host).iter().any(is_registered));
 }
 
 #[test]
@@ -284,12 +314,15 @@ fn a_peer_that_knows_nothing_is_told_anew() {
 #[test]
 fn strange_packets_are_survived() {
     let mut hosts = optimising();
-    let mut agent = Agent::new(MobilityAgent {
-        address: AGENT,
-        home_subnet: Some(HOME_SUBNET),
-        map: None,
-        dad: Duration::from_secs(1),
-    });
+    let mut agent = Agent::new(
+        MobilityAgent {
+            address: AGENT,
+            home_subnet: Some(HOME_SUBNET),
+            map: None,
+            dad: Duration::from_secs(1),
+        },
+        None,
+    );
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for step in 0..2_000 {
         let now = at(step * 10);

@@ -1,10 +1,11 @@
 //! Bytes worked out by hand from RFC 6275, and any others.
 
 mod agent;
+mod association;
 mod host;
 
 use super::forwarding::Forwarding;
-use super::message::{Acknowledgement, Message, Test, Update};
+use super::message::{Acknowledgement, Authentication, Message, Test, Update};
 use super::packet::Packet;
 use crate::node::{Node, Output};
 use proptest::prelude::*;
@@ -191,7 +192,19 @@ fn what_is_malformed_is_void() {
     let mut more = vec![59, 4, 5, 0, 0, 0, 0, 7, 0, 0, 0, 1, 1, 4, 0, 0, 0, 0, 5, 12];
     more.extend([0; 20]);
     let long_option = with_sum(vec![59, 1, 5, 0, 0, 0, 0, 7, 0, 0, 0, 1, 1, 9, 0, 0]);
-    for bytes in [unknown, short, long_option, with_sum(more)] {
+    // Authentications: without a name, of another kind, and with padding that is not its own, whose bits nobody knows.
+    let shown = |name: &[u8], subtype, padding| {
+        let mut bytes = vec![59, 4, 5, 0, 0, 0, 0, 7, 0, 0, 0, 1];
+        bytes.extend(name);
+        bytes.extend([1, 2, padding, 0, 9, 17, subtype, 0, 0, 1, 0]);
+        bytes.resize(40, 7);
+        with_sum(bytes)
+    };
+    let name = [8, 3, 1, b'm', b'n'];
+    assert!(Message::decode(&shown(&name, 1, 0), CARE_OF, AGENT).is_some());
+    let nameless = shown(&[8, 3, 2, b'm', b'n'], 1, 0);
+    let (of_another, padded) = (shown(&name, 2, 0), shown(&name, 1, 1));
+    for bytes in [unknown, short, long_option, with_sum(more), nameless, of_another, padded] {
         assert_eq!(Message::decode(&bytes, CARE_OF, AGENT), None, "{bytes:?}");
     }
     // A refresh request with an option that nobody knows is one all the same.
@@ -209,20 +222,42 @@ fn any_address() -> impl Strategy<Value = Ipv6Addr> {
     any::<u128>().prop_map(|bits| Ipv6Addr::from(bits >> 8 | 0x20 << 120))
 }
 
+/// At most one of the two that come last.
+fn any_proof() -> impl Strategy<Value = (Option<[u8; 12]>, Option<Authentication>)> {
+    let authentication = (".{0,20}", any::<u32>(), any::<[u8; 12]>());
+    prop_oneof![
+        any::<Option<[u8; 12]>>().prop_map(|authenticator| (authenticator, None)),
+        authentication.prop_map(|(identifier, spi, authenticator)| {
+            (None, Some(Authentication { identifier, spi, authenticator }))
+        }),
+    ]
+}
+
 prop_compose! {
     fn any_update()(
         sequence in any::<u16>(), flags in any::<[bool; 3]>(), lifetime in any::<u16>(),
         care_of in proptest::option::of(any_address()), nonces in any::<Option<[u16; 2]>>(),
-        authenticator in any::<Option<[u8; 12]>>(),
+        (authenticator, authentication) in any_proof(),
     ) -> Update {
         let [acknowledge, home_registration, map_registration] = flags;
-        Update { sequence, acknowledge, home_registration, map_registration, lifetime, care_of, nonces, authenticator }
+        Update {
+            sequence, acknowledge, home_registration, map_registration, lifetime, care_of, nonces, authenticator,
+            authentication,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_acknowledgement()(
+        status in any::<u8>(), sequence in any::<u16>(), lifetime in any::<u16>(), refresh in any::<Option<u16>>(),
+        (authenticator, authentication) in any_proof(),
+    ) -> Acknowledgement {
+        Acknowledgement { status, sequence, lifetime, refresh, authenticator, authentication }
     }
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
     let test = || any::<(u16, u64, u64)>().prop_map(|(nonce, cookie, token)| Test { nonce, cookie, token });
-    let acknowledgement = any::<(u8, u16, u16, Option<u16>, Option<[u8; 12]>)>();
     prop_oneof![
         Just(Message::RefreshRequest),
         any::<u64>().prop_map(|cookie| Message::HomeTestInit { cookie }),
@@ -230,9 +265,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         test().prop_map(Message::HomeTest),
         test().prop_map(Message::CareOfTest),
         any_update().prop_map(Message::Update),
-        acknowledgement.prop_map(|(status, sequence, lifetime, refresh, authenticator)| {
-            Message::Acknowledgement(Acknowledgement { status, sequence, lifetime, refresh, authenticator })
-        }),
+        any_acknowledgement().prop_map(Message::Acknowledgement),
         (any::<u8>(), any_address()).prop_map(|(status, home)| Message::Error { status, home }),
     ]
 }
