@@ -350,7 +350,8 @@ pub enum Event {
         /// Servers that should.
         wanted: u32,
     },
-    /// A SIP message was sent. The servers' own talk about their ring is left out, here and below.
+    /// A SIP message, or one of the Mobility Header, was sent. The servers' own talk about their ring is left out, here and
+    /// below.
     MessageSent {
         /// Where to; the discovery group for a multicast.
         peer: IpAddr,
@@ -358,8 +359,11 @@ pub enum Event {
         summary: String,
         /// Its Call-ID; registrations have one, too.
         call: String,
+        /// Length of its IP datagram: IP header, UDP, TCP or extension headers, and the message. Tunnels around it are
+        /// left out, and over TCP it counts as one segment without options.
+        bytes: u32,
     },
-    /// A SIP message was received.
+    /// A SIP message, or one of the Mobility Header, was received.
     MessageReceived {
         /// Whence.
         peer: IpAddr,
@@ -367,6 +371,8 @@ pub enum Event {
         summary: String,
         /// Its Call-ID.
         call: String,
+        /// As in [`Event::MessageSent`].
+        bytes: u32,
     },
     /// A link was changed from outside. Written for its first end, as the topology has it.
     LinkChanged {

@@ -15,7 +15,6 @@ use samp_model::settings::Records;
 use samp_model::{Event, Record, Time};
 use samp_protocol::{Input, Node, Output};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -335,13 +334,10 @@ impl Driver {
     }
 
     fn hear(&mut self, at: Time, input: Input) -> anyhow::Result<()> {
-        let (peer, described) = match &input {
-            Input::Message { from, message, .. } => (from.ip(), message.described()),
-            Input::Packet(packet) => (packet.source.into(), Some(packet.described())),
-            _ => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), None),
-        };
-        if let Some((summary, call)) = described.filter(|_| self.records == Records::Messages) {
-            self.record(at, Event::MessageReceived { peer, summary, call })?;
+        if self.records == Records::Messages
+            && let Some(received) = input.received()
+        {
+            self.record(at, received)?;
         }
         self.feed(at, input)
     }
@@ -405,14 +401,15 @@ impl Driver {
             }
             self.record_media()?;
             let Some(transmit) = self.node.poll_transmit() else { return Ok(()) };
-            let described = transmit.message.described().filter(|_| self.records == Records::Messages);
-            let described = described.map(|described| (self::now(), described));
+            let transmit = transmit.encoded();
+            let left = self::now();
             if let Some(sip) = &mut self.sip {
                 sip.send(&transmit);
             }
-            if let Some((left, (summary, call))) = described {
-                let peer = transmit.destination.ip();
-                self.record(left, Event::MessageSent { peer, summary, call })?;
+            if self.records == Records::Messages
+                && let Some(sent) = transmit.sent()
+            {
+                self.record(left, sent)?;
             }
         }
     }

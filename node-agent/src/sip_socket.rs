@@ -140,7 +140,8 @@ impl SipSocket {
         match sip::parse(datagram.payload) {
             Ok(message) => {
                 let (from, to, transport) = (datagram.from, datagram.to, Transport::Udp);
-                let input = Input::Message { from, to, transport, message };
+                let bytes = transport.datagram_length(from.ip(), datagram.payload.len());
+                let input = Input::Message { from, to, transport, message, bytes };
                 Ok(Received::Message(datagram.at, input))
             }
             Err(error) => {

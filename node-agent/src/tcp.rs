@@ -111,7 +111,7 @@ impl Events {
 #[expect(clippy::large_enum_variant, reason = "nearly all are messages, moved once")]
 enum Event {
     Accepted(TcpStream, SocketAddr),
-    Message { at: Time, from: SocketAddr, to: IpAddr, message: Message },
+    Message { at: Time, from: SocketAddr, to: IpAddr, message: Message, length: usize },
     Closed { peer: SocketAddr, number: u64, unsent: Vec<Transmit> },
 }
 
@@ -162,8 +162,10 @@ impl Tcp {
                     self.open(peer, async { Ok(stream) });
                 }
                 Event::Accepted(_, peer) => tracing::warn!(%peer, "too many connections"),
-                Event::Message { at, from, to, message } => {
-                    return Some((at, Input::Message { from, to, transport: Transport::Tcp, message }));
+                Event::Message { at, from, to, message, length } => {
+                    let transport = Transport::Tcp;
+                    let bytes = transport.datagram_length(from.ip(), length);
+                    return Some((at, Input::Message { from, to, transport, message, bytes }));
                 }
                 Event::Closed { peer, number, unsent } => {
                     undelivered.extend(unsent);

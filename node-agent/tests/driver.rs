@@ -60,7 +60,7 @@ impl Node for Scripted {
                 self.transmits.push_back(Transmit { ttl: Some(3), ..transmit });
                 self.timeout = Some(now + Duration::from_millis(30));
             }
-            Input::Message { from, to, transport, message } => {
+            Input::Message { from, to, transport, message, .. } => {
                 self.record(heard(from, to));
                 if let Some(busy) = &self.busy {
                     busy.wait();

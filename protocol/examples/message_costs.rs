@@ -74,7 +74,10 @@ impl Lab {
         let from = SocketAddr::new(IpAddr::from([10, 0, 0, 2]), 5060);
         let message = sip::parse(text.as_bytes()).expect("a message");
         let to = IpAddr::from([10, 0, 0, 1]);
-        self.server.handle_input(self.now, Input::Message { from, to, transport: Transport::Udp, message });
+        self.server.handle_input(
+            self.now,
+            Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 },
+        );
         while self.server.poll_event().is_some() {}
         self.sent.clear();
         while let Some(transmit) = self.server.poll_transmit() {

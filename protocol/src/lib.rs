@@ -11,6 +11,7 @@ pub mod mobile_node;
 pub mod node;
 pub mod overlay;
 mod random;
+mod recorded;
 pub mod server;
 pub mod sip;
 pub mod slaac;

@@ -64,6 +64,8 @@ pub enum Input {
         to: IpAddr,
         /// How it came.
         transport: Transport,
+        /// Length of its IP datagram, for who records it; see [`Transport::datagram_length`].
+        bytes: u32,
         /// The message.
         message: Message,
     },
@@ -153,6 +155,12 @@ impl Transmit {
     /// The message in its wire form.
     pub fn to_bytes(&self) -> Arc<[u8]> {
         self.wire.clone().unwrap_or_else(|| self.message.to_bytes().into())
+    }
+
+    /// The same, with its wire form, which then is not made again.
+    pub fn encoded(mut self) -> Self {
+        self.wire = Some(self.to_bytes());
+        self
     }
 
     /// A request to send outside of any transaction.

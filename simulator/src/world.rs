@@ -517,17 +517,9 @@ impl World {
             Some((_, inbox)) if inbox.len() < INBOX => inbox.push(input),
             Some(_) => {}
             None => {
-                let described = match &input {
-                    Input::Message { from, message, .. } => {
-                        message.described().map(|described| (from.ip(), described))
-                    }
-                    Input::Packet(packet) => Some((packet.source.into(), packet.described())),
-                    _ => None,
-                };
-                if let Some((peer, (summary, call))) = described
-                    && self.topology.samp.records == Records::Messages
+                if self.topology.samp.records == Records::Messages
+                    && let Some(event) = input.received()
                 {
-                    let event = Event::MessageReceived { peer, summary, call };
                     self.happened.push(Happened { at: self.now, node: id, event });
                 }
                 actor.node.handle_input(self.now, input);

@@ -140,7 +140,10 @@ impl FuzzedServer {
         self.now += Duration::from_millis(1);
         let from = ([10, 0, 0, 2], 5060).into();
         let to = [10, 0, 0, 1].into();
-        self.server.handle_input(self.now, Input::Message { from, to, transport: Transport::Udp, message });
+        self.server.handle_input(
+            self.now,
+            Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 },
+        );
         self.empty();
     }
 

@@ -293,7 +293,7 @@ fn fate(datagram: &[u8]) -> Fate {
     assert_eq!(again.ok().as_ref(), Some(&message), "it survives being sent on");
     let address = "10.0.0.1:5060".parse().expect("an address");
     let mut server = SampServer::new(address, None, SampSettings::default(), None, 1, Time::ZERO);
-    let input = Input::Message { from, to: address.ip(), transport: Transport::Udp, message };
+    let input = Input::Message { from, to: address.ip(), transport: Transport::Udp, message, bytes: 0 };
     server.handle_input(Time::ZERO, input);
     let sent = std::iter::from_fn(|| server.poll_transmit());
     let answers = sent.filter_map(|transmit| match &*transmit.message {

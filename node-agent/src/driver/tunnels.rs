@@ -79,8 +79,7 @@ impl Driver {
         let left = now();
         tunnels.send(packet);
         if self.records == Records::Messages {
-            let (summary, call) = packet.described();
-            self.record(left, Event::MessageSent { peer: packet.destination.into(), summary, call })?;
+            self.record(left, packet.sent())?;
         }
         Ok(())
     }

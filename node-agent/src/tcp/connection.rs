@@ -97,15 +97,17 @@ async fn read_from(
         }
         let (at, was_inside) = (now(), framer.is_inside_message());
         let mut messages = Vec::new();
-        framer.push(&buffer[..length], |frame| messages.push(sip::parse(frame))).map_err(io::Error::other)?;
+        framer
+            .push(&buffer[..length], |frame| messages.push((sip::parse(frame), frame.len())))
+            .map_err(io::Error::other)?;
         if !framer.is_inside_message() {
             deadline = Instant::now() + limits.idle;
         } else if !was_inside || !messages.is_empty() {
             deadline = Instant::now() + limits.patience;
         }
-        for message in messages {
+        for (message, length) in messages {
             let message = message.map_err(io::Error::other)?;
-            events.tell(Event::Message { at, from, to, message }).await;
+            events.tell(Event::Message { at, from, to, message, length }).await;
         }
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// What is missing in a run's last moments is no difference.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
+/// Call-IDs in a message at most: its own, and those of a call that it replaces (RFC 3891) or has replaced (RFC 3515).
+const MOST_NAMES: i64 = 3;
 
 /// One node's messages under one Call-ID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,16 +44,21 @@ struct Message {
     is_sent: bool,
     peer: IpAddr,
     summary: String,
+    /// Length of its datagram.
+    bytes: u32,
 }
 
 impl Message {
-    fn is_like(&self, other: &Message) -> bool {
+    /// Where the lab's name is so much longer in `self`, messages that name it are longer, too.
+    fn is_like(&self, other: &Message, longer_name: i64) -> bool {
+        let longer = i64::from(self.bytes) - i64::from(other.bytes);
         (self.is_sent, self.peer, &self.summary) == (other.is_sent, other.peer, &other.summary)
+            && (0..=MOST_NAMES).any(|names| longer == names * longer_name)
     }
 
     fn text(&self) -> String {
         let arrow = if self.is_sent { "to" } else { "from" };
-        format!("{} {arrow} {}", self.summary, self.peer)
+        format!("{} {arrow} {}, {} bytes", self.summary, self.peer, self.bytes)
     }
 }
 
@@ -59,13 +66,16 @@ impl Message {
 pub fn compare_messages(measured: &[Record], predicted: &[Record]) -> (usize, Vec<Difference>) {
     let sides = [measured, predicted].map(conversations);
     let ends = [measured, predicted].map(|records| records.iter().map(|record| record.at).max());
+    let [ours, theirs] = [measured, predicted].map(|records| records.iter().find_map(lab_name).map(str::len));
+    let longer_name = ours.zip(theirs).map_or(0, |(ours, theirs)| ours as i64 - theirs as i64);
     let mut names: Vec<_> = sides.iter().flat_map(BTreeMap::keys).collect();
     names.sort();
     names.dedup();
     let differences = names.iter().filter_map(|&conversation| {
         let [measured, predicted] =
             sides.each_ref().map(|side| side.get(conversation).map_or(&[][..], Vec::as_slice));
-        let same = measured.iter().zip(predicted).take_while(|(one, other)| one.is_like(other)).count();
+        let same =
+            measured.iter().zip(predicted).take_while(|(one, other)| one.is_like(other, longer_name)).count();
         let (next, expected) = (measured.get(same), predicted.get(same));
         let is_cut_off = match (next, expected) {
             (None, None) => true,
@@ -83,17 +93,26 @@ pub fn compare_messages(measured: &[Record], predicted: &[Record]) -> (usize, Ve
     (names.len(), differences.collect())
 }
 
+/// The lab's name, which is in the Call-IDs of calls.
+fn lab_name(record: &Record) -> Option<&str> {
+    match &record.event {
+        Event::MessageSent { call, .. } => Some(call.split_once('@')?.1),
+        _ => None,
+    }
+}
+
 fn conversations(records: &[Record]) -> BTreeMap<Conversation, Vec<Message>> {
     let mut conversations: BTreeMap<Conversation, Vec<Message>> = BTreeMap::new();
     for record in records {
-        let (is_sent, peer, summary, call) = match &record.event {
-            Event::MessageSent { peer, summary, call } => (true, peer, summary, call),
-            Event::MessageReceived { peer, summary, call } => (false, peer, summary, call),
+        let (is_sent, peer, summary, call, bytes) = match &record.event {
+            Event::MessageSent { peer, summary, call, bytes } => (true, peer, summary, call, bytes),
+            Event::MessageReceived { peer, summary, call, bytes } => (false, peer, summary, call, bytes),
             _ => continue,
         };
         // Of a call, what follows names the lab.
         let call = call.split('@').next().unwrap_or(call).to_owned();
-        let message = Message { at: record.at, is_sent, peer: *peer, summary: summary.clone() };
+        let message =
+            Message { at: record.at, is_sent, peer: *peer, summary: summary.clone(), bytes: *bytes };
         conversations.entry(Conversation { node: record.node.clone(), call }).or_default().push(message);
     }
     for messages in conversations.values_mut() {
@@ -114,9 +133,9 @@ mod tests {
     fn record(ms: u64, is_sent: bool, peer: u8, summary: &str) -> Record {
         let (peer, summary, call) = (IpAddr::from([10, 0, 0, peer]), summary.into(), format!("c@{ms}"));
         let event = if is_sent {
-            Event::MessageSent { peer, summary, call }
+            Event::MessageSent { peer, summary, call, bytes: 100 }
         } else {
-            Event::MessageReceived { peer, summary, call }
+            Event::MessageReceived { peer, summary, call, bytes: 100 }
         };
         Record { at: Time::from_nanos(ms * 1_000_000), node: "mn1".into(), event }
     }
@@ -129,8 +148,24 @@ mod tests {
         assert_eq!(compare_messages(&measured, &[ask(0), answer(3, 2), answer(3, 1)]), (1, Vec::new()));
         let (_, differences) = compare_messages(&measured, &[ask(0), answer(3, 3), answer(3, 1)]);
         assert_eq!(differences[0].after, 2);
-        assert_eq!(differences[0].measured.as_deref(), Some("200 REGISTER 1 from 10.0.0.2"));
-        assert_eq!(differences[0].predicted.as_deref(), Some("200 REGISTER 1 from 10.0.0.3"));
+        assert_eq!(differences[0].measured.as_deref(), Some("200 REGISTER 1 from 10.0.0.2, 100 bytes"));
+        assert_eq!(differences[0].predicted.as_deref(), Some("200 REGISTER 1 from 10.0.0.3, 100 bytes"));
+    }
+
+    #[test]
+    fn lengths_count_but_for_the_labs_name() {
+        let sent = |call: &str, bytes| {
+            let (peer, summary, call) = (IpAddr::from([10, 0, 0, 1]), "INVITE 1".into(), call.into());
+            let event = Event::MessageSent { peer, summary, call, bytes };
+            [Record { at: Time::ZERO, node: "mn1".into(), event }]
+        };
+        let predicted = sent("call-1@simulated", 409);
+        for (bytes, unlike) in [(403, 0), (397, 0), (409, 0), (404, 1), (415, 1)] {
+            let (_, differences) = compare_messages(&sent("call-1@lab", bytes), &predicted);
+            assert_eq!(differences.len(), unlike, "{bytes}");
+        }
+        // Registrations name nobody.
+        assert_eq!(compare_messages(&sent("r", 409), &sent("r", 410)).1.len(), 1);
     }
 
     #[test]
@@ -149,7 +184,7 @@ mod tests {
         assert_eq!((differences.len(), differences[0].after), (1, 1));
         assert_eq!(
             (&differences[0].measured, differences[0].predicted.as_deref()),
-            (&None, Some("200 BYE 2 from 10.0.0.1"))
+            (&None, Some("200 BYE 2 from 10.0.0.1, 100 bytes"))
         );
     }
 }

@@ -12,7 +12,7 @@ pub use self::html::page;
 pub use self::markdown::markdown;
 pub use self::material::{Asserted, Material, Prediction, Unreadable};
 
-use crate::report::{Delta, Ranks};
+use crate::report::{Delta, Ranks, Signalling};
 use samp_chart::Picture;
 use std::fmt::Write;
 use std::time::Duration;
@@ -166,6 +166,14 @@ fn maybe(delta_or_none: Option<Delta>) -> String {
 /// Median, 95th percentile, maximum and size of a sample.
 fn ranks(ranks: &Ranks<Delta>) -> [String; 4] {
     [delta(ranks.p50), delta(ranks.p95), delta(ranks.max), ranks.n.to_string()]
+}
+
+/// Messages and bytes.
+fn signalling(cost: Option<Signalling>) -> [String; 2] {
+    match cost {
+        Some(Signalling { messages, bytes }) => [messages.to_string(), bytes.to_string()],
+        None => ["–", "–"].map(str::to_owned),
+    }
 }
 
 /// Milliseconds to three digits, for what is seen at a glance.

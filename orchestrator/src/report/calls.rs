@@ -3,6 +3,7 @@
 use super::e_model;
 use super::floor::Floors;
 use super::history::{Call, History, MediaTotals};
+use super::ledger::Signalling;
 use super::statistics::{Delta, maybe_milliseconds, milliseconds};
 use samp_model::record::CacheOutcome;
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub struct CallReport {
     pub outcome: CallOutcome,
     /// Whether it was established and ended at both ends (RFC 6076 §4.9).
     pub completed: bool,
+    /// The messages that its set-up has cost, in a report of a run that records them, when it was established.
+    pub signalling: Option<Signalling>,
     /// What each end received in all, once the call is over.
     pub media: Vec<MediaReport>,
 }
@@ -99,6 +102,7 @@ impl CallReport {
             callee: call.callee().map(str::to_owned),
             outcome: outcome(floors, history, call),
             completed: call.established.is_some() && call.ended.is_some() && media.len() >= ends.len(),
+            signalling: None,
             media,
         }
     }

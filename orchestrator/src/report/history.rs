@@ -1,6 +1,7 @@
 //! Records in order: by node and instant, and by call.
 
 use super::interventions::intervention;
+use super::messages::{Message, Messages};
 use samp_model::record::{CacheOutcome, Event, HandoffNumber};
 use samp_model::ring::RingView;
 use samp_model::{Record, Time};
@@ -17,6 +18,7 @@ pub struct History {
     calls_of: BTreeMap<String, BTreeSet<String>>,
     /// Each node's handoffs, by number, with when they began.
     handoffs: BTreeMap<String, BTreeMap<HandoffNumber, Time>>,
+    messages: Messages,
     interventions: usize,
     ring: RingView,
 }
@@ -85,9 +87,11 @@ pub struct MediaTotals {
 }
 
 impl History {
-    /// Takes in one more record. Single messages are not kept: no figure is made of them.
+    /// Takes in one more record. Of single messages only those that were sent are kept, as few bytes of each as figures
+    /// need.
     pub fn push(&mut self, record: Record) {
         if matches!(record.event, Event::MessageSent { .. } | Event::MessageReceived { .. }) {
+            self.messages.push(&record);
             return;
         }
         self.ring.note(&record);
@@ -130,6 +134,11 @@ impl History {
     /// What the servers have said last of their places on the ring.
     pub fn ring(&self) -> &RingView {
         &self.ring
+    }
+
+    /// The messages that were sent, in order, by Call-ID or by the home address that they are about.
+    pub(super) fn messages(&self) -> impl Iterator<Item = (&str, Vec<&Message>)> {
+        self.messages.by_call()
     }
 
     /// A call.

@@ -258,12 +258,12 @@ fn pair<'a>(topology: &Topology, records: &[&'a Record]) -> Vec<Sent<'a>> {
         |address: IpAddr| names.entry(address).or_insert_with(|| name_of(topology, address)).clone();
     for record in records {
         match &record.event {
-            Event::MessageSent { peer, summary, call } => {
+            Event::MessageSent { peer, summary, call, .. } => {
                 flying.entry((call, summary)).or_default().push_back(all.len());
                 let (at, from, peer) = (record.at, record.node.as_str(), *peer);
                 all.push(Sent { at, from, peer, summary, call, received: Vec::new() });
             }
-            Event::MessageReceived { peer, summary, call } => {
+            Event::MessageReceived { peer, summary, call, .. } => {
                 let from = name(*peer);
                 let Some(candidates) = flying.get(&(call.as_str(), summary.as_str())) else { continue };
                 let fits = |sent: &Sent<'_>, to: Option<String>| {
@@ -441,11 +441,11 @@ links:
     }
 
     fn sent(peer: IpAddr, summary: &str) -> Event {
-        Event::MessageSent { peer, summary: summary.into(), call: "c".into() }
+        Event::MessageSent { peer, summary: summary.into(), call: "c".into(), bytes: 1 }
     }
 
     fn received(peer: IpAddr, summary: &str) -> Event {
-        Event::MessageReceived { peer, summary: summary.into(), call: "c".into() }
+        Event::MessageReceived { peer, summary: summary.into(), call: "c".into(), bytes: 1 }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod handoffs;
 mod history;
 mod interventions;
 mod ladder;
+mod ledger;
+mod messages;
 mod outages;
 mod path;
 mod registrations;
@@ -29,6 +31,7 @@ pub use self::handoffs::{CallHandoff, Direction, Handoff, Handoffs, Phase, regis
 pub use self::history::{Call, Established, History, MediaTotals};
 pub use self::interventions::Intervention;
 pub use self::ladder::{Ladder, Ladders, Rung, Traced, What};
+pub use self::ledger::Signalling;
 pub use self::outages::{Outage, ServerDeath};
 pub use self::path::{CriticalPath, Milestone, Segment};
 pub use self::registrations::{Registration, RegistrationOutcome};
@@ -36,13 +39,15 @@ pub use self::samples::{Figures, MetricFigures, Samples, Values, number};
 pub use self::statistics::{Delta, Ranks, rank};
 pub use self::summary::{
     CacheSummary, CallSummary, HandoffSummary, MediaSummary, Named, PathSummary, RegistrationSummary,
-    SegmentSummary, Summary, TransferSummary,
+    SegmentSummary, SignallingSummary, Summary, TransferSummary,
 };
 pub use self::text::{Style, emulation, table, waterfall, word, write_summary};
 pub use self::transfers::Transfer;
 pub use self::tunnels::TunnelCost;
 
+use self::ledger::Ledger;
 use samp_model::knobs::Knob;
+use samp_model::settings::Records;
 use samp_model::{Record, Topology};
 use serde::Serialize;
 
@@ -63,6 +68,8 @@ pub struct Report {
     pub deaths: Vec<ServerDeath>,
     /// What tunnels cost.
     pub tunnels: Vec<TunnelCost>,
+    /// Whether single messages were recorded.
+    pub records: Records,
     /// How SAMP was set, knob by knob.
     pub knobs: Vec<Knob>,
 }
@@ -77,14 +84,25 @@ impl Report {
     pub fn from_history(topology: &Topology, history: &History) -> Self {
         let fastest = floor::at_its_fastest(topology, history);
         let floors = Floors::new(&fastest);
+        let mut handoffs = Handoffs::from_history(&floors, history);
+        let mut calls = CallReport::all(&floors, history);
+        if let Some(ledger) = Ledger::new(topology, history) {
+            for handoff in &mut handoffs.0 {
+                handoff.signalling = ledger.of_handoff(handoff);
+            }
+            for call in &mut calls {
+                call.signalling = history.call(&call.call).and_then(|of| ledger.of_call(&call.call, of));
+            }
+        }
         Self {
-            handoffs: Handoffs::from_history(&floors, history),
+            handoffs,
             registrations: Registration::all(&floors, history),
-            calls: CallReport::all(&floors, history),
+            calls,
             transfers: Transfer::all(history),
             interventions: Intervention::all(history),
             deaths: ServerDeath::all(topology, history),
             tunnels: TunnelCost::all(topology, history),
+            records: topology.samp.records,
             knobs: topology.samp.knobs(),
         }
     }

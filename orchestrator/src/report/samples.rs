@@ -3,6 +3,7 @@
 use super::Report;
 use super::calls::CallOutcome;
 use super::handoffs::Handoff;
+use super::ledger::Signalling;
 use super::registrations::Registration;
 use super::statistics::{Delta, Ranks};
 use samp_model::experiment::Statistic;
@@ -177,6 +178,17 @@ impl Samples {
         let lost = |lost: Option<u64>| lost.map(|lost| lost as f64);
         self.add(Metric::HandoffLostDownlink, downlinks().filter_map(|way| lost(way.packets_lost)));
         self.add(Metric::HandoffLostUplink, uplinks().filter_map(|way| lost(way.packets_lost)));
+        let costs = complete.iter().filter_map(|handoff| handoff.signalling);
+        self.signalling([Metric::HandoffMessages, Metric::HandoffBytes], costs);
+    }
+
+    fn signalling(
+        &mut self,
+        [messages, bytes]: [Metric; 2],
+        costs: impl Iterator<Item = Signalling> + Clone,
+    ) {
+        self.add(messages, costs.clone().map(|cost| cost.messages as f64));
+        self.add(bytes, costs.map(|cost| cost.bytes as f64));
     }
 
     fn registrations(&mut self, report: &Report) {
@@ -233,6 +245,7 @@ impl Samples {
             }
         }
         self.add(Metric::CallHops, hops);
+        self.signalling([Metric::CallMessages, Metric::CallBytes], all().filter_map(|call| call.signalling));
         let media = || all().flat_map(|call| &call.media);
         self.add(Metric::MediaR, media().filter_map(|end| end.r));
         self.add(Metric::MediaMos, media().filter_map(|end| end.mos));

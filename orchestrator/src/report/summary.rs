@@ -4,6 +4,7 @@ use super::Report;
 use super::calls::CallOutcome;
 use super::handoffs::{Direction, Handoff};
 use super::interventions::Intervention;
+use super::ledger::Signalling;
 use super::outages::ServerDeath;
 use super::path::CriticalPath;
 use super::registrations::Registration;
@@ -11,6 +12,7 @@ use super::statistics::{Delta, Ranks};
 use super::tunnels::TunnelCost;
 use samp_model::knobs::Knob;
 use samp_model::record::{CacheOutcome, RegistrationScope};
+use samp_model::settings::Records;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +26,10 @@ pub struct Summary {
     pub registrations: Vec<RegistrationSummary>,
     /// The calls.
     pub calls: CallSummary,
+    /// Whether single messages were recorded; else there is no `signalling`.
+    pub records: Records,
+    /// What handoffs and the set-up of calls have cost in messages.
+    pub signalling: Vec<SignallingSummary>,
     /// Calls that moved to another terminal.
     pub transfers: TransferSummary,
     /// What was done to the lab from outside.
@@ -54,6 +60,17 @@ pub struct DeathSummary {
     pub calls: usize,
     /// Those of them that were not established.
     pub calls_failed: usize,
+}
+
+/// What something has cost in messages: see [`Signalling`].
+#[derive(Clone, Debug, Serialize)]
+pub struct SignallingSummary {
+    /// Of what.
+    pub of: &'static str,
+    /// How many messages each of them.
+    pub messages: Ranks<u64>,
+    /// How long they were together, in bytes.
+    pub bytes: Ranks<u64>,
 }
 
 /// The attempts of a run to move calls to other terminals.
@@ -194,6 +211,17 @@ impl Summary {
                 .filter_map(|scope| registrations(scope, &report.registrations))
                 .collect(),
             calls: calls(report),
+            records: report.records,
+            signalling: [
+                SignallingSummary::of(
+                    "handoffs",
+                    report.handoffs.0.iter().filter_map(|handoff| handoff.signalling),
+                ),
+                SignallingSummary::of("calls", report.calls.iter().filter_map(|call| call.signalling)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             transfers: TransferSummary {
                 n: report.transfers.len(),
                 took: Ranks::of_durations(report.transfers.iter().filter_map(|transfer| transfer.took)),
@@ -203,6 +231,13 @@ impl Summary {
             tunnels: report.tunnels.clone(),
             knobs: report.knobs.clone(),
         }
+    }
+}
+
+impl SignallingSummary {
+    fn of(of: &'static str, costs: impl Iterator<Item = Signalling> + Clone) -> Option<Self> {
+        let messages = Ranks::of(costs.clone().map(|cost| cost.messages))?;
+        Some(Self { of, messages, bytes: Ranks::of(costs.map(|cost| cost.bytes))? })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reports over record sets that were made by hand.
 
+mod signalling;
+
 use super::*;
 use samp_model::Event;
 use samp_model::record::{CacheOutcome, RegistrationScope};

@@ -4,9 +4,9 @@ use super::handoffs::{Handoff, Phase};
 use super::interventions::Intervention;
 use super::path::CriticalPath;
 use super::statistics::{Delta, Ranks};
-use super::summary::{HandoffSummary, PathSummary, Summary};
+use super::summary::{HandoffSummary, PathSummary, SignallingSummary, Summary};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use samp_model::settings::{EmulationSettings, Trigger};
+use samp_model::settings::{EmulationSettings, Records, Trigger};
 use serde::Serialize;
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -172,6 +172,7 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> fmt::Result {
     write_media(out, handoffs)?;
     write_registrations(out, summary)?;
     write_calls(out, summary)?;
+    write_signalling(out, summary)?;
     write_transfers(out, summary)?;
     write_tunnels(out, summary)?;
     write_interventions(out, summary)?;
@@ -319,6 +320,33 @@ fn write_calls(out: &mut impl Write, summary: &Summary) -> fmt::Result {
         writeln!(out, "  {n} failed with status {status}")?;
     }
     Ok(())
+}
+
+fn write_signalling(out: &mut impl Write, summary: &Summary) -> fmt::Result {
+    if summary.records == Records::Milestones {
+        let why = "the topology has `samp: { records: milestones }`";
+        return writeln!(out, "\nsignalling: not counted, as single messages are not recorded; {why}");
+    }
+    if summary.signalling.is_empty() {
+        return Ok(());
+    }
+    let rows = summary.signalling.iter().map(|SignallingSummary { of, messages, bytes }| {
+        let mut row = vec![format!("  {of}")];
+        row.extend(
+            [messages, bytes]
+                .iter()
+                .flat_map(|ranks| [ranks.p50, ranks.p95, ranks.max])
+                .map(|n| n.to_string()),
+        );
+        row.push(messages.n.to_string());
+        row
+    });
+    let header = ["  of", "messages p50", "p95", "max", "bytes p50", "p95", "max", "n"];
+    write!(
+        out,
+        "\nsignalling: each transmission over one hop once, as its IP datagram\n{}",
+        table(&header, rows)
+    )
 }
 
 fn write_transfers(out: &mut impl Write, summary: &Summary) -> fmt::Result {

@@ -185,7 +185,9 @@ impl MobileNode {
 
     /// The description of a call's session changes with the care-of address and with nothing else.
     pub(super) fn origin(&self, id: &str) -> Origin {
-        Origin { id: ssrc(id, &self.address_of_record.address_of_record()), version: self.handoff }
+        // Always of ten digits, so that a message's length does not depend on the lab's name, which is in the Call-ID.
+        let id = ssrc(id, &self.address_of_record.address_of_record()) | 1 << 31;
+        Origin { id, version: self.handoff }
     }
 
     /// The final response to a request of a call.

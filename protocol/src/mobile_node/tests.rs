@@ -51,7 +51,7 @@ impl Bench {
     fn hear(&mut self, text: &str) -> Vec<Message> {
         let message = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
         let (from, to) = (PEER.parse().unwrap(), "10.0.0.2".parse().unwrap());
-        self.input(Input::Message { from, to, transport: Transport::Udp, message })
+        self.input(Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 })
     }
 
     fn after(&mut self, elapsed: Duration) -> Vec<Message> {

@@ -62,6 +62,7 @@ mod tests {
             to: "10.0.0.1".parse().unwrap(),
             transport: Transport::Udp,
             message: parse(text.as_bytes()).unwrap(),
+            bytes: 0,
         };
         server.handle_input(Time::ZERO, input);
         let sent = std::iter::from_fn(|| server.poll_transmit());

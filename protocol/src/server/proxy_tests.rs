@@ -58,7 +58,10 @@ impl Bench {
 
     fn input(&mut self, from: &str, message: Message) -> Sent {
         let (from, to) = (from.parse().unwrap(), "10.0.0.1".parse().unwrap());
-        self.server.handle_input(self.now, Input::Message { from, to, transport: Transport::Udp, message });
+        self.server.handle_input(
+            self.now,
+            Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 },
+        );
         self.sent()
     }
 

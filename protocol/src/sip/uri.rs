@@ -70,6 +70,18 @@ impl Transport {
     pub fn from_name(name: &str) -> Self {
         if name.eq_ignore_ascii_case("TCP") { Transport::Tcp } else { Transport::Udp }
     }
+
+    /// Length of the IP datagram with a message of so many bytes, to or from this address: with the headers of IP and UDP or
+    /// TCP, all without options. Over TCP the message counts as one segment.
+    pub fn datagram_length(self, address: IpAddr, message: usize) -> u32 {
+        // RFC 791 §3.1, RFC 8200 §3, RFC 768, RFC 9293 §3.1.
+        let ip = if address.is_ipv4() { 20 } else { 40 };
+        let transport = match self {
+            Transport::Udp => 8,
+            Transport::Tcp => 20,
+        };
+        u32::try_from(ip + transport + message).unwrap_or(u32::MAX)
+    }
 }
 
 /// The host of a URI or Via.

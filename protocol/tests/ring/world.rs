@@ -184,7 +184,7 @@ impl World {
         if let Some(server) = self.servers.get_mut(&to) {
             server.handle_input(
                 self.now,
-                Input::Message { from, to: to.ip(), transport: Transport::Udp, message },
+                Input::Message { from, to: to.ip(), transport: Transport::Udp, message, bytes: 0 },
             );
             self.flush(to);
         }

@@ -17,8 +17,6 @@ use std::time::Duration;
 const CONNECTING: Duration = Duration::from_secs(4);
 /// Bytes of an Ethernet header.
 const ETHERNET_HEADER: usize = 14;
-/// Bytes of that and a UDP header.
-const OUTER_HEADERS: usize = ETHERNET_HEADER + 8;
 
 #[derive(Clone)]
 pub(super) struct InFlight {
@@ -34,8 +32,8 @@ pub(super) struct InFlight {
     lifted: Option<OnAir>,
     /// What lies ahead, the next last, where every hop counts.
     route: Vec<Hop>,
-    /// Length of its frame, where every hop counts.
-    bytes: usize,
+    /// Length of its IP datagram without what is around it; 0 where nobody asks for it.
+    bytes: u32,
     /// With Mobile IPv6: what is around it, the outermost last.
     pub(super) around: Vec<Outer>,
     /// With Mobile IPv6: how many agents have passed it on.
@@ -63,8 +61,8 @@ pub struct Leg {
 }
 
 impl InFlight {
-    fn new(from: SocketAddr, to: SocketAddr, transport: Transport, payload: Payload) -> Self {
-        let (group, undelivered, lifted, route, bytes) = (None, false, None, Vec::new(), 0);
+    fn new(from: SocketAddr, to: SocketAddr, transport: Transport, payload: Payload, bytes: u32) -> Self {
+        let (group, undelivered, lifted, route) = (None, false, None, Vec::new());
         let (around, agents) = (Vec::new(), 0);
         Self { from, to, group, transport, payload, undelivered, lifted, route, bytes, around, agents }
     }
@@ -72,8 +70,9 @@ impl InFlight {
     /// A message of the Mobility Header, with what its sender has put around it.
     pub(super) fn mobility(packet: Packet, around: Vec<Outer>) -> Self {
         let ends = [packet.source, packet.destination].map(|address| SocketAddr::new(address.into(), 0));
+        let bytes = packet.length();
         let payload = Payload::Mobility(packet.into());
-        Self { around, ..Self::new(ends[0], ends[1], Transport::Udp, payload) }
+        Self { around, ..Self::new(ends[0], ends[1], Transport::Udp, payload, bytes) }
     }
 
     pub(super) fn is_mobility(&self) -> bool {
@@ -114,15 +113,8 @@ impl InFlight {
 
     /// Length of its frame.
     fn frame_length(&self) -> usize {
-        let ip = if self.to.is_ipv4() { 20 } else { 40 };
         let around: usize = self.around.iter().map(|outer| outer.bytes).sum();
-        let payload = match &self.payload {
-            Payload::Sip(message) => message.to_bytes().len(),
-            Payload::Rtp(packet) => packet.len(),
-            // Its own IPv6 header is in it; there is no UDP header.
-            Payload::Mobility(packet) => return ETHERNET_HEADER + around + packet.encode().len(),
-        };
-        OUTER_HEADERS + ip + around + payload
+        ETHERNET_HEADER + around + self.bytes as usize
     }
 }
 
@@ -159,7 +151,8 @@ impl World {
         match arrived.payload {
             Payload::Sip(message) => {
                 let (transport, message) = (arrived.transport, Arc::unwrap_or_clone(message));
-                self.input(id, Input::Message { from, to, transport, message });
+                let bytes = arrived.bytes;
+                self.input(id, Input::Message { from, to, transport, message, bytes });
             }
             Payload::Rtp(packet) => self.hear_media(id, from.ip(), to, &packet),
             Payload::Mobility(packet) => self.input(id, Input::Packet(packet)),
@@ -201,7 +194,8 @@ impl World {
     }
 
     pub(super) fn transmit(&mut self, id: NodeId, source: IpAddr, transmit: Transmit) {
-        let Transmit { destination: to, transport, message, ttl, .. } = transmit;
+        let Transmit { destination: to, transport, message, wire, ttl } = transmit;
+        let bytes = wire.map_or(0, |wire| transport.datagram_length(to.ip(), wire.len()));
         let message = if self.over_the_wire {
             Arc::new(sip::parse(&message.to_bytes()).expect("what a node sends, a node can read"))
         } else {
@@ -209,13 +203,13 @@ impl World {
         };
         let from = SocketAddr::new(source, SIP_PORT);
         if to.ip() != self.topology.samp.discovery_group(self.topology.family) {
-            return self.send_from(id, InFlight::new(from, to, transport, Payload::Sip(message)));
+            return self.send_from(id, InFlight::new(from, to, transport, Payload::Sip(message), bytes));
         }
         for index in 0..self.servers.len() {
             let address = self.servers[index].1;
             if self.is_in_reach(source, address, ttl) {
                 let member = SocketAddr::new(address, to.port());
-                let message = InFlight::new(from, member, transport, Payload::Sip(message.clone()));
+                let message = InFlight::new(from, member, transport, Payload::Sip(message.clone()), bytes);
                 self.send(InFlight { group: Some(to.ip()), ..message });
             }
         }
@@ -246,7 +240,6 @@ impl World {
         if self.network.wires.every_hop_counts() {
             message.route = self.network.wires.route(&self.topology, from, to).unwrap_or_default();
             message.route.reverse();
-            message.bytes = message.frame_length();
             for more in [Some(first), second].into_iter().flatten() {
                 self.fly(self.now + more, message.clone());
             }
@@ -284,7 +277,7 @@ impl World {
     fn hop(&mut self, mut message: InFlight) {
         let Some(hop) = message.route.pop() else { return };
         let is_stream = message.transport == Transport::Tcp;
-        let departures = self.network.wires.pass(self.now, hop, message.bytes, is_stream);
+        let departures = self.network.wires.pass(self.now, hop, message.frame_length(), is_stream);
         if departures == [None; 2] {
             return self.lose("lost", message);
         }
@@ -310,7 +303,7 @@ impl World {
         let Some(actor) = self.actors[id.0].as_mut().filter(|actor| actor.paused.is_none()) else { return };
         let source = actor.address.and(actor.home).or(actor.address);
         let Some(streams) = &mut actor.streams else { return };
-        let mut packets = Vec::new();
+        let mut packets: Vec<(SocketAddr, Arc<[u8]>)> = Vec::new();
         streams.send_due(now, |packet, to| {
             packets.push((to, Arc::from(packet)));
             Ok(())
@@ -319,7 +312,8 @@ impl World {
         let Some(source) = source else { return };
         let from = SocketAddr::new(source, RTP_PORT);
         for (to, packet) in packets {
-            self.send_from(id, InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet)));
+            let bytes = Transport::Udp.datagram_length(to.ip(), packet.len());
+            self.send_from(id, InFlight::new(from, to, Transport::Udp, Payload::Rtp(packet), bytes));
         }
     }
 

@@ -134,15 +134,15 @@ impl World {
         let records_messages = self.topology.samp.records == Records::Messages;
         for (packet, around) in packets {
             if records_messages {
-                let (summary, call) = packet.described();
-                let event = Event::MessageSent { peer: packet.destination.into(), summary, call };
-                self.happened.push(Happened { at: self.now, node: id, event });
+                self.happened.push(Happened { at: self.now, node: id, event: packet.sent() });
             }
             self.send_packet(id, packet, around);
         }
+        // Else nobody asks for a message's length, and it is never in its wire form.
+        let lengths_count = records_messages || self.network.wires.every_hop_counts();
         for transmit in transmits {
-            if records_messages && let Some((summary, call)) = transmit.message.described() {
-                let event = Event::MessageSent { peer: transmit.destination.ip(), summary, call };
+            let transmit = if lengths_count { transmit.encoded() } else { transmit };
+            if records_messages && let Some(event) = transmit.sent() {
                 self.happened.push(Happened { at: self.now, node: id, event });
             }
             self.transmit(id, source, transmit);

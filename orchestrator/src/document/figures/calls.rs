@@ -1,6 +1,6 @@
 //! Calls: how long their set-up takes, by what the caches were worth.
 
-use super::super::{Figure, Material, Section, Table, count, maybe, ms, ranks};
+use super::super::{Figure, Material, Section, Table, count, maybe, ms, ranks, signalling};
 use super::empty_section;
 use crate::document::millis;
 use crate::report::{CacheSummary, CallOutcome, CallReport, Delta, word};
@@ -120,14 +120,28 @@ fn each(calls: &[CallReport]) -> Figure {
             lost.to_string(),
             maybe(silence),
         ]
+        .into_iter()
+        .chain(signalling(call.signalling))
+        .collect()
     };
-    let header =
-        ["call", "caller", "callee", "outcome", "srd ms", "servers", "packets lost", "longest silence ms"];
+    let header = [
+        "call",
+        "caller",
+        "callee",
+        "outcome",
+        "srd ms",
+        "servers",
+        "packets lost",
+        "longest silence ms",
+        "messages",
+        "bytes",
+    ];
     Figure {
         id: "calls".into(),
         title: "Each call".into(),
         caption: format!(
-            "In the order in which they were started, n = {}; packets lost at both ends together.",
+            "In the order in which they were started, n = {}; packets lost at both ends together; messages from the INVITE to \
+             the ACK, with the lengths of their IP datagrams.",
             calls.len()
         ),
         picture: None,

@@ -11,6 +11,7 @@ use self::registration::Registration;
 pub use self::standing::registered_with;
 use super::floor::Floors;
 use super::history::History;
+use super::ledger::Signalling;
 use super::path::{CriticalPath, Milestone};
 use super::statistics::{maybe_milliseconds, milliseconds};
 use samp_model::record::{DhcpMessage, HandoffNumber};
@@ -63,6 +64,8 @@ pub struct Handoff {
     pub registration: Option<CriticalPath>,
     /// What it meant for each call that was up.
     pub calls: Vec<CallHandoff>,
+    /// The messages that it has cost, in a report of a run that records them, when the handoff is complete.
+    pub signalling: Option<Signalling>,
     /// What has not happened yet; empty when the handoff is complete.
     pub missing: Vec<String>,
 }
@@ -182,6 +185,7 @@ impl Handoff {
                 .collect(),
             registration: registration.path,
             calls,
+            signalling: None,
             missing,
         })
     }

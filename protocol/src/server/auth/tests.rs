@@ -90,7 +90,8 @@ impl World {
         let message = parse(&message.to_bytes()).expect("a message");
         let (now, ip) = (self.now, to.ip());
         let server = self.server(to).expect("a server");
-        server.handle_input(now, Input::Message { from, to: ip, transport: Transport::Udp, message });
+        server
+            .handle_input(now, Input::Message { from, to: ip, transport: Transport::Udp, message, bytes: 0 });
         while server.poll_event().is_some() {}
     }
 
