@@ -149,6 +149,9 @@ pub struct MediaSummary {
     pub packets_lost: Ranks<u64>,
     /// All of them together.
     pub packets_lost_total: u64,
+    /// For how long that packet was at the agents whose tunnels it passed, by their means around then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_cost: Option<Ranks<Delta>>,
 }
 
 /// Registrations with one kind of server.
@@ -349,6 +352,7 @@ impl MediaSummary {
             media_gap: Ranks::of_durations(directions.iter().filter_map(|direction| direction.media_gap))?,
             packets_lost: Ranks::of(lost())?,
             packets_lost_total: lost().sum(),
+            tunnel_cost: Ranks::of_durations(directions.iter().filter_map(|direction| direction.tunnel_cost)),
         })
     }
 }

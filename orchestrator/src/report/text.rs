@@ -91,7 +91,10 @@ fn write_waterfall(out: &mut impl Write, handoff: &Handoff, style: Style) -> fmt
                 let lost = count(direction.packets_lost.unwrap_or(0), "packet");
                 format!("; media gap {} ms, {lost} lost", ms(gap))
             });
-            paths.push((format!("{name}, media {preposition} {}{gap}", call.peer), &direction.path));
+            let tunnels = direction.tunnel_cost.map_or(String::new(), |cost| {
+                format!("; tunnels cost its first packet about {} ms", ms(cost))
+            });
+            paths.push((format!("{name}, media {preposition} {}{gap}{tunnels}", call.peer), &direction.path));
         }
     }
     if registers {
@@ -251,6 +254,17 @@ fn write_phases(out: &mut impl Write, handoffs: &HandoffSummary) -> fmt::Result 
             delta(cost.max),
             count(handoffs.frames_dropped, "frame")
         )?;
+    }
+    for media in &handoffs.media {
+        if let Some(cost) = &media.tunnel_cost {
+            writeln!(
+                out,
+                "  tunnels: the first packet {} was at agents for {} ms (p50), {} ms (max), by their means around then",
+                media.direction,
+                delta(cost.p50),
+                delta(cost.max)
+            )?;
+        }
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use super::history::History;
 use super::statistics::milliseconds;
-use samp_model::Event;
 use samp_model::topology::{NodeKind, Topology};
+use samp_model::{Event, Record, Time};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -40,17 +40,30 @@ impl TunnelCost {
                     slowest = slowest.max(longest);
                 }
             }
-            let mean = Duration::from_nanos(all.as_nanos().checked_div(datagrams.into()).unwrap_or(0) as u64);
-            Self { at, datagrams, mean, longest: slowest }
+            Self { at, datagrams, mean: mean(all, datagrams), longest: slowest }
         });
         costs.filter(|cost| cost.datagrams > 0).collect()
     }
 }
 
+/// How long datagrams were at a node at the mean in the second of this instant, or in the last one before of which it is
+/// known.
+pub(super) fn mean_around(records: &[Record], at: Time) -> Option<Duration> {
+    let mean = |record: &Record| match record.event {
+        Event::Tunnelled { datagrams, took, .. } => Some(mean(took, datagrams)),
+        _ => None,
+    };
+    let (before, after) = records.split_at(records.partition_point(|record| record.at < at));
+    after.iter().find_map(mean).or_else(|| before.iter().rev().find_map(mean))
+}
+
+fn mean(took: Duration, datagrams: u64) -> Duration {
+    Duration::from_nanos(took.as_nanos().checked_div(datagrams.into()).unwrap_or(0) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use samp_model::{Record, Time};
 
     #[test]
     fn costs_are_added_up_by_kind_of_node() {
@@ -77,5 +90,24 @@ mod tests {
         let all = TunnelCost::all(&topology, &records.into_iter().collect());
         assert_eq!(all, [cost("mobile nodes", 3, 50, 70), cost("agents", 1, 9, 9)]);
         assert_eq!(TunnelCost::all(&topology, &History::default()), []);
+    }
+
+    #[test]
+    fn around_an_instant_is_the_second_that_ends_after_it() {
+        let record = |ms: u64, datagrams, micros| Record {
+            at: Time::from_nanos(ms * 1_000_000),
+            node: "mn1".into(),
+            event: Event::Tunnelled {
+                datagrams,
+                took: Duration::from_micros(micros),
+                longest: Duration::ZERO,
+            },
+        };
+        let records = [record(1000, 2, 100), record(2000, 3, 90)];
+        let around = |ms: u64| mean_around(&records, Time::from_nanos(ms * 1_000_000));
+        for (at, micros) in [(0, 50), (1000, 50), (1001, 30), (2001, 30)] {
+            assert_eq!(around(at), Some(Duration::from_micros(micros)), "at {at} ms");
+        }
+        assert_eq!(mean_around(&[], Time::ZERO), None);
     }
 }

@@ -1,10 +1,11 @@
 //! Handoffs: what each total is made of, and how totals are distributed.
 
-use super::super::{Figure, Material, Section, Table, count, delta, maybe, ms, ranks, slug};
+use super::super::{Figure, Material, Section, Table, count, delta, maybe, ms, ranks, signalling, slug};
 use super::{distribution, empty_section, segments};
 use crate::document::millis;
 use crate::report::{CriticalPath, Delta, Handoff, PathSummary};
 use samp_chart::{Bar, Bars, Part};
+use std::time::Duration;
 
 /// Handoffs of which a waterfall is drawn.
 const DRAWN: usize = 100;
@@ -36,14 +37,15 @@ pub(super) fn section(material: &Material) -> Option<Section> {
         "Media to the mobile node: what each handoff is made of",
         "Detached until the first media packet has arrived at the new care-of address.",
         &paths(&complete, |handoff| {
-            handoff.calls.iter().filter_map(|call| call.downlink.path.as_ref()).collect()
+            let downlinks = handoff.calls.iter().map(|call| &call.downlink);
+            downlinks.filter_map(|downlink| Some((downlink.path.as_ref()?, downlink.tunnel_cost))).collect()
         }),
     ));
     section.figures.extend(waterfall(
         "waterfall-registration",
         "Registration: what each handoff is made of",
         "Detached until the servers that had to know have answered.",
-        &paths(&complete, |handoff| handoff.registration.iter().collect()),
+        &paths(&complete, |handoff| handoff.registration.iter().map(|path| (path, None)).collect()),
     ));
     section.figures.extend(totals(&complete));
     section.figures.extend(overheads(&complete));
@@ -68,12 +70,16 @@ pub(super) fn id(handoff: &Handoff) -> String {
     slug(&format!("handoff-{}-{}", handoff.node, handoff.number))
 }
 
-/// All paths of a kind, with the handoffs that they are of.
+/// A critical path, the handoff that it is of, and what tunnels have cost it.
+type Path<'a> = (&'a Handoff, &'a CriticalPath, Option<Duration>);
+
+/// All paths of a kind.
 fn paths<'a>(
     handoffs: &[&'a Handoff],
-    of: impl Fn(&'a Handoff) -> Vec<&'a CriticalPath>,
-) -> Vec<(&'a Handoff, &'a CriticalPath)> {
-    handoffs.iter().flat_map(|&handoff| of(handoff).into_iter().map(move |path| (handoff, path))).collect()
+    of: impl Fn(&'a Handoff) -> Vec<(&'a CriticalPath, Option<Duration>)>,
+) -> Vec<Path<'a>> {
+    let of_handoff = |&handoff| of(handoff).into_iter().map(move |(path, cost)| (handoff, path, cost));
+    handoffs.iter().flat_map(of_handoff).collect()
 }
 
 fn summary(path: &PathSummary) -> Figure {
@@ -99,12 +105,12 @@ fn summary(path: &PathSummary) -> Figure {
     }
 }
 
-fn waterfall(id: &str, title: &str, definition: &str, all: &[(&Handoff, &CriticalPath)]) -> Option<Figure> {
+fn waterfall(id: &str, title: &str, definition: &str, all: &[Path<'_>]) -> Option<Figure> {
     let drawn = &all[..all.len().min(DRAWN)];
     if drawn.is_empty() {
         return None;
     }
-    let bar = |(handoff, path): &(&Handoff, &CriticalPath)| {
+    let bar = |(handoff, path, _): &Path<'_>| {
         let mut from = 0.0;
         let parts = path.segments().iter().map(|segment| {
             let look = segments::look(segment.name);
@@ -135,23 +141,26 @@ fn waterfall(id: &str, title: &str, definition: &str, all: &[(&Handoff, &Critica
         label: "ms since the radio left the old access router",
         rows: drawn.iter().map(bar).collect(),
         legend: segments::legend(
-            drawn.iter().flat_map(|(_, path)| path.segments()).map(|segment| segment.name),
+            drawn.iter().flat_map(|(_, path, _)| path.segments()).map(|segment| segment.name),
         ),
         width: 640.0,
     };
     let mut names: Vec<&str> = Vec::new();
-    for segment in all.iter().flat_map(|(_, path)| path.segments()) {
+    for segment in all.iter().flat_map(|(_, path, _)| path.segments()) {
         if !names.contains(&segment.name) {
             names.push(segment.name);
         }
     }
     let columns: Vec<_> = names.iter().map(|name| format!("{name} ms")).collect();
+    let has_tunnels = all.iter().any(|(_, _, cost)| cost.is_some());
     let header: Vec<_> = ["handoff", "from", "to"]
         .into_iter()
         .chain(columns.iter().map(String::as_str))
         .chain(["total ms", "floor ms"])
+        .chain(has_tunnels.then_some("tunnel_cost ms"))
+        .chain(["messages", "bytes"])
         .collect();
-    let row = |(handoff, path): &(&Handoff, &CriticalPath)| {
+    let row = |(handoff, path, cost): &Path<'_>| {
         let mut row = vec![name(handoff), handoff.from.clone(), handoff.to.clone().unwrap_or_default()];
         row.extend(names.iter().map(|name| {
             let of_name = path.segments().iter().filter(|segment| segment.name == *name);
@@ -160,6 +169,8 @@ fn waterfall(id: &str, title: &str, definition: &str, all: &[(&Handoff, &Critica
             maybe(took.map(Delta::from))
         }));
         row.extend([ms(path.total()), maybe(path.floor().map(Delta::from))]);
+        row.extend(has_tunnels.then(|| maybe(cost.map(Delta::from))));
+        row.extend(signalling(handoff.signalling));
         row
     };
     let mut caption = format!("{definition} n = {}.", all.len());

@@ -131,6 +131,7 @@ impl CallView<'_> {
             path: CriticalPath::new(self.facts.detached, milestones),
             media_gap: received.map(|(_, silence, _)| silence),
             packets_lost: received.map(|(_, _, lost)| lost),
+            tunnel_cost: None,
         }
     }
 

@@ -93,6 +93,10 @@ pub struct Direction {
     pub media_gap: Option<Duration>,
     /// Packets missing before it.
     pub packets_lost: Option<u64>,
+    /// For how long that packet was at the agents whose tunnels it passed, by their means around then; part of the path's
+    /// last segment. With Mobile IPv6 in a lab.
+    #[serde(rename = "tunnel_cost_ms", serialize_with = "maybe_milliseconds")]
+    pub tunnel_cost: Option<Duration>,
 }
 
 /// Something that took time in a handoff.

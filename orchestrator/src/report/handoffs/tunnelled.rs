@@ -4,6 +4,7 @@
 //! passes there nothing can be told apart, so that wait is part of the last segment.
 
 use super::super::path::Milestone;
+use super::super::tunnels::mean_around;
 use super::call::CallView;
 use super::{CallHandoff, Direction, Span};
 use samp_model::{Event, Time};
@@ -46,7 +47,8 @@ impl CallView<'_> {
             Milestone::over("update_transit", redirected.map(|(at, _)| at), along(there)),
             Milestone::over("media_transit", received.map(|(at, ..)| at), along(back)),
         ]);
-        self.direction(&milestones, received)
+        let tunnel_cost = self.tunnel_cost([self.peer, self.node], received);
+        Direction { tunnel_cost, ..self.direction(&milestones, received) }
     }
 
     /// Own media from the new care-of address, as soon as a tunnel takes it.
@@ -68,7 +70,20 @@ impl CallView<'_> {
             Milestone::local("packetisation", sent),
             Milestone::over("media_transit", received.map(|(at, ..)| at), floor),
         ]);
-        self.direction(&milestones, received)
+        let tunnel_cost = self.tunnel_cost([self.node, self.peer], received);
+        Direction { tunnel_cost, ..self.direction(&milestones, received) }
+    }
+
+    /// What the tunnels have cost a packet: at each node that has put headers around it or taken some off, the mean around
+    /// then.
+    fn tunnel_cost(&self, ends: [&str; 2], received: Option<First>) -> Option<Duration> {
+        let (at, ..) = received?;
+        let way = self.floors.way(self.history, ends, at)?;
+        // A home agent and a MAP at one node do their work at once.
+        let mut nodes = way.into_iter().map(|stop| self.floors.node_at(stop)).collect::<Option<Vec<_>>>()?;
+        nodes.dedup();
+        let name = |node| self.floors.topology().node(node).name.as_str();
+        nodes.into_iter().map(|node| mean_around(self.history.of(name(node)), at)).sum()
     }
 
     /// The first packet at a node between these two addresses since then.
