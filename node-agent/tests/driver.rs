@@ -94,7 +94,8 @@ impl Node for Scripted {
             | Input::Packet(_)
             | Input::MapAdvertised(_)
             | Input::DuplicateAddress(_)
-            | Input::UnknownBinding { .. } => {}
+            | Input::UnknownBinding { .. }
+            | Input::InUse(_) => {}
         }
     }
 

@@ -125,6 +125,8 @@ pub enum Input {
         /// Its source address.
         care_of: Ipv6Addr,
     },
+    /// Mobile IPv6: a datagram has gone to this peer, as [`Forwarding::Watch`] wanted to be told.
+    InUse(Ipv6Addr),
     /// Server: leave the ring.
     Leave,
     /// Mobile node: leave; its servers are to forget it.

@@ -168,6 +168,39 @@ fn media_needs_the_home_agent_unless_routes_are_optimised() {
     }
 }
 
+/// The first call is over when its binding would have been refreshed, and the second one finds the binding good still, so
+/// that only who uses it knows that it is needed.
+#[test]
+fn a_binding_in_use_is_asked_for_before_it_ends() {
+    let mut bench = Bench::up(city(&format!("{OPTIMISED}\nsamp: {{ records: messages }}"), "0%"));
+    bench.call("mn1", "mn8");
+    bench.ask(Request::HangUp { call: None });
+    bench.run(300_000);
+    let since = bench.records.len();
+    bench.call("mn1", "mn8");
+    bench.run(80_000);
+    let sends = |bench: &Bench, what: &str| {
+        let is = |event: &Event| matches!(event, Event::MessageSent { summary, .. } if summary == what);
+        ["mn1", "mn8"].map(|node| bench.count(since, node, is))
+    };
+    assert_eq!(sends(&bench, "BRR"), [0; 2]);
+    bench.run(40_000);
+    assert_eq!(sends(&bench, "BRR"), [1; 2], "each end asks the other one, once, as it is answered");
+    assert_eq!(sends(&bench, "HoTI"), [1; 2]);
+    // Without a binding media would need the home agent.
+    bench.ask(Request::Kill { node: "s1".into() });
+    bench.run(60_000);
+    let since = bench.records.len();
+    bench.ask(Request::HangUp { call: None });
+    bench.run(40_000);
+    let silences = bench.records[since..].iter().filter_map(|record| match record.event {
+        Event::MediaSummary { longest_silence, .. } => Some(longest_silence),
+        _ => None,
+    });
+    let longest = silences.max().expect("a call that has ended");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+}
+
 #[test]
 fn an_agent_that_goes_on_is_told_what_it_has_missed() {
     for knobs in [MIPV6, HMIPV6, SIP] {

@@ -139,8 +139,10 @@ impl Tunnels {
         let Some(datagram) = Datagram::of_frame(&self.buffer[..arrival.length]) else {
             return Ok(Received::Passed);
         };
+        let destination = datagram.destination();
+        let is_outbound = arrival.interface == self.agent_end;
         let fate = match arrival.interface {
-            agent_end if agent_end == self.agent_end => self.paths.outbound(datagram),
+            _ if is_outbound => self.paths.outbound(datagram),
             // This agent has written it.
             kernel_end if kernel_end == self.kernel_end => Fate::Pass,
             _ => self.paths.inbound(datagram),
@@ -154,6 +156,8 @@ impl Tunnels {
             self.cost.took += took;
             self.cost.longest = self.cost.longest.max(took);
         }
+        let is_told = is_outbound && self.paths.table.take_watch(destination);
+        let input = input.or_else(|| is_told.then_some(Input::InUse(destination)));
         Ok(input.map_or(Received::Passed, Received::Input))
     }
 

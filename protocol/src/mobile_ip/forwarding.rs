@@ -8,7 +8,7 @@
 //! ```
 //! In HMIPv6 the care-of address is the regional one, from which another tunnel leads to the MAP (RFC 5380 §6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 /// Bytes of an IPv6 header.
@@ -29,6 +29,8 @@ pub enum Forwarding {
     Direct(Ipv6Addr, Option<Ipv6Addr>),
     /// Route optimisation: to this peer, they go to this address with a type 2 routing header.
     Reach(Ipv6Addr, Option<Ipv6Addr>),
+    /// Route optimisation: the next datagram to this peer is to be told of, once ([`Input::InUse`](crate::Input::InUse)).
+    Watch(Ipv6Addr),
 }
 
 /// What is around a datagram.
@@ -49,6 +51,7 @@ pub struct ForwardingTable {
     to: BTreeMap<Ipv6Addr, [Ipv6Addr; 2]>,
     direct: BTreeMap<Ipv6Addr, Ipv6Addr>,
     reach: BTreeMap<Ipv6Addr, Ipv6Addr>,
+    watched: BTreeSet<Ipv6Addr>,
 }
 
 impl ForwardingTable {
@@ -64,8 +67,17 @@ impl ForwardingTable {
             Forwarding::From(address, tunnel) => set(&mut self.from, address, tunnel),
             Forwarding::To(address, tunnel) => set(&mut self.to, address, tunnel),
             Forwarding::Direct(peer, care_of) => set(&mut self.direct, peer, care_of),
-            Forwarding::Reach(peer, care_of) => set(&mut self.reach, peer, care_of),
+            Forwarding::Reach(peer, care_of) => {
+                self.watched.remove(&peer);
+                set(&mut self.reach, peer, care_of);
+            }
+            Forwarding::Watch(peer) => drop(self.watched.insert(peer)),
         }
+    }
+
+    /// Whether it is to be told that a datagram goes to this address; it is not to be told again.
+    pub fn take_watch(&mut self, destination: Ipv6Addr) -> bool {
+        self.watched.remove(&destination)
     }
 
     /// Whether what leaves from this address goes into a tunnel.
@@ -152,6 +164,11 @@ mod tests {
         let around = node.wrap(home, peer, false);
         assert_eq!(around, [Outer { ends: [care_of, peer_care_of], bytes: 48, is_tunnel: false }]);
         assert_eq!(node.wrap(home, peer, true)[0].ends, [care_of, agent]);
+        node.apply(Forwarding::Watch(peer));
+        assert!(!node.take_watch(home) && node.take_watch(peer) && !node.take_watch(peer), "it is told once");
+        node.apply(Forwarding::Watch(peer));
+        node.apply(Forwarding::Reach(peer, Some(peer_care_of)));
+        assert!(!node.take_watch(peer), "the binding is another one");
         let from_peer = Outer { ends: [peer_care_of, care_of], bytes: 48, is_tunnel: false };
         assert!(node.admits(from_peer, peer));
         assert!(!node.admits(Outer { ends: [agent, care_of], ..from_peer }, peer), "no such binding");

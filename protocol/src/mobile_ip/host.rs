@@ -128,7 +128,7 @@ impl Host {
         let mut random = Random::new(seed);
         let home = Registration::new(RegistrationScope::Home, settings.home_agent, settings.home);
         Self {
-            correspondent: Correspondent::new(&random.token("correspondent")),
+            correspondent: Correspondent::new(settings.home, &random.token("correspondent")),
             random,
             user_agent,
             handoff: 0,
@@ -397,6 +397,7 @@ impl Node for Host {
         match input {
             Input::Packet(packet) => self.handle_packet(now, *packet),
             Input::MapAdvertised(map) => self.advertised_map = map,
+            Input::InUse(peer) => self.correspondent.handle_use(now, peer, &mut self.outputs),
             Input::UnknownBinding { home, care_of } => self.handle_unknown_binding(now, home, care_of),
             Input::AddressConfigured { handoff, address: IpAddr::V6(address) } => {
                 self.handle_address(now, handoff, address);

@@ -6,7 +6,7 @@
 //! CoTI straight to the peer     ─▶ CoT ┴▶ BU with the authenticator ─▶ BAck ─▶ straight there from now on
 //! ```
 //! A home token serves several moves, a care-of token one (§11.7.2). A binding that no call needs any more is kept up to
-//! date until its lifetime is over: the peer would believe it.
+//! date until its lifetime is over: the peer would believe it. It lasts for longer if the peer asks for that (§11.7.4).
 
 use super::authorization::{authenticator, binding_key, is_authentic};
 use super::forwarding::Forwarding;
@@ -42,6 +42,8 @@ pub(super) struct Peer {
     /// The key of the last update.
     key: [u8; 20],
     pending: Option<Pending>,
+    /// Whether it has asked for a refresh: it uses the binding, if for a call or not.
+    is_asking: bool,
     /// The care-of address that it has accepted, and until when.
     bound: Option<(Ipv6Addr, Time)>,
 }
@@ -166,7 +168,7 @@ impl Host {
             return;
         };
         let most = match peer.bound {
-            Some((_, until)) if peer.calls.is_empty() => until.max(now) - now,
+            Some((_, until)) if peer.calls.is_empty() && !peer.is_asking => until.max(now) - now,
             _ => MAX_RR_BINDING_LIFETIME,
         };
         peer.sequence = peer.sequence.wrapping_add(1);
@@ -217,7 +219,7 @@ impl Host {
         }
         let lifetime = of_units(acknowledgement.lifetime);
         let is_accepted = acknowledgement.is_accepted();
-        peer.pending = None;
+        (peer.pending, peer.is_asking) = (None, false);
         peer.bound = is_accepted.then_some((care_of, now + lifetime));
         let calls: Vec<_> = peer.calls.iter().cloned().collect();
         self.timers.stop(&Timer::ResendTo(address));
@@ -266,12 +268,13 @@ impl Host {
         let Some(peer) = self.peers.get_mut(&packet.source).filter(|peer| peer.pending.is_none()) else {
             return;
         };
-        if let Message::Error { home, .. } = packet.message {
-            if home != self.settings.home {
-                return;
+        match packet.message {
+            Message::Error { home, .. } if home == self.settings.home => {
+                peer.bound = None;
+                self.forward(Forwarding::Direct(packet.source, None));
             }
-            peer.bound = None;
-            self.forward(Forwarding::Direct(packet.source, None));
+            Message::RefreshRequest => peer.is_asking = true,
+            _ => return,
         }
         if let Some(care_of) = self.routable() {
             self.begin_test(now, packet.source, care_of, false);

@@ -332,7 +332,8 @@ impl Node for MobileNode {
             | Input::Packet(_)
             | Input::MapAdvertised(_)
             | Input::DuplicateAddress(_)
-            | Input::UnknownBinding { .. } => {}
+            | Input::UnknownBinding { .. }
+            | Input::InUse(_) => {}
         }
     }
 

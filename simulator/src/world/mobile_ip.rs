@@ -39,9 +39,12 @@ impl World {
 
     /// Sends what one node has to send, inside of what its table says.
     pub(super) fn send_from(&mut self, id: NodeId, mut datagram: InFlight) {
+        let mut watched = None;
         if self.is_mobile_ip() {
-            if let Some(actor) = &self.actors[id.0] {
+            let destination = v6(datagram.outermost()[1]);
+            if let Some(actor) = &mut self.actors[id.0] {
                 datagram.wrap(actor, datagram.is_mobility());
+                watched = destination.filter(|&destination| actor.table.take_watch(destination));
             }
             // From a care-of address that it does not have any more, nothing comes out.
             if self.owners.get(&datagram.outermost()[0]) != Some(&id) {
@@ -49,6 +52,9 @@ impl World {
             }
         }
         self.send(datagram);
+        if let Some(peer) = watched {
+            self.input(id, Input::InUse(peer));
+        }
     }
 
     /// Takes out of its headers what has come to where the outermost leads. Says who gets it, unless it goes on from there.

@@ -310,6 +310,48 @@ fn a_peer_that_knows_nothing_is_told_anew() {
     );
 }
 
+/// Lets the second node sleep until it wants to know of use, and tells it of some. What it says then is returned.
+fn used(hosts: &mut [Host; 2], ms: u64) -> Vec<Output> {
+    hosts[1].handle_timeout(at(ms - 1));
+    assert!(
+        !outputs(&mut hosts[1]).contains(&Output::Forwarding(Forwarding::Watch(HOME))),
+        "not before {ms}"
+    );
+    hosts[1].handle_timeout(at(ms));
+    assert!(outputs(&mut hosts[1]).contains(&Output::Forwarding(Forwarding::Watch(HOME))), "at {ms}");
+    hosts[1].handle_input(at(ms), Input::InUse(HOME));
+    outputs(&mut hosts[1])
+}
+
+#[test]
+fn a_binding_that_is_used_is_asked_for_before_it_ends() {
+    let mut hosts = optimising();
+    converse(&mut hosts, 0);
+    hosts[0].end_with("call");
+    let request = Packet::new(PEER, HOME, Message::RefreshRequest);
+    let asked = [Output::Packet(Box::new(request.clone()))];
+    // The binding lasts 420 s.
+    for ms in [388_000, 389_000, 391_000, 395_000, 403_000] {
+        assert_eq!(used(&mut hosts, ms), asked);
+    }
+    hosts[1].handle_timeout(at(419_999));
+    hosts[1].handle_input(at(419_999), Input::InUse(HOME));
+    let is_request = |packet: &Packet| packet.message == Message::RefreshRequest;
+    assert!(!packets(&mut hosts[1]).iter().any(is_request), "that was often enough");
+    // No call needs it, but the peer does.
+    hosts[0].handle_timeout(at(403_000));
+    outputs(&mut hosts[0]);
+    hear(&mut hosts[0], 403_000, request);
+    converse(&mut hosts, 403_000);
+    assert_eq!(used(&mut hosts, 403_000 + 388_000), asked, "it lasts 420 s again");
+    let mut unused = optimising();
+    converse(&mut unused, 0);
+    unused[1].handle_timeout(at(388_000));
+    assert!(!packets(&mut unused[1]).iter().any(is_request));
+    unused[1].handle_timeout(at(420_000));
+    assert!(outputs(&mut unused[1]).contains(&Output::Forwarding(Forwarding::Reach(HOME, None))));
+}
+
 /// Whatever comes in whatever order, nothing fails, grows without bound, or wakes for ever.
 #[test]
 fn strange_packets_are_survived() {
