@@ -1,7 +1,7 @@
 //! Mobile IPv6 and HMIPv6 in real labs: what keeps its address goes on through handoffs, and Wireshark knows the messages.
 
 use samp_tests::Lab;
-use samp_tests::lab::{TemporaryFile, samp_lab, unique_name};
+use samp_tests::lab::{TemporaryFile, run, samp_lab, unique_name};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -37,10 +37,17 @@ fn home(number: u32) -> String {
     format!("fd53:414d:51::{}", number + 1)
 }
 
+/// Radio links that the kernel's switch serves, where it is allowed to.
+const FAST_RADIO: &str = "radio: { one_way_delay: 0 }";
+
 /// A call, moves of both ends, and a call back; every part of every handoff is known.
 #[track_caller]
 fn calls_go_on(knobs: &str, moves: &[[&str; 2]]) -> Vec<Value> {
-    let lab = Lab::up(row(knobs).path(), &[]);
+    let topology = row(knobs);
+    let plan = run(["plan".as_ref(), topology.path().as_os_str(), "--attach".as_ref(), "bpf".as_ref()]);
+    let attach = if plan.status.success() { "bpf" } else { "switch" };
+    let lab = Lab::up(topology.path(), &[]);
+    assert_eq!(lab.json(&["inspect"])["emulation"]["attach"], attach);
     let call = lab.json(&["call", "mn1", "mn2"]);
     assert_eq!((&call["outcome"], &call["cache"]), (&"established".into(), &"unused".into()), "{call:#}");
     let handoffs: Vec<_> = moves.iter().map(|[node, place]| lab.json(&["handoff", node, place])).collect();
@@ -73,7 +80,8 @@ fn last_segments(handoffs: &[Value]) -> Vec<&str> {
 #[test]
 fn mobile_ipv6_keeps_calls_through_the_home_agent() {
     let moves = [["mn1", "ar2"], ["mn1", "ar3"], ["mn2", "ar3"], ["mn1", "ar1"]];
-    let handoffs = calls_go_on("protocol: mipv6\naddressing: { dad: off }", &moves);
+    let knobs = format!("protocol: mipv6\naddressing: {{ dad: off }}\n{FAST_RADIO}");
+    let handoffs = calls_go_on(&knobs, &moves);
     assert_eq!(last_segments(&handoffs), ["home"; 4]);
 }
 
@@ -87,8 +95,9 @@ fn hmipv6_tells_the_home_agent_of_a_new_map_only() {
 #[test]
 fn map_options_of_router_advertisements_are_heeded() {
     let moves = [["mn1", "ar2"], ["mn1", "ar4"], ["mn2", "ar1"]];
-    let knobs = "protocol: hmipv6\naddressing: { address: slaac, profile: fast, dad: off }\nemulation: { attach: switch }";
-    assert_eq!(last_segments(&calls_go_on(knobs, &moves)), ["anchor", "home", "home"]);
+    let knobs =
+        format!("protocol: hmipv6\naddressing: {{ address: slaac, profile: fast, dad: off }}\n{FAST_RADIO}");
+    assert_eq!(last_segments(&calls_go_on(&knobs, &moves)), ["anchor", "home", "home"]);
 }
 
 #[test]
@@ -282,7 +291,7 @@ fn answers(lab: &Lab, number: u32) -> bool {
     // From a router, so that nothing but the pinged node's own agents matters.
     let command =
         ["--lab", lab.name(), "exec", "ar2", "--", "ping", "-c", "3", "-i", "0.2", "-W", "2", &home(number)];
-    samp_tests::lab::run(command).status.success()
+    run(command).status.success()
 }
 
 #[test]
