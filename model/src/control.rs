@@ -110,6 +110,8 @@ pub enum Request {
         /// How many from there on, up to [`PROBED_AT_ONCE`].
         count: usize,
     },
+    /// Send datagrams through the tunnels of Mobile IPv6, both ways, and tell how long each took. It takes seconds.
+    ProbeTunnels,
     /// How long the lab's processes have waited for a processor.
     Waits,
     /// End the lab.
@@ -121,6 +123,9 @@ pub const PROBE_BYTES: u32 = 60;
 
 /// How many links one [`Request::Probe`] may name.
 pub const PROBED_AT_ONCE: usize = 500;
+
+/// Of how many mobile nodes [`Request::ProbeTunnels`] probes the tunnels at most.
+pub const TUNNELS_PROBED: usize = 500;
 
 /// What the supervisor answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,6 +152,8 @@ pub enum Response {
     },
     /// To [`Request::Probe`]: the links in order.
     Probed(Vec<LinkProbes>),
+    /// To [`Request::ProbeTunnels`]: of each mobile node that is attached, in the topology's order.
+    TunnelsProbed(Vec<TunnelProbes>),
     /// To [`Request::Waits`]; empty where the kernel does not say.
     Waits(Vec<ProcessWait>),
     /// Done; there is nothing to tell.
@@ -223,6 +230,17 @@ pub struct Probed {
     /// Between these nodes; of a radio link, the mobile node and its access router.
     pub ends: [NodeId; 2],
     /// From the first end to the second, and back.
+    pub directions: [Probes; 2],
+}
+
+/// The probes of a mobile node's tunnels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TunnelProbes {
+    /// The mobile node.
+    pub mobile_node: NodeId,
+    /// Its home agent.
+    pub agent: NodeId,
+    /// From its home address to the agent, and back.
     pub directions: [Probes; 2],
 }
 

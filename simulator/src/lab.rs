@@ -176,6 +176,7 @@ impl VirtualLab {
             | Request::Enter { .. }
             | Request::Capture { .. }
             | Request::Probe { .. }
+            | Request::ProbeTunnels
             | Request::Waits
             | Request::Down => Err(refusal("a simulated lab has nothing of that kind")),
         };

@@ -2,9 +2,10 @@
 //!
 //! Where a lab has to be found healthy, the limits are so wide that no busy machine exceeds them.
 
-use samp_tests::lab::{run, unique_name};
+use samp_tests::lab::{TemporaryFile, run, unique_name};
 use samp_tests::{Lab, topology};
 use serde_json::Value;
+use std::fs;
 
 const WIDE: [&str; 5] = ["calibrate", "--tolerance", "20s", "--cpu-wait", "60s"];
 
@@ -169,4 +170,20 @@ fn up_says_the_same_of_a_busy_machine_in_json_and_on_standard_error() {
         Value::String(busy) => assert!(told.contains(&format!("trusted: {busy};")), "{told}"),
         busy => assert!(busy.is_null() && !told.contains("warning"), "{told}"),
     }
+}
+
+#[test]
+fn tunnels_cost_what_the_links_do_not() {
+    let shipped = fs::read_to_string(topology("topologies/line.yaml")).expect("it is shipped");
+    let file = TemporaryFile::new(&format!("family: ipv6\nprotocol: mipv6\n{shipped}"));
+    let lab = Lab::up(file.path(), &[]);
+    let calibration = calibrate(&lab);
+    let tunnels = calibration["tunnels"].as_array().expect("a list");
+    let ends: Vec<_> = tunnels.iter().map(|tunnel| [&tunnel["from"], &tunnel["to"]]).collect();
+    assert_eq!(ends, [["mn1", "s1"], ["s1", "mn1"], ["mn2", "s1"], ["s1", "mn2"]]);
+    for tunnel in tunnels {
+        assert_eq!((&tunnel["passes"], &tunnel["lost"]), (&Value::from(2), &Value::from(0)), "{tunnel:#}");
+        assert!(tunnel["cost_ms"].as_f64() > Some(0.0), "nothing is faster than its links: {tunnel:#}");
+    }
+    lab.down();
 }

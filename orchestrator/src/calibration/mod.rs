@@ -8,12 +8,14 @@ mod direction;
 mod expected;
 mod run;
 mod text;
+mod tunnels;
 mod waits;
 
 pub(crate) use self::chance::at_least;
 pub use self::direction::{Direction, Figures};
 pub use self::run::{CalibrationSummary, RunCalibration};
 pub use self::text::describe;
+pub use self::tunnels::Tunnel;
 pub use self::waits::{WaitWatch, Waiting};
 
 use crate::client::{Client, ClientError};
@@ -50,6 +52,8 @@ pub struct Calibration {
     pub directions: Vec<Direction>,
     /// Links that could not be judged, and why.
     pub skipped: Vec<Skipped>,
+    /// What tunnels cost, with Mobile IPv6; nothing of it makes a calibration invalid.
+    pub tunnels: Vec<Tunnel>,
     /// How long processes waited for a processor meanwhile.
     pub waits: Vec<Waiting>,
 }
@@ -106,8 +110,13 @@ pub fn calibrate(
         probes.extend(client.probe(first)?);
     }
     progress(total, total);
+    let tunnels = match before.topology.mobility.protocol.is_mobile_ip() {
+        true => tunnels::tunnels(&before, &client.probe_tunnels()?),
+        false => Vec::new(),
+    };
     let waits = watch.stop()?;
-    Ok(Calibration::new(&before, &client.status()?, probes, waits, tolerance))
+    let calibration = Calibration::new(&before, &client.status()?, probes, waits, tolerance);
+    Ok(Calibration { tunnels, ..calibration })
 }
 
 impl Calibration {
@@ -138,6 +147,7 @@ impl Calibration {
             invalid_because,
             directions,
             skipped,
+            tunnels: Vec::new(),
             waits,
         }
     }

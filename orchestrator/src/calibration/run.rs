@@ -126,6 +126,7 @@ mod tests {
             invalid_because,
             directions,
             skipped: Vec::new(),
+            tunnels: Vec::new(),
             waits: Vec::new(),
         };
         RunCalibration::new(before, waits)

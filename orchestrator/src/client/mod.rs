@@ -6,7 +6,9 @@ pub use self::watch::{Interrupter, Watch, WatchError};
 
 use crate::runtime_dir::RuntimeDir;
 use samp_model::Record;
-use samp_model::control::{Cause, LabStatus, LinkProbes, PROBED_AT_ONCE, ProcessWait, Request, Response};
+use samp_model::control::{
+    Cause, LabStatus, LinkProbes, PROBED_AT_ONCE, ProcessWait, Request, Response, TunnelProbes,
+};
 use samp_sys::tap::Tap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -111,6 +113,17 @@ impl Client {
     pub fn probe(&self, first: usize) -> Result<Vec<LinkProbes>, ClientError> {
         match self.ask_patiently(&Request::Probe { first, count: PROBED_AT_ONCE }, PROBE_PATIENCE)? {
             Response::Probed(probes) => Ok(probes),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Probes the tunnels of Mobile IPv6.
+    ///
+    /// # Errors
+    /// Any of [`ClientError`].
+    pub fn probe_tunnels(&self) -> Result<Vec<TunnelProbes>, ClientError> {
+        match self.ask_patiently(&Request::ProbeTunnels, PROBE_PATIENCE)? {
+            Response::TunnelsProbed(probes) => Ok(probes),
             _ => Err(self.unexpected()),
         }
     }

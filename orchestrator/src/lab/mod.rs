@@ -31,6 +31,7 @@ mod records;
 mod startup;
 mod state;
 mod survey;
+mod tunnel_probes;
 
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,7 @@ impl Lab {
                 hint: Some("wait for `samp-lab up` to return".into()),
                 cause: Cause::Conflict,
             }),
-            Request::Probe { .. } | Request::Waits => Ok(Response::Done.into()),
+            Request::Probe { .. } | Request::ProbeTunnels | Request::Waits => Ok(Response::Done.into()),
             Request::Handoff { mobile_node, access_router, gap } => self
                 .handoff(mobile_node, access_router, *gap)
                 .map(|handoff| Response::Handoff { handoff }.into()),

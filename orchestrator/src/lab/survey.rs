@@ -4,12 +4,13 @@
 use super::control::Answer;
 use super::probes::Probing;
 use super::state::{Lab, Refusal, chain};
+use super::tunnel_probes::TunnelProbing;
 use crate::cause::cause_of;
 use samp_model::control::{Cause, PROBED_AT_ONCE, ProcessWait, Request, Response};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{fs, thread};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// What a thread of its own does, and what comes of it.
 pub(super) type Survey = Box<dyn FnOnce() -> Result<Response, Refusal> + Send>;
@@ -38,6 +39,7 @@ impl Lab {
     pub(super) fn survey(&self, request: &Request) -> Option<Result<Survey, Refusal>> {
         match *request {
             Request::Probe { first, count } if self.is_up => Some(self.probe(first, count)),
+            Request::ProbeTunnels if self.is_up => Some(self.probe_tunnels()),
             Request::Waits if self.is_up => Some(Ok(self.waits())),
             _ => None,
         }
@@ -48,17 +50,32 @@ impl Lab {
             let message = format!("{count} links are more than can be probed at once");
             return Err(Refusal { message, hint: None, cause: Cause::Other });
         }
-        let Ok(turn) = self.probing.clone().try_acquire_owned() else {
-            let message = "the lab's links are being probed already".into();
-            let hint = Some("two who probe at once would measure each other: wait".into());
-            return Err(Refusal { message, hint, cause: Cause::Conflict });
-        };
+        let turn = self.turn_to_probe()?;
         let probing = Probing::new(&self.plan, &self.links, &self.air, first, count);
         let network = self.network;
         Ok(Box::new(move || {
             let _turn = turn;
             probing.run(network).map(Response::Probed).map_err(|error| refusal(&error))
         }))
+    }
+
+    fn probe_tunnels(&self) -> Result<Survey, Refusal> {
+        let turn = self.turn_to_probe()?;
+        let is_attached = |node| self.air.attached_to(&self.plan, node).is_some();
+        let probing = TunnelProbing::new(&self.topology, &self.mobility, is_attached);
+        let network = self.network;
+        Ok(Box::new(move || {
+            let _turn = turn;
+            probing.run(network).map(Response::TunnelsProbed).map_err(|error| refusal(&error))
+        }))
+    }
+
+    fn turn_to_probe(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.probing.clone().try_acquire_owned().map_err(|_| {
+            let message = "the lab is being probed already".into();
+            let hint = Some("two who probe at once would measure each other: wait".into());
+            Refusal { message, hint, cause: Cause::Conflict }
+        })
     }
 
     fn waits(&self) -> Survey {
