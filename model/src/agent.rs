@@ -2,7 +2,8 @@
 //! JSON object a packet, the agent one or more, one behind the other.
 
 use crate::Record;
-use crate::record::HandoffNumber;
+use crate::flood::Flood;
+use crate::record::{FloodNumber, HandoffNumber};
 use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
 use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,19 @@ pub enum Role {
         addressing: AddressSettings,
         /// The mobility anchor point that it tells of, with HMIPv6.
         map: Option<Ipv6Addr>,
+    },
+    /// Who floods a SIP server, beside whatever else runs at the node.
+    Flooder {
+        /// Which flood.
+        number: FloodNumber,
+        /// The address that its requests come from, which is the node's own.
+        own: IpAddr,
+        /// The SIP server's name.
+        to: String,
+        /// Its address.
+        server: SocketAddr,
+        /// What is sent.
+        flood: Flood,
     },
 }
 

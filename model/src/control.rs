@@ -3,9 +3,13 @@
 //! A client sends one [`Request`]; the supervisor answers with one [`Response`]. After
 //! [`Request::Subscribe`] the supervisor goes on with one [`Record`](crate::Record) a line.
 
+use crate::flood::Flood;
 use crate::settings::EmulationSettings;
 use crate::topology::{LinkQuality, NodeId, NodeKind, QualityChange};
-use crate::{Topology, record::HandoffNumber};
+use crate::{
+    Topology,
+    record::{FloodNumber, HandoffNumber},
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +76,15 @@ pub enum Request {
     Resume {
         /// The node.
         node: String,
+    },
+    /// Send a SIP server requests that nobody needs, beside all else; it ends by itself.
+    Flood {
+        /// The SIP server.
+        to: String,
+        /// The node in whose place they are sent.
+        from: String,
+        /// What is sent.
+        flood: Flood,
     },
     /// Change a link; routes stay as they are.
     Link {
@@ -142,6 +155,11 @@ pub enum Response {
     Call {
         /// The new call's Call-ID.
         call: String,
+    },
+    /// To [`Request::Flood`]: the number of the flood, which begins now.
+    Flood {
+        /// As records have it.
+        flood: FloodNumber,
     },
     /// To [`Request::Link`], [`Request::Partition`] and [`Request::Heal`]: the links that have changed, as they are now.
     Links(Vec<LinkStatus>),

@@ -25,6 +25,7 @@ use self::steps::Resolver;
 use crate::capture::CapturePlace;
 use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::{Diagnostic, quote};
+use crate::flood::Flood;
 use crate::topology::{self, NodeId, Topology};
 use crate::tree::Setting;
 use crate::yaml::{Errors, Source, Word, span};
@@ -113,7 +114,7 @@ impl Step {
             Step::Call(Calls::Pairs(pairs)) => pairs.len(),
             Step::Handoff { moves: Moves::Listed(moves), .. } => moves.len(),
             Step::Period(period) => period.actions(mobile_nodes),
-            Step::Once(_) => 1,
+            Step::Once(action) => action.weight(),
         }
     }
 
@@ -228,6 +229,25 @@ pub enum Action {
     Pause(NodeId),
     /// Let what runs at a node go on.
     Resume(NodeId),
+    /// Send a SIP server requests that nobody needs, beside all that follows.
+    Flood {
+        /// The SIP server.
+        to: NodeId,
+        /// The node in whose place they are sent.
+        from: NodeId,
+        /// What is sent.
+        flood: Flood,
+    },
+}
+
+impl Action {
+    /// How many things it does.
+    fn weight(&self) -> usize {
+        match self {
+            Action::Flood { flood, .. } => flood.requests() as usize,
+            _ => 1,
+        }
+    }
 }
 
 /// Reads an experiment and its topology, which has the experiment's seed; of one with several cells or repetitions the

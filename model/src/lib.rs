@@ -9,6 +9,7 @@ pub mod control;
 pub mod diagnostic;
 pub mod examples;
 pub mod experiment;
+pub mod flood;
 pub mod knobs;
 pub mod locator;
 pub mod metric;

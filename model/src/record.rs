@@ -1,5 +1,6 @@
 //! What happened, when and where: one schema for lab and simulator, one JSON object per line of `records.jsonl`.
 
+use crate::flood::Flood;
 use crate::topology::LinkQuality;
 use crate::{OverlayId, Time};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub struct Record {
 
 /// Number of a mobile node's attachment: 0 for the first, then one more for each handoff.
 pub type HandoffNumber = u32;
+
+/// Number of a flood in its lab, from 1.
+pub type FloodNumber = u32;
 
 /// What can happen. Durations are in nanoseconds, calls are named by their SIP Call-ID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -403,6 +407,28 @@ pub enum Event {
     Paused,
     /// What runs at the node was let go on.
     Resumed,
+    /// From this node a SIP server gets requests that nobody needs, from now on.
+    FloodBegan {
+        /// Which flood.
+        number: FloodNumber,
+        /// The SIP server.
+        to: String,
+        /// What is sent.
+        flood: Flood,
+    },
+    /// A flood is over: all of its requests are answered, or the last ones have had their time.
+    FloodEnded {
+        /// Which flood.
+        number: FloodNumber,
+        /// The SIP server.
+        to: String,
+        /// Requests that were sent.
+        sent: u64,
+        /// How they were answered, by final status.
+        answers: Vec<Answers>,
+        /// Requests without a final answer within two seconds.
+        unanswered: u64,
+    },
     /// What a SIP server with a CPU quota has had since it was started. Written by the emulator, once a second.
     ServerCpu {
         /// CPU time.
@@ -469,6 +495,15 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// How many requests had this final status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// The status (RFC 3261 §21).
+    pub status: u16,
+    /// How many.
+    pub count: u64,
 }
 
 /// The DHCP messages that a mobile node and an access router exchange (RFC 2131 §3.1).

@@ -5,7 +5,7 @@
 //! is connected) only reading the file tells.
 
 use crate::topology::{Jitter, Loss, RateChange};
-use crate::units::{Delay, Interval, Percent, Rate, Speed};
+use crate::units::{Delay, Frequency, Interval, Percent, Rate, Speed};
 use crate::yaml::{Keyword, Title, Whole, Word};
 use serde_json::{Map, Value, json};
 
@@ -73,6 +73,12 @@ impl Scalar for Rate {
 impl Scalar for Speed {
     fn schema() -> Value {
         quantity("m/s", &["15m/s", "1.4m/s"])
+    }
+}
+
+impl Scalar for Frequency {
+    fn schema() -> Value {
+        quantity("/s", &["500/s"])
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Rate(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Speed(u32);
 
+/// How often something happens, 1 to 20,000 times a second: `500/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frequency(u32);
+
 /// A text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}; {hint}")]
@@ -83,6 +87,32 @@ impl Speed {
     /// In metres per second.
     pub fn metres_per_second(self) -> f64 {
         f64::from(self.0) / 1e3
+    }
+}
+
+impl Frequency {
+    /// The highest, per second.
+    pub const MAX: u32 = 20_000;
+
+    /// Per second.
+    pub const fn per_second(self) -> u32 {
+        self.0
+    }
+
+    /// What it can be, for who has written something else.
+    pub(crate) fn range() -> String {
+        format!("a frequency is at least 1/s and at most {}/s", Self::MAX)
+    }
+}
+
+impl FromStr for Frequency {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let per_second = parse(text, &FREQUENCY)?;
+        if !(1..=u128::from(Self::MAX)).contains(&per_second) {
+            return Err(out_of_range(text, &FREQUENCY, &Self::range()));
+        }
+        Ok(Frequency(per_second as u32))
     }
 }
 
@@ -150,7 +180,7 @@ macro_rules! deserialize_from_str {
         }
     )*};
 }
-deserialize_from_str!(Delay, Interval, Percent, Rate, Speed);
+deserialize_from_str!(Delay, Frequency, Interval, Percent, Rate, Speed);
 
 /// How one kind of quantity is written.
 struct Notation {
@@ -187,6 +217,9 @@ const SPEED: Notation = Notation {
     example: "15m/s or 1.4m/s",
     step: "a millimetre per second",
 };
+
+const FREQUENCY: Notation =
+    Notation { what: "a frequency", units: &[("/s", 1)], example: "500/s", step: "once a second" };
 
 /// The quantity in its smallest steps, exactly: no floating point, so no rounding, no infinity and no NaN.
 fn parse(text: &str, notation: &Notation) -> Result<u128, InvalidValue> {
@@ -365,6 +398,23 @@ mod tests {
     }
 
     #[test]
+    fn frequencies() {
+        for (text, expected) in [("1/s", 1), ("500/s", 500), ("20000/s", 20_000)] {
+            assert_eq!(text.parse::<Frequency>().unwrap().per_second(), expected, "{text}");
+        }
+        let (write, range) = ("write a frequency as 500/s", Frequency::range());
+        for (text, message) in [
+            ("500", format!("`500` has no unit; {write}")),
+            ("500/min", format!("`/min` is no unit of a frequency; {write}")),
+            ("0.5/s", format!("`0.5/s` is finer than once a second; {write}")),
+            ("0/s", format!("`0/s` is out of range for a frequency; {range}")),
+            ("20001/s", format!("`20001/s` is out of range for a frequency; {range}")),
+        ] {
+            assert_eq!(hint::<Frequency>(text), message);
+        }
+    }
+
+    #[test]
     fn quantities_are_strings_to_serde() {
         assert_eq!(serde_json::from_str::<Delay>("\"2ms\"").unwrap(), "2ms".parse().unwrap());
         let error = serde_json::from_str::<Rate>("\"2ms\"").unwrap_err().to_string();
@@ -381,13 +431,14 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "\\PC{0,40}", number in "[0-9.]{0,60}(us|ms|s|%|kbit|gbit|m/s)") {
+        fn no_text_panics(text in "\\PC{0,40}", number in "[0-9.]{0,60}(us|ms|s|%|kbit|gbit|m/s|/s)") {
             for text in [text, number] {
                 _ = text.parse::<Delay>();
                 _ = text.parse::<Interval>();
                 _ = text.parse::<Percent>();
                 _ = text.parse::<Rate>();
                 _ = text.parse::<Speed>();
+                _ = text.parse::<Frequency>();
             }
         }
     }

@@ -90,7 +90,7 @@ impl Driver {
                 (Some(mobile), Some(interface))
             }
             Role::MobilityAgent(_) => (None, None),
-            Role::AccessRouter { .. } => bail!("it has no protocol node"),
+            Role::AccessRouter { .. } | Role::Flooder { .. } => bail!("it has no protocol node"),
         };
         let sip = interface.map(|interface| SipSocket::open(&config.role, &config.samp, interface));
         let sip = sip.transpose().context("cannot open the SIP socket")?;

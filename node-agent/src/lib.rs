@@ -13,6 +13,7 @@ mod control;
 mod dhcp_client;
 mod dhcp_server;
 mod driver;
+mod flooder;
 mod icmp6;
 pub mod mobile_ip;
 mod privileges;
@@ -34,6 +35,7 @@ use access_router::AccessRouter;
 use anyhow::Context;
 use control::Control;
 use driver::Driver;
+use flooder::Flooder;
 use samp_model::Time;
 use samp_model::agent::{AgentConfig, Role};
 use samp_protocol::Node;
@@ -131,6 +133,8 @@ enum Agent {
     Node(Box<Driver>),
     /// Beside the kernel's forwarding.
     AccessRouter(Box<AccessRouter>),
+    /// Beside whatever else runs there.
+    Flooder(Box<Flooder>),
 }
 
 impl Agent {
@@ -141,6 +145,7 @@ impl Agent {
     ) -> anyhow::Result<Self> {
         Ok(match config.role {
             Role::AccessRouter { .. } => Self::AccessRouter(AccessRouter::open(&config, control)?.into()),
+            Role::Flooder { .. } => Self::Flooder(Flooder::open(&config, control)?.into()),
             Role::SipServer { .. } | Role::MobileNode { .. } | Role::MobilityAgent(_) => {
                 Self::Node(Driver::open(config, control, build)?.into())
             }
@@ -151,7 +156,7 @@ impl Agent {
     fn place_on_ring(&mut self) -> Option<oneshot::Receiver<()>> {
         match self {
             Self::Node(driver) => driver.place_on_ring(),
-            Self::AccessRouter(_) => None,
+            Self::AccessRouter(_) | Self::Flooder(_) => None,
         }
     }
 
@@ -159,6 +164,7 @@ impl Agent {
         match self {
             Self::Node(driver) => driver.run().await,
             Self::AccessRouter(router) => router.run().await,
+            Self::Flooder(flooder) => flooder.run().await,
         }
     }
 }

@@ -9,7 +9,10 @@ use samp_model::agent::Role;
 /// The capabilities that a node uses after its start: a mobile node changes its address at every handoff.
 pub(crate) fn needed_by(role: &Role) -> &'static [Capability] {
     match role {
-        Role::SipServer { .. } | Role::AccessRouter { .. } | Role::MobilityAgent(_) => &[],
+        Role::SipServer { .. }
+        | Role::AccessRouter { .. }
+        | Role::MobilityAgent(_)
+        | Role::Flooder { .. } => &[],
         Role::MobileNode { .. } => &[Capability::CAP_NET_ADMIN],
     }
 }

@@ -66,7 +66,7 @@ impl SipSocket {
                 let admission = Admission::new(samp.source_rate);
                 (socket, Some(address.ip()), Some(admission), (family, address.port()))
             }
-            Role::AccessRouter { .. } | Role::MobilityAgent(_) => {
+            Role::AccessRouter { .. } | Role::MobilityAgent(_) | Role::Flooder { .. } => {
                 return Err(io::ErrorKind::Unsupported.into());
             }
         };

@@ -88,6 +88,11 @@ impl UdpSocket {
         })
     }
 
+    /// The port that it is bound to; none where the kernel does not say.
+    pub(crate) fn port(&self) -> Option<u16> {
+        Some(self.socket.get_ref().local_addr().ok()?.as_socket()?.port())
+    }
+
     /// Hears `group` on the interface with this index.
     ///
     /// # Errors

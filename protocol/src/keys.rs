@@ -76,7 +76,7 @@ pub fn shared_secret(
         }
         Role::MobilityAgent(_) => is_authenticated.then(|| lab_key.to_owned()),
         Role::SipServer { .. } => samp.auth.is_on().then(|| lab_key.to_owned()),
-        Role::AccessRouter { .. } => None,
+        Role::AccessRouter { .. } | Role::Flooder { .. } => None,
     }
 }
 

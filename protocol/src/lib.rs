@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod dhcp;
 mod digest;
+mod flood;
 mod keys;
 mod media;
 pub mod mobile_ip;
@@ -18,6 +19,7 @@ pub mod slaac;
 mod timers;
 mod transaction;
 
+pub use flood::Flood;
 pub use keys::{RingKey, shared_secret};
 pub use media::Media;
 pub use mobile_node::MobileNode;
@@ -37,8 +39,8 @@ pub enum BuildError {
     /// A mobile node's address-of-record is no SIP URI.
     #[error(transparent)]
     AddressOfRecord(#[from] sip::ParseError),
-    /// An access router is none.
-    #[error("an access router speaks no SIP")]
+    /// Access routers and floods are none.
+    #[error("this is no protocol node")]
     NoNode,
 }
 
@@ -81,6 +83,6 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, BuildErro
             }
         }
         Role::MobilityAgent(settings) => Box::new(Agent::new(settings.clone(), config.secret.as_deref())),
-        Role::AccessRouter { .. } => return Err(BuildError::NoNode),
+        Role::AccessRouter { .. } | Role::Flooder { .. } => return Err(BuildError::NoNode),
     })
 }

@@ -3,7 +3,8 @@
 use crate::wires::Unchanged;
 use crate::world::World;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, Request, Response};
-use samp_model::record::RegistrationScope;
+use samp_model::flood::Flood;
+use samp_model::record::{FloodNumber, RegistrationScope};
 use samp_model::topology::{NodeKind, Topology};
 use samp_model::{Event, NodeId, Record, Time};
 use samp_protocol::Input;
@@ -25,6 +26,8 @@ pub struct VirtualLab {
     names: HashMap<String, NodeId>,
     /// Each call with the two ends that it began with.
     calls: HashMap<String, [NodeId; 2]>,
+    /// Floods that have begun.
+    floods: FloodNumber,
     /// How many of the world's happenings have been told as records.
     told: usize,
 }
@@ -70,7 +73,7 @@ impl VirtualLab {
             return Err(Hindrance::CpuQuota);
         }
         let names = topology.nodes().map(|(id, node)| (node.name.clone(), id)).collect();
-        Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), told: 0 })
+        Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), floods: 0, told: 0 })
     }
 
     /// Links are going to change: from now on every hop counts, so that what is on its way then is lost.
@@ -170,6 +173,9 @@ impl VirtualLab {
             }),
             Request::Link { link, change } => self.change_link(link, change).map(|()| Response::Done),
             Request::Partition { nodes, from } => self.partition(nodes, from).map(|()| Response::Done),
+            Request::Flood { to, from, flood } => {
+                self.flood(to, from, *flood).map(|flood| Response::Flood { flood })
+            }
             Request::Heal => self.heal().map(|()| Response::Done),
             Request::Status
             | Request::Subscribe
@@ -313,6 +319,18 @@ impl VirtualLab {
         let (links, first) = self.world.heal_links().map_err(|why| unchanged("cannot heal", why))?;
         self.world.note_event(first, Event::Healed { links });
         Ok(())
+    }
+
+    fn flood(&mut self, to: &str, from: &str, flood: Flood) -> Result<FloodNumber, Refusal> {
+        let to = self.find(to, "a SIP server", is_server)?;
+        let from = self.find(from, "a router or SIP server", |kind| !is_mobile_node(kind))?;
+        if to == from {
+            return Err(refusal("a server cannot flood itself"));
+        }
+        flood.check().map_err(|problem| refusal(&problem.message))?;
+        self.floods += 1;
+        self.world.begin_flood(self.floods, from, to, flood);
+        Ok(self.floods)
     }
 
     fn find(&self, name: &str, what: &str, is_one: impl Fn(&NodeKind) -> bool) -> Result<NodeId, Refusal> {

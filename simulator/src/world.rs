@@ -3,6 +3,7 @@
 mod addressing;
 mod attachment;
 mod flight;
+mod floods;
 mod mobile_ip;
 mod nodes;
 
@@ -13,6 +14,7 @@ use addressing::{Addressing, Client};
 use attachment::{Attachment, Pending};
 use flight::InFlight;
 pub use flight::Leg;
+use floods::Flooder;
 use samp_model::control::{LinkChange, LinkId};
 use samp_model::mobility::Agents;
 use samp_model::paths::WiredGraph;
@@ -71,6 +73,7 @@ pub struct World {
     ring_changed_at: Time,
     /// Whether the ring is ideal, once it has been looked at since its last change.
     ideal: Option<bool>,
+    floods: Vec<Flooder>,
     happened: Vec<Happened>,
     trace: Trace,
     over_the_wire: bool,
@@ -160,6 +163,7 @@ impl World {
             ring: RingView::default(),
             ring_changed_at: Time::ZERO,
             ideal: None,
+            floods: Vec::new(),
             happened: Vec::new(),
             trace: Trace::default(),
             over_the_wire: false,
@@ -477,7 +481,8 @@ impl World {
         let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
         let handoff = self.pending.first_key_value().map(|((at, _), _)| *at);
-        [arrival, timeout, handoff, self.addressing.next_instant()].into_iter().flatten().min()
+        let others = [self.addressing.next_instant(), self.next_flood()];
+        [arrival, timeout, handoff].into_iter().chain(others).flatten().min()
     }
 
     fn step(&mut self, now: Time) {
@@ -492,6 +497,8 @@ impl World {
             self.arrive(message);
         } else if self.addressing.next_instant().is_some_and(|at| at <= now) {
             self.step_addressing(now);
+        } else if self.next_flood().is_some_and(|at| at <= now) {
+            self.step_floods();
         } else if let Some((_, id)) = self.timeouts.pop_first() {
             self.send_media(id);
             let mut client_is_due = false;

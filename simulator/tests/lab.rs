@@ -1,6 +1,7 @@
 //! A simulated lab is asked what a real one is asked, and writes what a real one writes.
 
 use samp_model::control::{LinkChange, LinkName, Request, Response};
+use samp_model::flood::{Flood, FloodRequest};
 use samp_model::topology::{self, Loss, QualityChange, Topology};
 use samp_model::{Event, Record, Time};
 use samp_simulator::{Hindrance, VirtualLab};
@@ -292,4 +293,104 @@ fn what_there_is_no_simulation_of_is_said() {
     let mut topology = grid_small();
     topology.emulation.server_cpu = std::num::NonZeroU16::new(50);
     assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::CpuQuota));
+}
+
+/// What came of a flood of s1: sent, how answered, and unanswered.
+fn end_of_flood(records: &[Record]) -> (u64, Vec<(u16, u64)>, u64) {
+    let end = |record: &Record| match &record.event {
+        Event::FloodEnded { to, sent, answers, unanswered, .. } => {
+            assert_eq!((to.as_str(), record.node.as_str()), ("s1", "ar-3-3"));
+            Some((*sent, answers.iter().map(|it| (it.status, it.count)).collect(), *unanswered))
+        }
+        _ => None,
+    };
+    records.iter().find_map(end).expect("an end of the flood")
+}
+
+/// A flood of two seconds.
+fn flood(request: FloodRequest, rate: u32) -> Request {
+    let flood = Flood { request, rate, lasts: Duration::from_secs(2) };
+    Request::Flood { to: "s1".into(), from: "ar-3-3".into(), flood }
+}
+
+#[test]
+fn a_flood_is_answered_and_the_others_go_on() {
+    for (request, rate, status) in [
+        (FloodRequest::Register, 500, 200),
+        (FloodRequest::Options, 2_000, 200),
+        (FloodRequest::Invite, 200, 404),
+    ] {
+        let mut lab = up(grid_small());
+        assert_eq!(lab.ask(&flood(request, rate)), Response::Flood { flood: 1 });
+        let id = call(&mut lab, "mn1", "mn5");
+        let records = run(&mut lab, 4);
+        assert_eq!(end_of_flood(&records), (2 * u64::from(rate), vec![(status, 2 * u64::from(rate))], 0));
+        assert!(heard(&records, "mn1") == 1 && heard(&records, "mn5") == 1, "{request:?}");
+        let bindings = records.iter().filter_map(|record| match record.event {
+            Event::BindingsChanged { anchor, .. } if record.node == "s1" => Some(anchor),
+            _ => None,
+        });
+        let most = bindings.max().unwrap_or(0);
+        assert_eq!(most >= 1_000, request == FloodRequest::Register, "{most} bindings");
+        // Of messages only those of the lab's own users are told.
+        let of_others = |record: &&Record| match &record.event {
+            Event::MessageSent { call, .. } | Event::MessageReceived { call, .. } => *call != id,
+            Event::InviteForwarded { call, .. } => *call != id,
+            _ => false,
+        };
+        let told: Vec<_> = records.iter().filter(of_others).collect();
+        assert!(told.len() < 100, "{request:?}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_flood_meets_limits_losses_and_crashes() {
+    let refused = |records: &[Record]| {
+        let (sent, answers, unanswered) = end_of_flood(records);
+        assert_eq!((sent, unanswered), (1_000, 0));
+        answers.iter().find(|(status, _)| *status == 503).map_or(0, |(_, count)| *count)
+    };
+    let mut full = up(with_knobs("samp: { max_transactions: 300 }"));
+    full.ask(&flood(FloodRequest::Register, 500));
+    assert!((600..1_000).contains(&refused(&run(&mut full, 5))));
+
+    let mut lossy = up(grid_small());
+    let loss = QualityChange { loss: Some(Loss::Random(0.5)), ..QualityChange::default() };
+    let change = LinkChange::Quality(Box::new([QualityChange::default(), loss]));
+    let link = LinkName::Wired(["ar-0-0".into(), "s1".into()]);
+    assert_eq!(lossy.ask(&Request::Link { link, change }), Response::Done);
+    lossy.ask(&flood(FloodRequest::Options, 500));
+    let (sent, _, unanswered) = end_of_flood(&run(&mut lossy, 5));
+    assert!(sent == 1_000 && (400..600).contains(&unanswered), "{unanswered} of {sent}");
+
+    let mut dead = up(grid_small());
+    dead.ask(&flood(FloodRequest::Options, 500));
+    let mut records = run(&mut dead, 1);
+    assert_eq!(dead.ask(&Request::Kill { node: "s1".into() }), Response::Done);
+    records.extend(run(&mut dead, 5));
+    let (_, answers, unanswered) = end_of_flood(&records);
+    assert!(
+        answers[0].1 + unanswered == 1_000 && (490..=520).contains(&unanswered),
+        "{answers:?} {unanswered}"
+    );
+}
+
+#[test]
+fn a_flood_that_cannot_be_is_refused() {
+    let mut lab = up(grid_small());
+    let flood = |to: &str, from: &str, rate| Request::Flood {
+        to: to.into(),
+        from: from.into(),
+        flood: Flood { request: FloodRequest::Register, rate, lasts: Duration::from_secs(1) },
+    };
+    for (request, why) in [
+        (flood("s1", "s1", 1), "cannot flood itself"),
+        (flood("ar-0-0", "s1", 1), "not a SIP server"),
+        (flood("s1", "mn1", 1), "not a router or SIP server"),
+        (flood("s1", "ar-0-0", 0), "out of range"),
+        (flood("s1", "ar-0-0", u32::MAX), "out of range"),
+    ] {
+        let refused = refusal(lab.ask(&request));
+        assert!(refused.contains(why), "{refused}");
+    }
 }

@@ -1,8 +1,9 @@
 //! Faults on purpose: partitions, crashes and changes of links, by command and in experiments.
 
-use samp_tests::lab::{run, stdout};
+use samp_tests::lab::{run, samp_lab, stdout};
 use samp_tests::{Events, Lab, topology};
 use serde_json::Value;
+use std::process::{Command, Stdio};
 
 /// Whether a ping from `s1` comes back.
 fn reaches(lab: &Lab, address: &str) -> bool {
@@ -93,6 +94,7 @@ timeline:
   - heal: all
   - pause: mn2
   - resume: mn2
+  - flood: {{ to: s1, from: ar1, request: options, rate: 100/s, for: 200ms }}
   - kill: mn2
 ",
         topology("topologies/line.yaml").display()
@@ -117,8 +119,46 @@ timeline:
             "ar1: partitions healed, 1 link up",
             "mn2: paused",
             "mn2: resumed",
+            "ar1: flood of s1: 100 OPTIONS/s for 200ms",
             "mn2: killed",
+            "ar1: flood of s1 over: 20 sent, 20 answered 200, 0 unanswered",
         ]
     );
     std::fs::remove_dir_all(&base).expect("the results can be removed");
+}
+
+#[test]
+fn a_call_goes_through_while_a_server_is_flooded() {
+    let lab = Lab::up(topology("topologies/line.yaml"), &[]);
+    let words = ["flood", "s1", "--from", "ar2", "--rate", "300/s", "--for", "3s"];
+    let flood = Command::new(samp_lab())
+        .args(["--lab", lab.name(), "--format", "json"])
+        .args(words)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("samp-lab can be started");
+    let began = Events::of(&lab).wait("a flood", |record| record["event"] == "flood_began");
+    assert_eq!(
+        (&began["node"], &began["to"], &began["flood"]["rate"]),
+        (&"ar2".into(), &"s1".into(), &300.into())
+    );
+    lab.json(&["call", "mn1", "mn2"]);
+    let path = &lab.json(&["handoff", "mn1", "ar2"])["registration"];
+    assert!(path["total_ms"].is_number(), "{path:#}");
+
+    let ended = flood.wait_with_output().expect("it ends");
+    let ended: Value = serde_json::from_str(&stdout(ended)).expect("JSON");
+    assert_eq!(ended["sent"], 900, "{ended:#}");
+    let counts =
+        |of: &Value| of["answers"].as_array().expect("answers").iter().map(|it| it["count"].as_u64()).sum();
+    let answered: Option<u64> = counts(&ended);
+    assert_eq!(answered.expect("counts") + ended["unanswered"].as_u64().expect("a count"), 900, "{ended:#}");
+    let registered = |it: &Value| it["status"] == 200 && it["count"].as_u64() > Some(0);
+    assert!(ended["answers"].as_array().expect("answers").iter().any(registered), "{ended:#}");
+
+    let refused = |words: &[&str]| lab.run(words).status.code();
+    let words = |from, rate| ["flood", "s1", "--from", from, "--rate", rate, "--for", "1s"];
+    assert_eq!(refused(&words("mn1", "1/s")), Some(1));
+    assert_eq!(refused(&words("ar2", "20001/s")), Some(2));
+    lab.down();
 }

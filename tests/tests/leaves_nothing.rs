@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use samp_tests::lab::{run, stdout, unique_name};
-use samp_tests::{Host, Lab, samp_lab, topology};
+use samp_tests::{Events, Host, Lab, samp_lab, topology};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,23 @@ fn ctrl_c_during_up_leaves_nothing() {
         before.wait_until_as_before(LIMIT);
     }
     assert!(interrupted > 0, "at least one interrupt must hit a lab that is coming up");
+}
+
+#[test]
+fn kill_9_during_a_flood_leaves_nothing() {
+    let before = Host::look();
+    let lab = Lab::up(topology("topologies/line.yaml"), &[]);
+    let mut flood = Command::new(samp_lab())
+        .args(["--lab", lab.name(), "flood", "s1", "--from", "ar2", "--rate", "1000/s", "--for", "600s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("samp-lab can be started");
+    Events::of(&lab).wait("a flood", |record| record["event"] == "flood_began");
+    kill(Pid::from_raw(lab.supervisor()), Signal::SIGKILL).expect("it can be killed");
+    assert!(!flood.wait().expect("it ends").success(), "the lab has ended before the flood");
+    before.wait_until_as_before(LIMIT);
+    lab.down();
 }
 
 /// The lab's process 1, as the host sees it.

@@ -1,12 +1,13 @@
-//! The steps that change the network or crash a node.
+//! The steps that change the network, and those that crash or flood a node.
 
 use super::Action;
-use super::file::{LinkFile, PartitionFile, State};
+use super::file::{FloodFile, LinkFile, PartitionFile, State};
 use super::steps::Resolver;
 use crate::control::{LinkChange, LinkId};
 use crate::diagnostic::quote;
-use crate::topology::{LinkQuality, NodeId, NodeKind, QualityChange, QualityPart};
-use crate::units::{Delay, Percent};
+use crate::flood::{Flood, FloodRequest};
+use crate::topology::{LinkQuality, Node, NodeId, NodeKind, QualityChange, QualityPart};
+use crate::units::{Delay, Frequency, Interval, Percent};
 use crate::yaml::{Value, Word, span, span_of_all};
 use serde_yaml::Spanned;
 use std::ops::Range;
@@ -90,6 +91,32 @@ impl Resolver<'_> {
             return None;
         }
         Some(Action::Partition { nodes, from })
+    }
+
+    pub(super) fn flood(&mut self, file: &FloodFile) -> Option<Action> {
+        let is_server = |node: &Node| matches!(node.kind, NodeKind::SipServer { .. });
+        let [to, from] = [
+            self.node(&file.to, "SIP server", is_server),
+            self.node(&file.from, "router or SIP server", |node| {
+                !matches!(node.kind, NodeKind::MobileNode { .. })
+            }),
+        ];
+        let rate = self.errors.value(&file.rate).map(Frequency::per_second);
+        let lasts = self.errors.value(&file.lasts).map(Interval::get);
+        let request = self.errors.value_or(file.request.as_ref(), Word(FloodRequest::default())).0;
+        let (to, from, flood) = (to?, from?, Flood { request, rate: rate?, lasts: lasts? });
+        if to == from {
+            let message = format!("{} floods itself", quote(&file.from.value));
+            self.errors.report(span(&file.from), message, |error| {
+                error.hint("name the node in whose place the requests are sent, as an access router")
+            });
+            return None;
+        }
+        if let Err(problem) = flood.check() {
+            self.errors.report(span(&file.lasts), problem.message, |error| error.hint(problem.hint));
+            return None;
+        }
+        Some(Action::Flood { to, from, flood })
     }
 
     /// A node where something runs.

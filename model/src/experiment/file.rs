@@ -2,9 +2,10 @@
 
 use super::campaign::MAX_REPETITIONS;
 use super::{Condition, MAX_CALLS, MAX_HANDOFFS, Unfinished};
+use crate::flood::FloodRequest;
 use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
 use crate::tree::Raw;
-use crate::units::{Delay, Interval, Percent, Speed};
+use crate::units::{Delay, Frequency, Interval, Percent, Speed};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -81,6 +82,7 @@ pub(super) struct StepFile {
     pub(super) kill: Option<Box<Spanned<String>>>,
     pub(super) pause: Option<Box<Spanned<String>>>,
     pub(super) resume: Option<Box<Spanned<String>>>,
+    pub(super) flood: Option<Box<FloodFile>>,
     pub(super) period: Option<Box<PeriodFile>>,
 }
 
@@ -143,6 +145,7 @@ pub(super) struct TimedFile {
     pub(super) kill: Option<Box<Spanned<String>>>,
     pub(super) pause: Option<Box<Spanned<String>>>,
     pub(super) resume: Option<Box<Spanned<String>>>,
+    pub(super) flood: Option<Box<FloodFile>>,
 }
 
 /// Has `between` or `radio`, and `state` or what changes.
@@ -167,6 +170,23 @@ pub(super) struct LinkFile {
 pub(super) struct PartitionFile {
     pub(super) nodes: Spanned<Vec<Spanned<String>>>,
     pub(super) from: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FloodFile {
+    pub(super) to: Spanned<String>,
+    pub(super) from: Spanned<String>,
+    pub(super) request: Option<Value<Word<FloodRequest>>>,
+    pub(super) rate: Value<Frequency>,
+    #[serde(rename = "for")]
+    pub(super) lasts: Value<Interval>,
+}
+
+impl Keyword for FloodRequest {
+    const WHAT: &'static str = "a request to flood with";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("register", Self::Register), ("options", Self::Options), ("invite", Self::Invite)];
 }
 
 impl Keyword for Unfinished {

@@ -44,6 +44,11 @@ impl Happening {
         let again = |every: Duration| lasts.saturating_sub(self.after).as_nanos().div_ceil(every.as_nanos());
         self.every.map_or(1, |every| again(every) as usize)
     }
+
+    /// How many things happen with that.
+    fn actions(&self, lasts: Duration) -> usize {
+        self.times(lasts).saturating_mul(self.action.weight())
+    }
 }
 
 /// Calls that arrive as a Poisson process at each caller, and last for exponentially distributed times.
@@ -66,7 +71,7 @@ impl Period {
             let callers = if calls.pairs.is_empty() { mobile_nodes } else { calls.pairs.len() };
             callers.saturating_mul(2 * times(calls.interval))
         });
-        let happens: usize = self.happens.iter().map(|happening| happening.times(self.lasts)).sum();
+        let happens: usize = self.happens.iter().map(|happening| happening.actions(self.lasts)).sum();
         moves.saturating_add(calls).saturating_add(happens)
     }
 }
@@ -104,6 +109,18 @@ impl Resolver<'_> {
             self.errors.report(span(timed), "a partition happens once", |error| {
                 error.hint("leave `every` out, or let single links go down and come up")
             });
+        } else if let Action::Flood { flood, .. } = happening.action
+            && happening.after + flood.lasts > lasts?
+        {
+            self.errors.report(span(timed), "this flood lasts longer than the period", |error| {
+                error.hint("`after` and `for` together are at most what the period `lasts`")
+            });
+        } else if let (Action::Flood { flood, .. }, Some(every)) = (&happening.action, happening.every)
+            && flood.lasts > every
+        {
+            self.errors.report(span(timed), "this flood begins again before it is over", |error| {
+                error.hint("`every` is at least as long as `for`")
+            });
         } else if happening.times(lasts?) > MAX_TIMES {
             self.errors.report(span(timed), "this happens too often", |error| {
                 error.hint(format!("at most {MAX_TIMES} times in a period"))
@@ -127,8 +144,8 @@ impl Resolver<'_> {
     }
 
     fn timed(&mut self, timed: &Spanned<TimedFile>) -> Option<Action> {
-        let TimedFile { handoff, call, link, partition, heal, kill, pause, resume, .. } = &timed.value;
-        let once = OnceFiles { link, partition, heal, kill, pause, resume };
+        let TimedFile { handoff, call, link, partition, heal, kill, pause, resume, flood, .. } = &timed.value;
+        let once = OnceFiles { link, partition, heal, kill, pause, resume, flood };
         if once.given() + usize::from(handoff.is_some()) + usize::from(call.is_some()) != 1 {
             self.errors.report(span(timed), "exactly one thing happens at a time", |error| {
                 error

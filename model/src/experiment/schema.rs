@@ -4,9 +4,10 @@ use super::campaign::MAX_REPETITIONS;
 use super::file::{All, State};
 use super::trace::TRACE_EXTENSION;
 use super::{Condition, MAX_CALLS, MAX_HANDOFFS, TOPOLOGY_EXTENSIONS, Unfinished};
+use crate::flood::FloodRequest;
 use crate::schema::{document, list, object, pair, scalar, scalar_or, text};
 use crate::topology::{Jitter, Loss, Metres, Packets, RateChange};
-use crate::units::{Delay, Interval, Percent, Speed};
+use crate::units::{Delay, Frequency, Interval, Percent, Speed};
 use crate::yaml::{Title, Whole, Word};
 use serde_json::{Value, json};
 
@@ -150,7 +151,7 @@ fn awaited() -> Value {
 }
 
 /// What changes the network or what runs at a node.
-fn once() -> [(&'static str, Value); 6] {
+fn once() -> [(&'static str, Value); 7] {
     [
         ("link", link()),
         ("partition", partition()),
@@ -158,6 +159,7 @@ fn once() -> [(&'static str, Value); 6] {
         ("kill", text("The node whose agent or program is killed, as by a crash.")),
         ("pause", text("The node whose agent or program is stopped, until it is resumed.")),
         ("resume", text("The node whose agent or program goes on.")),
+        ("flood", flood()),
     ]
 }
 
@@ -285,6 +287,27 @@ fn partition() -> Value {
         vec![
             ("nodes", list("One side; mobile nodes are where their access router is.", node())),
             ("from", list("The other side; without it, all other nodes.", node())),
+        ],
+    )
+}
+
+fn flood() -> Value {
+    object(
+        "A SIP server gets requests that nobody needs, beside all that follows.",
+        &["to", "from", "rate", "for"],
+        vec![
+            ("to", text("The SIP server.")),
+            ("from", text("The node in whose place they are sent.")),
+            (
+                "request",
+                scalar_or::<Word<FloodRequest>>(
+                    "REGISTER of made-up users, of which the server keeps the bindings; OPTIONS, of which it keeps \
+                     nothing; or INVITE of made-up users, whom it looks for on the ring.",
+                    "register",
+                ),
+            ),
+            ("rate", scalar::<Frequency>("Requests per second.")),
+            ("for", scalar::<Interval>("How long.")),
         ],
     )
 }

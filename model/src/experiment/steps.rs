@@ -1,6 +1,6 @@
 //! The steps of an experiment file, bound to the nodes of its topology.
 
-use super::file::{All, CallFile, HandoffFile, LinkFile, Pair, PartitionFile, StepFile};
+use super::file::{All, CallFile, FloodFile, HandoffFile, LinkFile, Pair, PartitionFile, StepFile};
 use super::movement::Files;
 use super::{Action, Calls, MAX_ACTIONS, MAX_TIME, Moves, SECONDS_PER_DAY, Step};
 use crate::capture::{self, CapturePlace};
@@ -22,12 +22,13 @@ pub(super) struct OnceFiles<'f> {
     pub(super) kill: &'f Option<Box<Spanned<String>>>,
     pub(super) pause: &'f Option<Box<Spanned<String>>>,
     pub(super) resume: &'f Option<Box<Spanned<String>>>,
+    pub(super) flood: &'f Option<Box<FloodFile>>,
 }
 
 impl OnceFiles<'_> {
     /// How many of them are given.
     pub(super) fn given(&self) -> usize {
-        let Self { link, partition, heal, kill, pause, resume } = self;
+        let Self { link, partition, heal, kill, pause, resume, flood } = self;
         let given = [
             link.is_some(),
             partition.is_some(),
@@ -35,6 +36,7 @@ impl OnceFiles<'_> {
             kill.is_some(),
             pause.is_some(),
             resume.is_some(),
+            flood.is_some(),
         ];
         given.into_iter().filter(|&given| given).count()
     }
@@ -114,8 +116,8 @@ impl<'t> Resolver<'t> {
 
     fn step(&mut self, step: &Spanned<StepFile>) -> Option<Step> {
         let StepFile { call, handoff, transfer, hang_up, wait, condition, period, .. } = &step.value;
-        let StepFile { link, partition, heal, kill, pause, resume, .. } = &step.value;
-        let once = OnceFiles { link, partition, heal, kill, pause, resume };
+        let StepFile { link, partition, heal, kill, pause, resume, flood, .. } = &step.value;
+        let once = OnceFiles { link, partition, heal, kill, pause, resume, flood };
         let given = [
             call.is_some(),
             handoff.is_some(),
@@ -161,7 +163,7 @@ impl<'t> Resolver<'t> {
 
     /// The first of them that is given.
     pub(super) fn once(&mut self, at: Range<usize>, files: OnceFiles<'_>) -> Option<Action> {
-        let OnceFiles { link, partition, heal, kill, pause, resume } = files;
+        let OnceFiles { link, partition, heal, kill, pause, resume, flood } = files;
         if let Some(link) = link {
             return self.link(at, link);
         }
@@ -170,6 +172,9 @@ impl<'t> Resolver<'t> {
         }
         if let Some(heal) = heal {
             return self.errors.value(heal).map(|Word(All)| Action::Heal);
+        }
+        if let Some(flood) = flood {
+            return self.flood(flood);
         }
         if let Some(name) = kill {
             return self.running(name).map(Action::Kill);

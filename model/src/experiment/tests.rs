@@ -1,5 +1,6 @@
 //! Experiment files: what is read, scheduled and refused.
 
+mod flood;
 mod period;
 
 use super::*;
@@ -209,7 +210,7 @@ fn mistakes_are_told_with_their_place() {
         (
             "hangup: all",
             &[
-                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `await`, `link`, `partition`, `heal`, `kill`, `pause`, `resume` or `period` | unknown field | did you mean `hang_up`?",
+                "3:5 unknown field `hangup`, expected `call`, `handoff`, `transfer`, `hang_up`, `wait`, `await`, `link`, `partition`, `heal`, `kill`, `pause`, `resume`, `flood` or `period` | unknown field | did you mean `hang_up`?",
             ],
         ),
         (

@@ -82,6 +82,7 @@ fn experiments() -> Vec<Value> {
         { "kill": "s1" },
         { "pause": "s1" },
         { "resume": "s1" },
+        { "flood": { "to": "s1", "from": "ar-0-0", "request": "options", "rate": "500/s", "for": "3s" } },
     ]);
     let happenings = json!([
         { "after": "5s", "every": "10s", "pause": "s1" },

@@ -20,6 +20,7 @@ pub use addressing::AddressSpaceError;
 pub use hindrances::HandoffHindrance;
 pub use program::Program;
 pub use quality::{Distribution, Jitter, LinkQuality, Loss, QualityChange, QualityPart, RateChange};
+pub use resolve::SIP_DOMAIN;
 
 use crate::diagnostic::Diagnostic;
 use crate::settings::{

@@ -18,6 +18,7 @@ use self::typed::{Typed, TypedCommand};
 use crate::calibration::Tolerance;
 use crate::report::Style;
 use clap::Parser;
+use samp_model::flood::Flood;
 use samp_model::settings::EmulationSettings;
 use samp_model::units::Delay;
 use std::ffi::OsString;
@@ -189,6 +190,15 @@ pub enum LabCommand {
     Pause(String),
     /// Let a node's agent go on.
     Resume(String),
+    /// Send a SIP server requests that nobody needs.
+    Flood {
+        /// The SIP server.
+        to: String,
+        /// The node in whose place they are sent.
+        from: String,
+        /// What is sent.
+        flood: Flood,
+    },
     /// Capture what passes.
     Capture(Capture),
     /// Change or show links.
@@ -279,6 +289,11 @@ impl Invocation {
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
+            TypedCommand::Flood { server, from, rate, lasts, request } => {
+                let (rate, lasts) = (rate.per_second(), lasts.get());
+                let flood = Flood { request: request.into(), rate, lasts };
+                lab(LabCommand::Flood { to: server, from, flood })
+            }
             TypedCommand::Capture(capture) => lab(LabCommand::Capture(capture)),
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),

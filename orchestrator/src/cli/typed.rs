@@ -15,9 +15,10 @@ use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use samp_model::control::LinkName;
+use samp_model::flood;
 use samp_model::settings::{self, AttachMode, LinkBackend};
 use samp_model::topology::{Jitter, LinkQuality, Loss, RateChange};
-use samp_model::units::{Delay, Interval, InvalidValue, Percent};
+use samp_model::units::{Delay, Frequency, Interval, InvalidValue, Percent};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -271,6 +272,32 @@ pub(super) enum TypedCommand {
     },
     /// Bring up the links that partitions have taken down
     Heal,
+    /// Send a SIP server requests that nobody needs, and show how they are answered
+    ///
+    /// They come from many made-up users, at a set rate, whatever is answered, and touch nothing of the lab's own users. The
+    /// flood ends by itself, and with the lab.
+    Flood {
+        /// The SIP server
+        server: String,
+        /// The router or SIP server in whose place they are sent
+        #[arg(long, value_name = "NODE", env = "SAMP_LAB_FLOOD_FROM")]
+        from: String,
+        /// Requests per second, as 500/s; at most 20000/s
+        #[arg(long, value_name = "RATE", env = "SAMP_LAB_FLOOD_RATE")]
+        rate: Frequency,
+        /// For how long, as 3s
+        #[arg(long = "for", value_name = "TIME", env = "SAMP_LAB_FLOOD_FOR")]
+        lasts: Interval,
+        /// What each asks
+        #[arg(
+            long,
+            value_enum,
+            default_value = "register",
+            value_name = "REQUEST",
+            env = "SAMP_LAB_FLOOD_REQUEST"
+        )]
+        request: FloodRequest,
+    },
     /// Probe every link both ways, and compare with what is configured
     ///
     /// Ends with exit code 7 when a link does not do what it was told, or processes of the lab waited too long for a
@@ -536,6 +563,27 @@ pub enum Trigger {
     Carrier,
     /// Router advertisements
     Ra,
+}
+
+/// What the requests of a flood ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FloodRequest {
+    /// REGISTER of made-up users, whose bindings the server keeps
+    Register,
+    /// OPTIONS, of which it keeps nothing
+    Options,
+    /// INVITE of made-up users, whom it looks for on the ring
+    Invite,
+}
+
+impl From<FloodRequest> for flood::FloodRequest {
+    fn from(request: FloodRequest) -> Self {
+        match request {
+            FloodRequest::Register => Self::Register,
+            FloodRequest::Options => Self::Options,
+            FloodRequest::Invite => Self::Invite,
+        }
+    }
 }
 
 /// Which addresses the nodes have.

@@ -6,8 +6,9 @@ use crate::client::{ClientError, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
 use samp_model::control::{LinkChange, LinkId, LinkName, Request, Response};
 use samp_model::experiment::{Action, Unfinished};
+use samp_model::record::{FloodNumber, HandoffNumber};
 use samp_model::topology::NodeId;
-use samp_model::{Time, Topology, record::HandoffNumber};
+use samp_model::{Time, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Runner<'a, S> {
     pub(super) calls: Vec<String>,
     /// How often something was done to the lab.
     told: usize,
+    /// The floods that were begun, and until when each has to have ended.
+    floods: Vec<(FloodNumber, Time)>,
     /// The nodes that the timeline has killed.
     pub(super) killed: BTreeSet<String>,
     /// The period that is going on.
@@ -80,6 +83,7 @@ impl<'a, S: Stage> Runner<'a, S> {
             stage,
             calls: Vec::new(),
             told: 0,
+            floods: Vec::new(),
             killed: BTreeSet::new(),
             period: None,
             unfinished,
@@ -136,18 +140,33 @@ impl<'a, S: Stage> Runner<'a, S> {
                     let (nodes, from) = (self.names(nodes), self.names(from));
                     self.tell(&Request::Partition { nodes, from }, action)?;
                 }
-                Action::Heal => self.tell(&Request::Heal, action)?,
+                Action::Heal => {
+                    self.tell(&Request::Heal, action)?;
+                }
                 Action::Kill(node) => {
                     let node = self.name(*node);
                     self.tell(&Request::Kill { node: node.clone() }, action)?;
                     self.killed.insert(node);
                 }
-                Action::Pause(node) => self.tell(&Request::Pause { node: self.name(*node) }, action)?,
-                Action::Resume(node) => self.tell(&Request::Resume { node: self.name(*node) }, action)?,
+                Action::Pause(node) => {
+                    self.tell(&Request::Pause { node: self.name(*node) }, action)?;
+                }
+                Action::Resume(node) => {
+                    self.tell(&Request::Resume { node: self.name(*node) }, action)?;
+                }
+                Action::Flood { to, from, flood } => {
+                    let (to, from, flood) = (self.name(*to), self.name(*from), *flood);
+                    let until = self.stage.now() + flood.lasts + RECORD_DEADLINE;
+                    let told = self.tell(&Request::Flood { to, from, flood }, action)?;
+                    if let Some(Response::Flood { flood }) = told {
+                        self.floods.push((flood, until));
+                    }
+                }
             }
         }
         self.await_calls(&mut calling)?;
         self.hang_up()?;
+        self.await_floods()?;
         observer(actions.len(), actions.len(), "");
         self.look_for_dead_agents()?;
         Ok(self.invalid_because)
@@ -162,24 +181,35 @@ impl<'a, S: Stage> Runner<'a, S> {
     }
 
     /// Asks for what takes effect at once, and waits for the record of it; a refusal makes the run invalid.
-    fn tell(&mut self, request: &Request, action: &Action) -> Result<(), RunError> {
+    fn tell(&mut self, request: &Request, action: &Action) -> Result<Option<Response>, RunError> {
         self.since = self.stage.now();
         match self.stage.ask(request) {
-            Ok(_) => {
+            Ok(response) => {
                 self.told += 1;
                 let told = self.told;
                 let is_recorded = |history: &History| (history.interventions() >= told).then_some(());
                 if self.stage.wait(RECORD_DEADLINE, is_recorded)?.is_none() {
                     self.invalid_because.push(format!("{}: no record of it", self.describe(action)));
                 }
-                Ok(())
+                Ok(Some(response))
             }
             Err(ClientError::Refused { message, .. }) => {
                 self.invalid_because.push(format!("{}: {message}", self.describe(action)));
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Floods end by themselves, and say then what came of them.
+    fn await_floods(&mut self) -> Result<(), RunError> {
+        for (flood, until) in std::mem::take(&mut self.floods) {
+            let ended = |history: &History| history.has_flood_ended(flood).then_some(());
+            if self.stage.wait(until - self.stage.now(), ended)?.is_none() {
+                self.invalid_because.push(format!("flood {flood} has not ended"));
+            }
+        }
+        Ok(())
     }
 
     /// Calls that were begun together are waited for together.
@@ -402,6 +432,9 @@ impl<'a, S: Stage> Runner<'a, S> {
             Action::Kill(node) => format!("killing {}", self.name(*node)),
             Action::Pause(node) => format!("pausing {}", self.name(*node)),
             Action::Resume(node) => format!("resuming {}", self.name(*node)),
+            Action::Flood { to, from, .. } => {
+                format!("flooding {} from {}", self.name(*to), self.name(*from))
+            }
         }
     }
 }

@@ -18,13 +18,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// The hidden sub-command that an agent's process runs.
 pub const AGENT_COMMAND: &str = "__agent";
@@ -127,8 +127,10 @@ impl Agents {
             [alone] => dir.node_log(&alone.config.name),
             _ => dir.process_log(number),
         };
+        let group = quotas.entrance(first.node).map_err(failed(first))?;
+        let group = group.as_ref().map(AsFd::as_fd);
         let (isolated, hiring) =
-            spawn(first, network, quotas, &self.executable, &log).map_err(failed(first))?;
+            spawn(first, network, group, &self.executable, &log).map_err(failed(first))?;
         let isolated = Arc::new(isolated);
         let is_shared = plans.len() > 1;
         for plans in plans.chunks(HIRED_AT_ONCE) {
@@ -162,6 +164,31 @@ impl Agents {
                 result => result.map_err(failed(first))?,
             }
         }
+        Ok(())
+    }
+
+    /// Starts a process beside whatever runs at a node. It ends by itself, gives the permit back then, and has no state.
+    pub(super) fn start_guest(
+        &self,
+        plan: &AgentPlan,
+        network: &Network,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), StartError> {
+        let start = || {
+            let log = self.dir.node_log(&plan.config.name);
+            let (_, hiring) = spawn(plan, network, None, &self.executable, &log)?;
+            let (socket, theirs) = control_sockets()?;
+            send(&socket, &plan.config)?;
+            let namespace = network.namespaces.open(plan.node.0)?;
+            send_fds(&hiring, &[0], &[theirs.as_fd(), namespace.as_fd()])?;
+            io::Result::Ok(socket)
+        };
+        let socket = start().map_err(|source| StartError { node: plan.config.name.clone(), source })?;
+        let (node, said) = (plan.node, self.said.clone());
+        tokio::spawn(async move {
+            listen(node, Arc::new(socket), said).await;
+            drop(permit);
+        });
         Ok(())
     }
 
@@ -227,20 +254,21 @@ impl Agents {
     }
 }
 
-/// Starts a process, in the namespace of its first node, and gives the socket over which it is hired.
+/// Starts a process, in the namespace of its first node and in that control group, and gives the socket over which it is
+/// hired.
 fn spawn(
     first: &AgentPlan,
     network: &Network,
-    quotas: &Quotas,
+    group: Option<BorrowedFd<'_>>,
     executable: &Path,
     log: &Path,
 ) -> io::Result<(Isolated, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let (namespace, group) = (network.namespaces.open(first.node.0)?, quotas.entrance(first.node)?);
+    let namespace = network.namespaces.open(first.node.0)?;
     let process = spawn_in(
-        Place { network: &namespace, directory: Path::new("/"), group: group.as_ref().map(AsFd::as_fd) },
+        Place { network: &namespace, directory: Path::new("/"), group },
         executable,
         &[AGENT_COMMAND.into()],
         &[(0, theirs.as_fd()), (2, log.as_fd())],

@@ -18,6 +18,7 @@ mod attachment;
 mod capture;
 mod control;
 mod faults;
+mod floods;
 mod links;
 mod mounts;
 mod multicast;

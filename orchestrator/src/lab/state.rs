@@ -4,6 +4,7 @@ use super::agents::{Agents, Death, TellError};
 use super::apply::Network;
 use super::attachment::{self, Air, AttachError, Ground, Pending, Release};
 use super::control::Answer;
+use super::floods::Floods;
 use super::links::Links;
 use super::multicast::Multicast;
 use super::process::{Ended, Process};
@@ -49,6 +50,7 @@ pub(super) struct Lab {
     /// Caller and callee of every call there has been, by Call-ID.
     pub(super) calls: HashMap<String, [NodeId; 2]>,
     pub(super) links: Links,
+    pub(super) floods: Floods,
     /// Whoever probes links has it.
     pub(super) probing: Arc<Semaphore>,
     /// The supervisor's process id, as the host sees it.
@@ -127,6 +129,9 @@ impl Lab {
             }
             Request::Partition { nodes, from } => {
                 self.partition(nodes, from).map(|links| Response::Links(links).into())
+            }
+            Request::Flood { to, from, flood } => {
+                self.flood(to, from, *flood).map(|flood| Response::Flood { flood }.into())
             }
             Request::Heal => self.heal().map(|links| Response::Links(links).into()),
         };

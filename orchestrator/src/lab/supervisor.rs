@@ -4,6 +4,7 @@ use super::agents::{Agents, Said};
 use super::apply::Network;
 use super::attachment::Air;
 use super::control::{Command, Server};
+use super::floods::Floods;
 use super::links::Links;
 use super::mounts;
 use super::multicast::{Missed, Multicast};
@@ -406,6 +407,7 @@ async fn run(
         records: RecordLog::new(),
         calls: HashMap::new(),
         links,
+        floods: Floods::new(),
         probing: Arc::new(Semaphore::new(1)),
         supervisor_pid: built.supervisor_pid,
         namespaces: built.namespaces,

@@ -276,8 +276,9 @@ fn each_family_has_its_addresses_kernel_parameters_and_group() {
                     }
                     samp_model::agent::Role::MobileNode { family: told, .. } => assert_eq!(*told, family),
                     samp_model::agent::Role::AccessRouter { .. }
-                    | samp_model::agent::Role::MobilityAgent(_) => {
-                        panic!("addresses are static, and the protocol is SAMP")
+                    | samp_model::agent::Role::MobilityAgent(_)
+                    | samp_model::agent::Role::Flooder { .. } => {
+                        panic!("addresses are static, the protocol is SAMP, and nobody floods")
                     }
                 }
             }

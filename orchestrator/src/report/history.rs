@@ -2,7 +2,7 @@
 
 use super::interventions::intervention;
 use super::messages::{Message, Messages};
-use samp_model::record::{CacheOutcome, Event, HandoffNumber};
+use samp_model::record::{CacheOutcome, Event, FloodNumber, HandoffNumber};
 use samp_model::ring::RingView;
 use samp_model::{Record, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ pub struct History {
     handoffs: BTreeMap<String, BTreeMap<HandoffNumber, Time>>,
     messages: Messages,
     interventions: usize,
+    floods_ended: BTreeSet<FloodNumber>,
     ring: RingView,
 }
 
@@ -100,7 +101,11 @@ impl History {
             let handoffs = self.handoffs.entry(record.node.clone()).or_default();
             handoffs.entry(number).and_modify(|known| *known = at.min(*known)).or_insert(at);
         }
-        self.interventions += usize::from(intervention(&record.event).is_some());
+        if let Event::FloodEnded { number, .. } = record.event {
+            self.floods_ended.insert(number);
+        } else {
+            self.interventions += usize::from(intervention(&record.event).is_some());
+        }
         let records = self.nodes.entry(record.node.clone()).or_default();
         // Nearly always the newest of its node; equal instants keep the order of arrival.
         let place = records.partition_point(|earlier| earlier.at <= record.at);
@@ -129,6 +134,11 @@ impl History {
     /// How often something was done to the lab from outside.
     pub fn interventions(&self) -> usize {
         self.interventions
+    }
+
+    /// Whether a flood is over.
+    pub fn has_flood_ended(&self, number: FloodNumber) -> bool {
+        self.floods_ended.contains(&number)
     }
 
     /// What the servers have said last of their places on the ring.

@@ -2,6 +2,8 @@
 
 use super::history::History;
 use super::statistics::milliseconds;
+use samp_model::flood::Flood;
+use samp_model::record::Answers;
 use samp_model::topology::LinkQuality;
 use samp_model::{Event, Time};
 use serde::Serialize;
@@ -50,6 +52,15 @@ pub(super) fn intervention(event: &Event) -> Option<String> {
         Event::Killed => "killed".to_owned(),
         Event::Paused => "paused".to_owned(),
         Event::Resumed => "resumed".to_owned(),
+        Event::FloodBegan { to, flood, .. } => {
+            let Flood { request, rate, lasts } = flood;
+            format!("flood of {to}: {rate} {}/s for {lasts:?}", request.method())
+        }
+        Event::FloodEnded { to, sent, answers, unanswered, .. } => {
+            let answers =
+                answers.iter().map(|Answers { status, count }| format!(", {count} answered {status}"));
+            format!("flood of {to} over: {sent} sent{}, {unanswered} unanswered", answers.collect::<String>())
+        }
         _ => return None,
     })
 }

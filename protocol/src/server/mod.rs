@@ -32,6 +32,7 @@ mod replication;
 mod ring;
 
 use crate::cache::LocationCache;
+use crate::flood::is_of_flood;
 use crate::keys::RingKey;
 use crate::node::{Census, Input, Node, Output, Transmit};
 use crate::overlay::arc::Arc;
@@ -234,7 +235,7 @@ impl SampServer {
         request.headers.max_forwards =
             Some(request.headers.max_forwards.map_or(70, |hops| hops.saturating_sub(1)));
         request.headers.via.insert(0, Via::new(self.me.address, branch));
-        if request.method == Method::Invite {
+        if request.method == Method::Invite && !is_of_flood(&request.headers.call_id) {
             self.record(Event::InviteForwarded {
                 call: request.headers.call_id.clone(),
                 to: destination.ip(),

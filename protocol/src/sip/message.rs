@@ -1,6 +1,7 @@
 //! Requests and responses as typed values; what samp-lab does not read travels along unread.
 
 use super::uri::{Host, NameAddr, Uri, Via, put};
+use crate::flood::is_of_flood;
 use bytes::Bytes;
 use std::fmt::{self, Display, Write};
 
@@ -356,10 +357,10 @@ impl Message {
     }
 
     /// What records say of it, `INVITE 1` or `200 INVITE 1`, and its Call-ID. None for what servers say about their
-    /// ring all the time.
+    /// ring all the time, and for floods.
     pub fn described(&self) -> Option<(String, String)> {
         let headers = self.headers();
-        if headers.cseq_method == Method::Overlay {
+        if headers.cseq_method == Method::Overlay || is_of_flood(&headers.call_id) {
             return None;
         }
         let request = format!("{} {}", headers.cseq_method.name(), headers.cseq);

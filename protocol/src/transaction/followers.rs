@@ -3,7 +3,7 @@
 use crate::sip::{Method, Request, Response};
 
 /// The ACK to a response of 300–699 (RFC 3261 §17.1.1.3).
-pub(super) fn ack(invite: &Request, response: &Response) -> Request {
+pub(crate) fn ack(invite: &Request, response: &Response) -> Request {
     let mut ack = in_the_steps_of(invite, Method::Ack);
     ack.headers.to = response.headers.to.clone();
     ack

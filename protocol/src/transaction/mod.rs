@@ -19,7 +19,7 @@ pub(crate) mod tests;
 use crate::node::Transmit;
 use crate::sip::{Message, Method, Request, Response, Transport, Uri, parse};
 use crate::timers::Timers;
-pub(crate) use followers::in_the_steps_of;
+pub(crate) use followers::{ack, in_the_steps_of};
 pub(crate) use machine::Timing;
 use machine::{Action, Event, Machine, State, Timer};
 use name::Name;
@@ -427,7 +427,7 @@ impl Transactions {
                 Action::SendAgain => self.transmits.extend(transaction.sent()),
                 Action::Acknowledge => {
                     if let (Some(invite), Some(response)) = (transaction.request(), response) {
-                        let ack = Arc::new(Message::Request(followers::ack(invite, response)));
+                        let ack = Arc::new(Message::Request(ack(invite, response)));
                         self.transmits.push_back(transmit(transaction.hop, ack));
                     }
                 }

@@ -1,13 +1,14 @@
 //! What is under way between the nodes of a world: sent, lost, delivered, or brought back to a sender that needs a connection.
 
 use super::attachment::OnAir;
+use super::floods::is_of_flood;
 use super::mobile_ip::v6;
 use super::{Actor, Happened, SIP_PORT, World};
 use crate::network::Place;
 use crate::wires::Hop;
 use samp_model::{NodeId, Time};
 use samp_protocol::mobile_ip::{Outer, Packet};
-use samp_protocol::sip::{self, Message, Transport};
+use samp_protocol::sip::{self, Message, Request, Transport};
 use samp_protocol::{Input, Media, RTP_PORT, Transmit};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -138,6 +139,12 @@ impl World {
             }
             return;
         }
+        if is_of_flood(to.port()) {
+            if let Some(Message::Response(response)) = arrived.message().map(AsRef::as_ref) {
+                self.answer_flood(to, response);
+            }
+            return;
+        }
         let receiver = match self.is_mobile_ip() {
             true => self.unwrap(arrived),
             false => match self.owners.get(&to.ip()) {
@@ -213,6 +220,13 @@ impl World {
                 self.send(InFlight { group: Some(to.ip()), ..message });
             }
         }
+    }
+
+    /// Sends a request that is no node's.
+    pub(super) fn send_request(&mut self, from: SocketAddr, to: SocketAddr, request: Request) {
+        let message = Message::Request(request);
+        let bytes = Transport::Udp.datagram_length(to.ip(), message.to_bytes().len());
+        self.send(InFlight::new(from, to, Transport::Udp, Payload::Sip(Arc::new(message)), bytes));
     }
 
     /// Whether a packet with this TTL passes all routers on its way: each takes one off, and the last may take none.

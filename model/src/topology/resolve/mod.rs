@@ -36,7 +36,7 @@ pub(super) const DEFAULT_SERVER_LINK: LinkQuality =
 /// Metres between neighbours of a grid where the file says nothing.
 pub(super) const DEFAULT_SPACING: f64 = 100.0;
 /// Domain of all addresses-of-record.
-pub(super) const SIP_DOMAIN: &str = "samp.test";
+pub const SIP_DOMAIN: &str = "samp.test";
 
 /// What the text `source` describes; `seed` replaces the file's own.
 pub(super) fn resolve(
