@@ -49,6 +49,7 @@ const ALPHA: File = file!("experiments/alpha.yaml");
 const CALL_RATE: File = file!("experiments/call-rate.yaml");
 const ANCHOR_CRASH: File = file!("experiments/anchor-crash.yaml");
 const AGENT_CRASH: File = file!("experiments/agent-crash.yaml");
+const FLOOD: File = file!("experiments/flood.yaml");
 const OVERLOAD: File = file!("experiments/overload.yaml");
 const ANCHOR_LOAD: File = file!("experiments/anchor-load.yaml");
 const PAPER_WALK: File = file!("experiments/paper-walk.yaml");
@@ -95,6 +96,7 @@ pub const FILES: &[File] = &[
     CALL_RATE,
     ANCHOR_CRASH,
     AGENT_CRASH,
+    FLOOD,
     OVERLOAD,
     ANCHOR_LOAD,
     TRANSFER,
@@ -201,6 +203,11 @@ pub const EXAMPLES: &[Example] = &[
         name: "agent-crash",
         about: "an experiment: a server is killed, and who is without service for how long",
         files: &[AGENT_CRASH, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
+    },
+    Example {
+        name: "flood",
+        about: "an experiment: a server gets more requests than its line carries, and who can still move and call",
+        files: &[FLOOD, GRID_SMALL, TOPOLOGY_SCHEMA, EXPERIMENT_SCHEMA],
     },
     Example {
         name: "overload",
