@@ -149,7 +149,7 @@ pub enum Moves {
     Listed(Vec<(NodeId, NodeId)>),
 }
 
-/// What a timeline can wait for. The nodes that it has killed do not count.
+/// What a timeline, or something in a period, can wait for. The nodes that were killed do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -157,7 +157,7 @@ pub enum Condition {
     AllRegistered,
     /// The SIP servers are at their places on one ring.
     RingStable,
-    /// All calls that steps have begun are up, and both ends hear each other.
+    /// All calls that were begun before are up, and both ends hear each other.
     CallsEstablished,
 }
 
@@ -189,6 +189,13 @@ pub enum Action {
         condition: Condition,
         /// How long it may take; after that the run is not valid.
         timeout: Duration,
+    },
+    /// In a period: do something as soon as something is so, from now on until its end; otherwise the run is not valid.
+    When {
+        /// What.
+        condition: Condition,
+        /// What to do then.
+        action: Box<Action>,
     },
     /// Let another mobile node take over the call that one is in.
     Transfer {
@@ -241,9 +248,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// What is done in the end: by what waits for a state, too.
+    pub fn effect(&self) -> &Action {
+        match self {
+            Action::When { action, .. } => action,
+            action => action,
+        }
+    }
+
     /// How many things it does.
     fn weight(&self) -> usize {
-        match self {
+        match self.effect() {
             Action::Flood { flood, .. } => flood.requests() as usize,
             _ => 1,
         }

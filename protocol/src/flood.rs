@@ -222,7 +222,10 @@ mod tests {
     fn answers(server: &mut SampServer, request: &Request) -> Vec<Response> {
         let message = parse(&Message::Request(request.clone()).to_bytes()).expect("a SIP message");
         let (from, to) = ("10.0.0.2:50001".parse().unwrap(), "10.0.0.1".parse().unwrap());
-        server.handle_input(Time::ZERO, Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 });
+        server.handle_input(
+            Time::ZERO,
+            Input::Message { from, to, transport: Transport::Udp, message, bytes: 0 },
+        );
         let transmits = std::iter::from_fn(|| server.poll_transmit());
         let responses = transmits.filter_map(|transmit| match &*transmit.message {
             Message::Response(response) => Some(response.clone()),

@@ -68,3 +68,59 @@ fn what_does_not_come_makes_the_run_invalid_and_is_named() {
     let reason = summary["invalid_because"][0].as_str().expect("a reason");
     assert!(reason.starts_with("after 1ms, not at their place in the ring: s"), "{reason}");
 }
+
+/// Something in a period waits for a state.
+fn period(lasts: &str, at: &str) -> TemporaryFile {
+    let grid = topology("topologies/grid-small.yaml");
+    TemporaryFile::new(&format!(
+        "topology: {}
+seed: 7
+set: {{ samp.stabilize_period: 200ms }}
+timeline:
+  - period: {{ lasts: {lasts}, at: [{at}] }}
+",
+        grid.display()
+    ))
+}
+
+/// When this happened for the last time, in nanoseconds.
+fn last(records: &[Value], event: &str) -> Option<u64> {
+    records.iter().rfind(|record| record["event"] == event)?["at"].as_u64()
+}
+
+#[test]
+fn something_happens_as_soon_as_a_call_is_up() {
+    let file = period(
+        "4s",
+        "{ call: [mn1, mn2] }, { when: calls_established, pause: mn8 }, { after: 3s, resume: mn8 }",
+    );
+    for command in ["run", "sim"] {
+        let (code, [summary, _], records) = carried_out(command, &file);
+        assert_eq!((code, &summary["valid"]), (Some(0), &Value::Bool(true)), "{command}: {summary:#}");
+        let paused = records.iter().position(|record| record["event"] == "paused").expect("a pause");
+        let heard = records.iter().filter(|record| record["event"] == "media_first_received");
+        let heard: Vec<_> = heard.filter_map(|record| record["at"].as_u64()).collect();
+        let paused = records[paused]["at"].as_u64().expect("an instant");
+        assert!(heard.len() == 2 && heard.iter().all(|&at| at <= paused), "{command}: {heard:?} {paused}");
+        let resumed = last(&records, "resumed").expect("an end of it");
+        assert!(command == "run" || heard.contains(&paused) && paused < resumed, "{heard:?} {paused}");
+    }
+}
+
+#[test]
+fn something_happens_as_soon_as_the_ring_is_whole_again() {
+    let at = "{ after: 1s, kill: s2 }, { after: 1s, when: ring_stable, kill: s3 }";
+    let (code, [summary, _], records) = carried_out("sim", &period("20s", at));
+    assert_eq!((code, &summary["valid"]), (Some(0), &Value::Bool(true)), "{summary:#}");
+    let killed = |name: &str| {
+        let is_it = |record: &Value| record["event"] == "killed" && record["node"] == name;
+        records.iter().position(is_it).expect("a crash")
+    };
+    let between = &records[killed("s2") + 1..killed("s3")];
+    assert_eq!(last(between, "ring_changed"), records[killed("s3")]["at"].as_u64(), "no sooner and no later");
+
+    let (code, [summary, _], _) = carried_out("sim", &period("1001ms", at));
+    assert_eq!(code, Some(7));
+    let reason = summary["invalid_because"][0].as_str().expect("a reason");
+    assert!(reason.starts_with("until the end of the period, not at their place in the ring: s"), "{reason}");
+}

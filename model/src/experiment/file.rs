@@ -137,6 +137,7 @@ pub(super) struct ArrivalsFile {
 pub(super) struct TimedFile {
     pub(super) after: Option<Value<Interval>>,
     pub(super) every: Option<Value<Interval>>,
+    pub(super) when: Option<Value<Word<Condition>>>,
     pub(super) handoff: Option<Box<Pair>>,
     pub(super) call: Option<Box<Pair>>,
     pub(super) link: Option<Box<LinkFile>>,

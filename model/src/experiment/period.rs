@@ -6,7 +6,7 @@ use super::movement::Movement;
 use super::steps::{OnceFiles, Resolver};
 use crate::topology::NodeId;
 use crate::units::Interval;
-use crate::yaml::span;
+use crate::yaml::{Word, span};
 use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Period {
 /// Something that happens in a period, once or again and again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Happening {
-    /// How long after its beginning.
+    /// How long after its beginning; or, of what waits for a state, from when on it does.
     pub after: Duration,
     /// After how long again.
     pub every: Option<Duration>,
@@ -81,7 +81,9 @@ impl Resolver<'_> {
         let lasts = self.errors.value(&file.lasts).map(Interval::get);
         let movement = self.movement(file, lasts);
         let calls = file.calls.as_ref().map(|calls| self.arrivals(calls));
-        let happens = file.at.iter().flatten().map(|timed| self.happening(timed, lasts)).collect::<Vec<_>>();
+        let happens =
+            file.at.iter().flatten().map(|timed| self.happening(timed, lasts, movement != Some(None)));
+        let happens = happens.collect::<Vec<_>>();
         if movement == Some(None) && calls.is_none() && file.at.is_none() {
             self.errors.report(span(&file.lasts), "nothing happens in this period", |error| {
                 error.hint(
@@ -94,16 +96,31 @@ impl Resolver<'_> {
         Some(Period { lasts: lasts?, movement: movement?, calls: calls?, happens: happens? })
     }
 
-    fn happening(&mut self, timed: &Spanned<TimedFile>, lasts: Option<Duration>) -> Option<Happening> {
-        let TimedFile { after, every, partition, .. } = &timed.value;
+    fn happening(
+        &mut self,
+        timed: &Spanned<TimedFile>,
+        lasts: Option<Duration>,
+        nodes_move: bool,
+    ) -> Option<Happening> {
+        let TimedFile { after, every, when, partition, .. } = &timed.value;
         let action = self.timed(timed);
+        let when = when.as_ref().map(|condition| self.errors.value(condition));
         let [after, every] = [after, every].map(|time| time.as_ref().map(|time| self.errors.value(time)));
         let after = after.map_or(Some(Duration::ZERO), |after| after.map(Interval::get));
-        let happening =
+        let mut happening =
             Happening { after: after?, every: every.flatten().map(Interval::get), action: action? };
+        let when = when.map_or(Some(None), |when| when.map(Some))?;
         if happening.after >= lasts? {
             self.errors.report(span(timed), "this comes when the period is over", |error| {
                 error.hint("`after` counts from the beginning of the period, and is shorter than `lasts`")
+            });
+        } else if every.is_some() && when.is_some() {
+            self.errors.report(span(timed), "what waits for a state happens once", |error| {
+                error.hint("leave `every` or `when` out")
+            });
+        } else if nodes_move && when.is_some() && matches!(happening.action, Action::Handoff { .. }) {
+            self.errors.report(span(timed), "nodes that move by themselves wait for no state", |error| {
+                error.hint("leave `when` out, or let nobody move in this period")
             });
         } else if every.is_some() && partition.is_some() {
             self.errors.report(span(timed), "a partition happens once", |error| {
@@ -126,6 +143,9 @@ impl Resolver<'_> {
                 error.hint(format!("at most {MAX_TIMES} times in a period"))
             });
             return None;
+        }
+        if let Some(Word(condition)) = when {
+            happening.action = Action::When { condition, action: Box::new(happening.action) };
         }
         Some(happening)
     }

@@ -192,6 +192,12 @@ fn period() -> Value {
     );
     let mut keys = vec![
         ("after", scalar::<Interval>("How long after the period began; without it, at once.")),
+        (
+            "when",
+            scalar::<Word<Condition>>(
+                "As soon as this is so, from then on; when it never is, the run is not valid.",
+            ),
+        ),
         ("every", scalar::<Interval>("After how long it happens again.")),
         ("handoff", pair("Who moves where, as [mn1, ar2].", text("A mobile node, and an access router."))),
         ("call", pair("Who calls whom, as [mn1, mn2].", text("A mobile node."))),

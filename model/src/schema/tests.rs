@@ -87,6 +87,7 @@ fn experiments() -> Vec<Value> {
     let happenings = json!([
         { "after": "5s", "every": "10s", "pause": "s1" },
         { "call": ["mn1", "mn2"] },
+        { "after": "5s", "when": "ring_stable", "kill": "s1" },
         { "after": "5s", "handoff": ["mn1", "ar-0-0"] },
     ]);
     let joined = |first: &Value, then: &Value| {

@@ -2,70 +2,106 @@
 
 use super::runner::{RunError, Runner};
 use super::stage::Stage;
-use crate::report::{Call, History, registered_with};
+use crate::report::{Call, Floors, History, registered_with};
 use samp_model::experiment::Condition;
 use samp_model::topology::NodeId;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Those that a condition still lacks are named, so many at most.
 const NAMED: usize = 8;
 
+/// A condition, and who is still to be asked.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    condition: Condition,
+    /// Mobile nodes, servers or calls; the first is the one that was not so the last time.
+    subjects: Vec<String>,
+}
+
 impl<S: Stage> Runner<'_, S> {
+    /// What is to be so, of the nodes that are there and of these calls.
+    pub(super) fn awaited(&self, condition: Condition, calls: Vec<String>) -> Awaited {
+        let topology = self.topology;
+        let name = |node: NodeId| topology.node(node).name.clone();
+        let subjects = match condition {
+            Condition::AllRegistered => {
+                let nodes = topology.mobile_nodes();
+                nodes.filter(|&node| topology.node(node).program.is_none()).map(name).collect()
+            }
+            Condition::CallsEstablished => calls,
+            Condition::RingStable => topology.ring_servers().map(name).collect(),
+        };
+        Awaited { condition, subjects }
+    }
+
     /// Waits until it is so, for `timeout` at most; otherwise the run is not valid.
     pub(super) fn await_condition(
         &mut self,
         condition: Condition,
         timeout: Duration,
     ) -> Result<(), RunError> {
-        let topology = self.topology;
-        let (floors, killed) = (&self.floors, &self.killed);
-        let name = |node: NodeId| topology.node(node).name.clone();
-        let lives = |name: &String| !killed.contains(name);
-        let lacking = match condition {
-            Condition::AllRegistered => {
-                let agents = topology.mobile_nodes().filter(|&node| topology.node(node).program.is_none());
-                let mut nodes: Vec<String> = agents.map(name).filter(lives).collect();
-                let is_registered = |history: &History, node: &String| {
-                    registered_with(floors, history, node).is_some_and(|server| lives(&name(server)))
-                };
-                self.stage.wait(timeout, |history| all(&mut nodes, |node| is_registered(history, node)))?;
-                nodes.retain(|node| !is_registered(self.stage.history(), node));
-                nodes
-            }
-            Condition::CallsEstablished => {
-                let mut calls = self.calls.clone();
-                let is_up = |history: &History, call: &String| history.call(call).is_some_and(Call::is_up);
-                self.stage.wait(timeout, |history| all(&mut calls, |call| is_up(history, call)))?;
-                calls.retain(|call| !is_up(self.stage.history(), call));
-                calls
-            }
-            Condition::RingStable => {
-                let servers: Vec<String> = topology.ring_servers().map(name).filter(lives).collect();
-                let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
-                let misplaced =
-                    |history: &History| history.ring().out_of_place(&servers, &topology.samp.chord);
-                self.stage.wait(timeout, |history| misplaced(history).is_empty().then_some(()))?;
-                misplaced(self.stage.history()).into_iter().map(str::to_owned).collect()
-            }
-        };
-        if !lacking.is_empty() {
-            let more = if lacking.len() > NAMED { ", …" } else { "" };
-            let named = lacking[..lacking.len().min(NAMED)].join(", ");
-            self.invalid_because.push(format!("after {timeout:?}, {}: {named}{more}", otherwise(condition)));
-        }
+        let mut awaited = self.awaited(condition, self.calls.clone());
+        let Self { stage, floors, killed, .. } = self;
+        stage.wait(timeout, |history| awaited.is_so(floors, killed, history).then_some(()))?;
+        self.check(&awaited, &format!("after {timeout:?}"));
         self.since = self.stage.now();
         Ok(())
     }
+
+    /// The run is not valid if something is lacking.
+    pub(super) fn check(&mut self, awaited: &Awaited, when: &str) {
+        let lacking = awaited.lacking(&self.floors, &self.killed, self.stage.history());
+        if !lacking.is_empty() {
+            let more = if lacking.len() > NAMED { ", …" } else { "" };
+            let named = lacking[..lacking.len().min(NAMED)].join(", ");
+            let otherwise = otherwise(awaited.condition);
+            self.invalid_because.push(format!("{when}, {otherwise}: {named}{more}"));
+        }
+    }
 }
 
-/// Whether all are so. Who is not comes to the front, to be the first to be asked the next time.
-fn all(subjects: &mut [String], mut is_so: impl FnMut(&String) -> bool) -> Option<()> {
-    match subjects.iter().position(|subject| !is_so(subject)) {
-        Some(laggard) => {
-            subjects.swap(0, laggard);
-            None
+impl Awaited {
+    /// Whether it is so. Who is not comes to the front, to be the first to be asked the next time.
+    pub(super) fn is_so(
+        &mut self,
+        floors: &Floors<'_>,
+        killed: &BTreeSet<String>,
+        history: &History,
+    ) -> bool {
+        if self.condition == Condition::RingStable {
+            return self.lacking(floors, killed, history).is_empty();
         }
-        None => Some(()),
+        let is_lacking = |subject: &String| self.is_lacking(subject, floors, killed, history);
+        let laggard = self.subjects.iter().position(is_lacking);
+        laggard.into_iter().for_each(|laggard| self.subjects.swap(0, laggard));
+        laggard.is_none()
+    }
+
+    /// Those who are not as they should be.
+    fn lacking(&self, floors: &Floors<'_>, killed: &BTreeSet<String>, history: &History) -> Vec<String> {
+        if self.condition == Condition::RingStable {
+            let alive = self.subjects.iter().filter(|server| !killed.contains(*server));
+            let alive: Vec<_> = alive.map(String::as_str).collect();
+            let misplaced = history.ring().out_of_place(&alive, &floors.topology().samp.chord);
+            return misplaced.into_iter().map(str::to_owned).collect();
+        }
+        let is_lacking = |subject: &&String| self.is_lacking(subject, floors, killed, history);
+        self.subjects.iter().filter(is_lacking).cloned().collect()
+    }
+
+    fn is_lacking(
+        &self,
+        subject: &String,
+        floors: &Floors<'_>,
+        killed: &BTreeSet<String>,
+        history: &History,
+    ) -> bool {
+        if self.condition == Condition::CallsEstablished {
+            return !history.call(subject).is_some_and(Call::is_up);
+        }
+        let lives = |node: NodeId| !killed.contains(&floors.topology().node(node).name);
+        !killed.contains(subject) && !registered_with(floors, history, subject).is_some_and(lives)
     }
 }
 

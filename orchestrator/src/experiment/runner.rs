@@ -1,11 +1,11 @@
 //! The schedule against a lab: each action waits until the one before has come to its end.
 
-use super::conditions::wanted;
+use super::conditions::{Awaited, wanted};
 use super::stage::Stage;
 use crate::client::{ClientError, WatchError};
 use crate::report::{Call, Floors, Handoff, History};
 use samp_model::control::{LinkChange, LinkId, LinkName, Request, Response};
-use samp_model::experiment::{Action, Unfinished};
+use samp_model::experiment::{Action, Condition, Unfinished};
 use samp_model::record::{FloodNumber, HandoffNumber};
 use samp_model::topology::NodeId;
 use samp_model::{Time, Topology};
@@ -46,6 +46,8 @@ pub struct Runner<'a, S> {
     pub(super) stage: &'a mut S,
     /// From when a waiting time counts.
     pub(super) since: Time,
+    /// The calls of a step that is going on, each with whether a program of the user's is called.
+    calling: Vec<(String, bool)>,
     /// The calls that steps have begun and not ended.
     pub(super) calls: Vec<String>,
     /// How often something was done to the lab.
@@ -56,6 +58,8 @@ pub struct Runner<'a, S> {
     pub(super) killed: BTreeSet<String>,
     /// The period that is going on.
     period: Option<OpenPeriod>,
+    /// What is to happen in it as soon as something is so.
+    triggers: Vec<(Awaited, Action)>,
     /// What handoffs and calls are that do not come to their end.
     unfinished: Unfinished,
     /// Why the measurements are not valid.
@@ -81,11 +85,13 @@ impl<'a, S: Stage> Runner<'a, S> {
             floors: Floors::new(topology),
             since: stage.now(),
             stage,
+            calling: Vec::new(),
             calls: Vec::new(),
             told: 0,
             floods: Vec::new(),
             killed: BTreeSet::new(),
             period: None,
+            triggers: Vec::new(),
             unfinished,
             invalid_because: Vec::new(),
         }
@@ -103,73 +109,107 @@ impl<'a, S: Stage> Runner<'a, S> {
         actions: &[Action],
         observer: &mut StepObserver<'_>,
     ) -> Result<Vec<String>, RunError> {
-        let mut calling = Vec::new();
         for (done, action) in actions.iter().enumerate() {
             observer(done, actions.len(), &self.describe(action));
             if !matches!(action, Action::Call { .. }) {
-                self.await_calls(&mut calling)?;
+                self.await_calling()?;
             }
-            match action {
-                Action::Call { caller, callee } => {
-                    let to_program = self.topology.node(*callee).program.is_some();
-                    let call = self.call(*caller, *callee)?;
-                    match &mut self.period {
-                        Some(period) => {
-                            period.latest.insert(*caller, call.clone());
-                            period.calls.push((call, to_program));
-                        }
-                        None => calling.push((call, to_program)),
-                    }
-                }
-                Action::Handoff { mobile_node, access_router, gap } => {
-                    self.handoff(*mobile_node, *access_router, *gap)?
-                }
-                Action::Begin => self.begin(),
-                Action::At(after) => self.wait_until(*after)?,
-                Action::HangUp(caller) => self.hang_up_of(*caller)?,
-                Action::End => self.end()?,
-                Action::Transfer { from, to } => self.transfer(*from, *to)?,
-                Action::Wait(duration) => self.pause(*duration)?,
-                Action::Await { condition, timeout } => self.await_condition(*condition, *timeout)?,
-                Action::HangUpAll => self.hang_up()?,
-                Action::Link { link, change } => {
-                    let (link, change) = (self.link_name(*link), change.clone());
-                    self.tell(&Request::Link { link, change }, action)?;
-                }
-                Action::Partition { nodes, from } => {
-                    let (nodes, from) = (self.names(nodes), self.names(from));
-                    self.tell(&Request::Partition { nodes, from }, action)?;
-                }
-                Action::Heal => {
-                    self.tell(&Request::Heal, action)?;
-                }
-                Action::Kill(node) => {
-                    let node = self.name(*node);
-                    self.tell(&Request::Kill { node: node.clone() }, action)?;
-                    self.killed.insert(node);
-                }
-                Action::Pause(node) => {
-                    self.tell(&Request::Pause { node: self.name(*node) }, action)?;
-                }
-                Action::Resume(node) => {
-                    self.tell(&Request::Resume { node: self.name(*node) }, action)?;
-                }
-                Action::Flood { to, from, flood } => {
-                    let (to, from, flood) = (self.name(*to), self.name(*from), *flood);
-                    let until = self.stage.now() + flood.lasts + RECORD_DEADLINE;
-                    let told = self.tell(&Request::Flood { to, from, flood }, action)?;
-                    if let Some(Response::Flood { flood }) = told {
-                        self.floods.push((flood, until));
-                    }
-                }
-            }
+            self.carry_out(action)?;
         }
-        self.await_calls(&mut calling)?;
+        self.await_calling()?;
         self.hang_up()?;
         self.await_floods()?;
         observer(actions.len(), actions.len(), "");
         self.look_for_dead_agents()?;
         Ok(self.invalid_because)
+    }
+
+    fn carry_out(&mut self, action: &Action) -> Result<(), RunError> {
+        match action {
+            Action::Call { caller, callee } => {
+                let to_program = self.topology.node(*callee).program.is_some();
+                let call = self.call(*caller, *callee)?;
+                match &mut self.period {
+                    Some(period) => {
+                        period.latest.insert(*caller, call.clone());
+                        period.calls.push((call, to_program));
+                    }
+                    None => self.calling.push((call, to_program)),
+                }
+            }
+            Action::Handoff { mobile_node, access_router, gap } => {
+                self.handoff(*mobile_node, *access_router, *gap)?
+            }
+            Action::Begin => self.begin(),
+            Action::At(after) => self.wait_until(*after)?,
+            Action::HangUp(caller) => self.hang_up_of(*caller)?,
+            Action::End => self.end()?,
+            Action::Transfer { from, to } => self.transfer(*from, *to)?,
+            Action::Wait(duration) => self.pause(*duration)?,
+            Action::Await { condition, timeout } => self.await_condition(*condition, *timeout)?,
+            Action::When { condition, action } => self.when(*condition, action)?,
+            Action::HangUpAll => self.hang_up()?,
+            Action::Link { link, change } => {
+                let (link, change) = (self.link_name(*link), change.clone());
+                self.tell(&Request::Link { link, change }, action)?;
+            }
+            Action::Partition { nodes, from } => {
+                let (nodes, from) = (self.names(nodes), self.names(from));
+                self.tell(&Request::Partition { nodes, from }, action)?;
+            }
+            Action::Heal => {
+                self.tell(&Request::Heal, action)?;
+            }
+            Action::Kill(node) => {
+                let node = self.name(*node);
+                self.tell(&Request::Kill { node: node.clone() }, action)?;
+                self.killed.insert(node);
+            }
+            Action::Pause(node) => {
+                self.tell(&Request::Pause { node: self.name(*node) }, action)?;
+            }
+            Action::Resume(node) => {
+                self.tell(&Request::Resume { node: self.name(*node) }, action)?;
+            }
+            Action::Flood { to, from, flood } => {
+                let (to, from, flood) = (self.name(*to), self.name(*from), *flood);
+                let until = self.stage.now() + flood.lasts + RECORD_DEADLINE;
+                let told = self.tell(&Request::Flood { to, from, flood }, action)?;
+                if let Some(Response::Flood { flood }) = told {
+                    self.floods.push((flood, until));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is to happen as soon as something is so, which it may be already.
+    fn when(&mut self, condition: Condition, action: &Action) -> Result<(), RunError> {
+        let of_period = self.period.iter().flat_map(|period| &period.calls).map(|(call, _)| call);
+        let calls = self.calls.iter().chain(of_period).cloned().collect();
+        self.triggers.push((self.awaited(condition, calls), action.clone()));
+        self.pull_triggers(Duration::ZERO)
+    }
+
+    /// Lets so much time pass, and does meanwhile what waits for a state, as soon as that is reached.
+    fn pull_triggers(&mut self, within: Duration) -> Result<(), RunError> {
+        let until = self.stage.now() + within;
+        loop {
+            let Self { stage, floors, killed, triggers, .. } = self;
+            let rest = until - stage.now();
+            let pulled = stage.wait(rest, |history| {
+                triggers.iter_mut().position(|(awaited, _)| awaited.is_so(floors, killed, history))
+            })?;
+            let Some(pulled) = pulled else { return Ok(()) };
+            let (_, action) = self.triggers.remove(pulled);
+            self.carry_out(&action)?;
+        }
+    }
+
+    /// Calls of steps that were begun together are waited for together.
+    fn await_calling(&mut self) -> Result<(), RunError> {
+        let mut calling = std::mem::take(&mut self.calling);
+        self.await_calls(&mut calling)
     }
 
     fn call(&mut self, caller: NodeId, callee: NodeId) -> Result<String, RunError> {
@@ -212,7 +252,7 @@ impl<'a, S: Stage> Runner<'a, S> {
         Ok(())
     }
 
-    /// Calls that were begun together are waited for together.
+    /// Waits until all of these calls are decided.
     fn await_calls(&mut self, calling: &mut Vec<(String, bool)>) -> Result<(), RunError> {
         if calling.is_empty() {
             return Ok(());
@@ -273,8 +313,7 @@ impl<'a, S: Stage> Runner<'a, S> {
     /// Lets time pass until so long after the period began.
     fn wait_until(&mut self, after: Duration) -> Result<(), RunError> {
         let passed = self.period.as_ref().map_or(after, |period| self.stage.now() - period.began);
-        self.stage.wait(after.saturating_sub(passed), |_| None::<()>)?;
-        Ok(())
+        self.pull_triggers(after.saturating_sub(passed))
     }
 
     /// A call that has not come about ends by itself.
@@ -292,6 +331,9 @@ impl<'a, S: Stage> Runner<'a, S> {
     fn end(&mut self) -> Result<(), RunError> {
         let Some(OpenPeriod { handoffs, calls, .. }) = self.period.take() else { return Ok(()) };
         let over = self.stage.now();
+        for (awaited, _) in std::mem::take(&mut self.triggers) {
+            self.check(&awaited, "until the end of the period");
+        }
         for (node, (first, last, gap)) in handoffs {
             let name = self.name(node);
             let within = handoff_deadline(self.topology, gap);
@@ -414,6 +456,9 @@ impl<'a, S: Stage> Runner<'a, S> {
             }
             Action::Wait(duration) => format!("waiting {duration:?}"),
             Action::Await { condition, .. } => format!("waiting {}", wanted(*condition)),
+            Action::When { condition, action } => {
+                format!("waiting {}: {}", wanted(*condition), self.describe(action))
+            }
             Action::Begin => "a period begins".to_owned(),
             Action::At(_) => "time passes".to_owned(),
             Action::HangUp(caller) => format!("{} hangs up", self.name(*caller)),

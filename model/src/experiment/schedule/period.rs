@@ -119,7 +119,8 @@ impl Period {
                 }
                 Next::Happening(place) => {
                     let happening = &self.happens[place];
-                    match happening.action {
+                    // What waits for a state is taken to happen at once by what chance decides.
+                    match *happening.action.effect() {
                         Action::Handoff { mobile_node, access_router, .. }
                             if crowd.places.insert(mobile_node, access_router) == Some(access_router) => {}
                         Action::Kill(node) => {

@@ -300,3 +300,38 @@ links: [{ between: [ar1, s1], one_way_delay: 1ms }, { between: [ar1, ar2], one_w
     let told = parse("test.yaml", &with_period("waypoint: { speed: 1m/s }"), placeless).unwrap_err();
     assert_eq!(told[0].message, "`ar2` is nowhere on the map");
 }
+
+#[test]
+fn some_things_wait_for_a_state() {
+    let (_, topology) = good(GOOD);
+    let [mn1, s1] = ["mn1", "s1"].map(|name| topology.find(name).expect("it is there"));
+    let steps = timed(&with_period(
+        "at: [{ after: 2s, when: ring_stable, pause: s1 }, { when: all_registered, kill: mn1 }], walk: { interval: 1s }",
+    ));
+    let when = |condition, action| Action::When { condition, action: Box::new(action) };
+    let mut waiting = steps.iter().filter(|(_, action)| matches!(action, Action::When { .. }));
+    assert_eq!(waiting.next(), Some(&(Duration::ZERO, when(Condition::AllRegistered, Action::Kill(mn1)))));
+    assert_eq!(
+        waiting.next(),
+        Some(&(Duration::from_secs(2), when(Condition::RingStable, Action::Pause(s1))))
+    );
+    assert_eq!(waiting.next(), None);
+    // Who may be killed at any moment does not walk.
+    assert!(
+        !steps.iter().any(|(_, action)| {
+            matches!(action, Action::Handoff { mobile_node, .. } if *mobile_node == mn1)
+        })
+    );
+    for (what, expected) in [
+        ("at: [{ when: happy, kill: s1 }]", "`happy` is not something that can be awaited"),
+        ("at: [{ when: ring_stable }]", "exactly one thing happens at a time"),
+        ("at: [{ when: ring_stable, every: 1s, kill: s1 }]", "what waits for a state happens once"),
+        (
+            "at: [{ when: ring_stable, handoff: [mn1, ar-0-0] }], walk: { interval: 1s }",
+            "nodes that move by themselves wait for no state",
+        ),
+    ] {
+        let told = parse_here(&with_period(what)).expect_err(what);
+        assert!(matches!(&told[..], [only] if only.message == expected), "{what}: {told:?}");
+    }
+}

@@ -90,8 +90,9 @@ pub(super) fn attempt(terminal: &Terminal, planned: Planned<'_>) -> Result<Finis
 pub(super) fn simulated(topology: &Topology, actions: &[Action]) -> Result<VirtualLab, Failure> {
     let mut lab =
         VirtualLab::new(topology.clone()).map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
-    let changes_links =
-        |action: &Action| matches!(action, Action::Link { .. } | Action::Partition { .. } | Action::Heal);
+    let changes_links = |action: &Action| {
+        matches!(action.effect(), Action::Link { .. } | Action::Partition { .. } | Action::Heal)
+    };
     if actions.iter().any(changes_links) {
         lab.expect_link_changes();
     }
