@@ -1,6 +1,7 @@
 //! Periods: who walks and calls when, and what is refused.
 
 use super::*;
+use proptest::prelude::*;
 
 /// A period of ten seconds with this in it.
 fn with_period(what: &str) -> String {
@@ -163,15 +164,19 @@ fn periods_that_cannot_be_are_refused() {
     assert!(told[0].message.starts_with("up to here there are"), "{told:?}");
 }
 
-/// Says what is wrong with an experiment whose trace this is, as `line:column message`.
-fn told_of_trace(trace: &str) -> Vec<String> {
+/// An experiment whose trace this is.
+fn with_trace(trace: &str) -> Result<Campaign, Vec<Diagnostic>> {
     let text = with_period("trace: far/walk.csv");
     let read = |path: &Path| {
         let text = if path.ends_with("lab/far/walk.csv") { trace } else { GRID };
         Source::new(&path.display().to_string(), text)
     };
-    let campaign = Campaign::parse(&Source::new("lab/test.yaml", &text).unwrap(), &read);
-    let errors = campaign.err().unwrap_or_default();
+    Campaign::parse(&Source::new("lab/test.yaml", &text).unwrap(), &read)
+}
+
+/// Says what is wrong with an experiment whose trace this is, as `line:column message`.
+fn told_of_trace(trace: &str) -> Vec<String> {
+    let errors = with_trace(trace).err().unwrap_or_default();
     errors
         .iter()
         .map(|error| format!("{}:{}:{} {}", error.path, error.line, error.column, error.message))
@@ -333,5 +338,51 @@ fn some_things_wait_for_a_state() {
     ] {
         let told = parse_here(&with_period(what)).expect_err(what);
         assert!(matches!(&told[..], [only] if only.message == expected), "{what}: {told:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_trace_is_taken_to_the_nanosecond(
+        moves in prop::collection::vec((0u64..10_000_000_000, 1..=4u8, 0..3u8, 0..2u8), 0..20),
+        spaces in "[ \t]{0,2}",
+        end in "\r?\n",
+    ) {
+        let (_, topology) = good(GOOD);
+        let mut moves = moves;
+        moves.sort();
+        let line = |&(at, node, x, y): &(u64, u8, u8, u8)| {
+            let (seconds, nanos) = (at / 1_000_000_000, at % 1_000_000_000);
+            format!("{seconds}.{nanos:09}{spaces},{spaces}mn{node},ar-{x}-{y}{spaces}{end}")
+        };
+        let lines: String = moves.iter().map(line).collect();
+        let campaign = with_trace(&format!("time,node,access_router{end}{lines}")).expect("a trace");
+        let Step::Period(period) = &campaign.first().0.timeline[0] else { panic!("a period") };
+        let expected = moves.iter().map(|&(at, node, x, y)| TimedMove {
+            after: Duration::from_nanos(at),
+            mobile_node: topology.find(&format!("mn{node}")).unwrap(),
+            access_router: topology.find(&format!("ar-{x}-{y}")).unwrap(),
+        });
+        prop_assert_eq!(&period.movement, &Some(Movement::Trace(expected.collect())));
+    }
+
+    #[test]
+    fn whatever_a_trace_says_it_is_in_order_or_its_place_is_told(
+        rows in prop::collection::vec("[0-9]{0,3}(\\.[0-9]{0,10})?,?(mn[0-9]|\\PC{0,8})?,?(ar-[0-3]-[0-2])?(\\PC{0,8})?", 0..12),
+    ) {
+        let text = format!("time,node,access_router\n{}", rows.join("\n"));
+        match with_trace(&text) {
+            Ok(campaign) => {
+                let Step::Period(period) = &campaign.first().0.timeline[0] else { panic!("a period") };
+                let Some(Movement::Trace(moves)) = &period.movement else { panic!("a trace") };
+                prop_assert!(moves.is_sorted_by_key(|one| one.after));
+                prop_assert!(moves.iter().all(|one| one.after < period.lasts));
+            }
+            Err(errors) => for error in errors {
+                let line = text.split('\n').nth(error.line.saturating_sub(1));
+                let columns = line.map_or(0, |line| line.chars().count());
+                prop_assert!(error.line == 0 || (1..=columns + 1).contains(&error.column), "{:?}", error);
+            }
+        }
     }
 }
