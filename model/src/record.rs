@@ -441,6 +441,9 @@ pub enum Event {
         periods: u64,
         /// Those of them in which it was held back.
         periods_throttled: u64,
+        /// IP datagrams that its namespace has received, if that can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        datagrams: Option<u64>,
     },
     /// Mobile IPv6: what the node's tunnels have cost since the last such record, every second in which something went
     /// through them.

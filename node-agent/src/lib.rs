@@ -6,7 +6,6 @@
 mod access_router;
 mod address;
 mod address_client;
-mod admission;
 mod advertiser;
 mod carrier;
 mod control;

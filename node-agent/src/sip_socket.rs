@@ -1,6 +1,5 @@
 //! Where SIP comes in and goes out: UDP port 5060, unicast and the discovery group, and TCP port 5060.
 
-use crate::admission::Admission;
 use crate::driver::now;
 use crate::tcp::Tcp;
 use crate::udp::{Departure, UdpSocket};
@@ -8,7 +7,7 @@ use samp_model::Time;
 use samp_model::agent::Role;
 use samp_model::settings::{Family, SampSettings};
 use samp_protocol::sip::{self, Transport};
-use samp_protocol::{Input, Transmit};
+use samp_protocol::{Admission, Input, Transmit};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;

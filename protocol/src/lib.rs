@@ -1,6 +1,7 @@
 //! SIP, Chord and SAMP as sans-IO state machines: time, randomness and input are arguments.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod cache;
 pub mod dhcp;
 mod digest;
@@ -19,6 +20,7 @@ pub mod slaac;
 mod timers;
 mod transaction;
 
+pub use admission::Admission;
 pub use flood::Flood;
 pub use keys::{RingKey, shared_secret};
 pub use media::Media;

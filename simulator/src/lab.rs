@@ -38,9 +38,6 @@ pub enum Hindrance {
     /// A node runs a program.
     #[error("`{0}` runs a program of its own, which the simulator cannot run")]
     Program(String),
-    /// Servers have a CPU quota.
-    #[error("in virtual time no processor is needed: the simulator does not know `server_cpu`")]
-    CpuQuota,
 }
 
 /// What a lab did not get to.
@@ -68,9 +65,6 @@ impl VirtualLab {
     pub fn new(topology: Topology) -> Result<Self, Hindrance> {
         if let Some(node) = topology.nodes.iter().find(|node| node.program.is_some()) {
             return Err(Hindrance::Program(node.name.clone()));
-        }
-        if topology.emulation.server_cpu.is_some() {
-            return Err(Hindrance::CpuQuota);
         }
         let names = topology.nodes().map(|(id, node)| (node.name.clone(), id)).collect();
         Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), floods: 0, told: 0 })

@@ -6,6 +6,7 @@ mod flight;
 mod floods;
 mod mobile_ip;
 mod nodes;
+mod processors;
 
 use crate::network::{Network, Place, Weather};
 use crate::trace::Trace;
@@ -15,6 +16,7 @@ use attachment::{Attachment, Pending};
 use flight::InFlight;
 pub use flight::Leg;
 use floods::Flooder;
+use processors::Processors;
 use samp_model::control::{LinkChange, LinkId};
 use samp_model::mobility::Agents;
 use samp_model::paths::WiredGraph;
@@ -55,6 +57,7 @@ pub struct World {
     /// The handoffs that have begun, by when they go on.
     pending: BTreeMap<(Time, NodeId), Pending>,
     addressing: Addressing,
+    processors: Processors,
     /// When each actor wants to hear of the time.
     timeouts: BTreeSet<(Time, NodeId)>,
     /// Who has which address now.
@@ -153,6 +156,7 @@ impl World {
             attached: BTreeMap::new(),
             pending: BTreeMap::new(),
             addressing: Addressing::new(&topology, &agents),
+            processors: Processors::new(&topology),
             timeouts: BTreeSet::new(),
             owners: HashMap::new(),
             places: HashMap::new(),
@@ -369,6 +373,7 @@ impl World {
         let Some(actor) = self.actors[node.0].take() else { return };
         actor.address.map(|address| self.owners.remove(&address));
         actor.timeout.map(|at| self.timeouts.remove(&(at, node)));
+        self.processors.end(node);
         self.ring_changed();
     }
 
@@ -400,6 +405,7 @@ impl World {
             self.input(node, input);
         }
         self.input(node, Input::Lag(Duration::ZERO));
+        self.begin_next(node);
     }
 
     /// Lets time pass.
@@ -481,7 +487,7 @@ impl World {
         let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
         let timeout = self.timeouts.first().map(|(at, _)| *at);
         let handoff = self.pending.first_key_value().map(|((at, _), _)| *at);
-        let others = [self.addressing.next_instant(), self.next_flood()];
+        let others = [self.addressing.next_instant(), self.next_flood(), self.processors.next_instant()];
         [arrival, timeout, handoff].into_iter().chain(others).flatten().min()
     }
 
@@ -499,21 +505,43 @@ impl World {
             self.step_addressing(now);
         } else if self.next_flood().is_some_and(|at| at <= now) {
             self.step_floods();
-        } else if let Some((_, id)) = self.timeouts.pop_first() {
-            self.send_media(id);
-            let mut client_is_due = false;
-            if let Some(actor) = &mut self.actors[id.0] {
-                actor.timeout = None;
-                if actor.node.poll_timeout().is_some_and(|at| at <= now) {
-                    actor.node.handle_timeout(now);
-                }
-                client_is_due =
-                    actor.client.as_ref().and_then(Client::poll_timeout).is_some_and(|at| at <= now);
+        } else if self.processors.next_instant().is_some_and(|at| at <= now) {
+            self.step_processors(now);
+        } else if let Some(&(_, id)) = self.timeouts.first() {
+            let free = self.processors.free_at(id, now);
+            if free > now {
+                self.set_timeout(id, Some(free));
+            } else {
+                self.handle_timeouts(id);
             }
-            self.flush(id);
-            if client_is_due {
-                self.handle_client_timeout(id);
+        }
+    }
+
+    /// A node's timers and media are due.
+    fn handle_timeouts(&mut self, id: NodeId) {
+        let now = self.now;
+        self.set_timeout(id, None);
+        self.send_media(id);
+        let mut client_is_due = false;
+        if let Some(actor) = &mut self.actors[id.0] {
+            if actor.node.poll_timeout().is_some_and(|at| at <= now) {
+                actor.node.handle_timeout(now);
             }
+            client_is_due = actor.client.as_ref().and_then(Client::poll_timeout).is_some_and(|at| at <= now);
+        }
+        self.flush(id);
+        if client_is_due {
+            self.handle_client_timeout(id);
+        }
+    }
+
+    /// When a node is to be looked after again.
+    fn set_timeout(&mut self, id: NodeId, wanted: Option<Time>) {
+        let Some(actor) = &mut self.actors[id.0] else { return };
+        if wanted != actor.timeout {
+            actor.timeout.map(|at| self.timeouts.remove(&(at, id)));
+            self.timeouts.extend(wanted.map(|at| (at, id)));
+            actor.timeout = wanted;
         }
     }
 

@@ -290,9 +290,10 @@ fn a_handoff_is_announced() {
 
 #[test]
 fn what_there_is_no_simulation_of_is_said() {
-    let mut topology = grid_small();
-    topology.emulation.server_cpu = std::num::NonZeroU16::new(50);
-    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::CpuQuota));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/kamailio.yaml");
+    let text = fs::read_to_string(path).expect("it is shipped");
+    let topology = topology::parse("kamailio.yaml", &text).expect("it is valid");
+    assert_eq!(VirtualLab::new(topology).err(), Some(Hindrance::Program("kamailio".into())));
 }
 
 /// What came of a flood of s1: sent, how answered, and unanswered.

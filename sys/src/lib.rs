@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod offload;
 pub mod packet;
 pub mod process;
+pub mod snmp;
 pub mod sysctl;
 pub mod tap;
 pub mod timer;

@@ -294,6 +294,7 @@ pub(super) struct Emulation {
     pub(super) going_down: Option<Value<Delay>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
     pub(super) server_cpu: Option<Value<Percent>>,
+    pub(super) server_work: Option<Value<Interval>>,
 }
 
 impl Emulation {

@@ -185,6 +185,8 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     delay(errors, &mut settings.going_down, file.going_down.as_ref());
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings.server_cpu = file.server_cpu.as_ref().and_then(|share| server_cpu(errors, share));
+    let work = file.server_work.as_ref().and_then(|work| errors.value(work));
+    settings.server_work = work.map(Interval::get);
     settings
 }
 

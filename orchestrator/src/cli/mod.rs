@@ -492,6 +492,7 @@ mod tests {
             going_down: Duration::from_millis(20),
             nodes_per_process: NonZeroU16::new(7),
             server_cpu: NonZeroU16::new(50),
+            server_work: None,
         };
         assert_eq!(Emulation::default().over(topology), topology);
         let typed = Emulation {

@@ -5,9 +5,8 @@
 
 use crate::plan::Plan;
 use crate::runtime_dir::RuntimeDir;
-use samp_model::Event;
 use samp_model::topology::NodeId;
-use samp_sys::cgroup::{CpuController, CpuGroups};
+use samp_sys::cgroup::{CpuController, CpuGroups, CpuUsage};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -53,17 +52,9 @@ impl Quotas {
     }
 
     /// What each server has had.
-    pub(super) fn usage(&self) -> impl Iterator<Item = (NodeId, io::Result<Event>)> {
+    pub(super) fn usage(&self) -> impl Iterator<Item = (NodeId, io::Result<CpuUsage>)> {
         let groups = self.groups.iter().flat_map(|groups| self.names.iter().map(move |it| (groups, it)));
-        groups.map(|(groups, (&node, name))| {
-            let event = groups.usage(name).map(|usage| Event::ServerCpu {
-                used: usage.used,
-                throttled: usage.throttled,
-                periods: usage.periods,
-                periods_throttled: usage.periods_throttled,
-            });
-            (node, event)
-        })
+        groups.map(|(groups, (&node, name))| (node, groups.usage(name)))
     }
 
     /// Ends whoever is in them, and removes them.

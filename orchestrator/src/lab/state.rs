@@ -11,6 +11,7 @@ use super::process::{Ended, Process};
 use super::programs::Programs;
 use super::quotas::Quotas;
 use super::records::RecordLog;
+use super::survey;
 use crate::cause::cause_of;
 use crate::plan::{Plan, SIP_PORT};
 use crate::runtime_dir::RuntimeDir;
@@ -21,6 +22,7 @@ use samp_model::record::HandoffNumber;
 use samp_model::settings::{AddressMethod, AddressSettings, DhcpServer, Trigger};
 use samp_model::topology::{NodeId, NodeKind, Topology};
 use samp_model::{Event, Record, Time};
+use samp_sys::cgroup::CpuUsage;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
@@ -326,11 +328,18 @@ impl Lab {
 
     /// Records what the servers with CPU quotas have had.
     pub(super) fn account(&self) {
-        for (node, event) in self.quotas.usage() {
-            match event {
-                Ok(event) => self.record(now(), node, event),
-                Err(error) => tracing::error!(%error, node = self.name_of(node), "cannot tell its CPU time"),
-            }
+        for (node, usage) in self.quotas.usage() {
+            let CpuUsage { used, throttled, periods, periods_throttled } = match usage {
+                Ok(usage) => usage,
+                Err(error) => {
+                    tracing::error!(%error, node = self.name_of(node), "cannot tell its CPU time");
+                    continue;
+                }
+            };
+            let process = self.agents.status(node).or_else(|| self.programs.status(node));
+            let datagrams = process.and_then(|(_, pid)| survey::datagrams_received(pid));
+            let event = Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams };
+            self.record(now(), node, event);
         }
     }
 

@@ -7,6 +7,7 @@ use super::state::{Lab, Refusal, chain};
 use super::tunnel_probes::TunnelProbing;
 use crate::cause::cause_of;
 use samp_model::control::{Cause, PROBED_AT_ONCE, ProcessWait, Request, Response};
+use samp_sys::snmp;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{fs, thread};
@@ -91,13 +92,21 @@ fn refusal(error: &(dyn Error + 'static)) -> Refusal {
     Refusal { message: format!("cannot probe: {}", chain(error)), hint: None, cause: cause_of(error) }
 }
 
+/// IP datagrams that a process's network namespace has received.
+pub(super) fn datagrams_received(pid: i32) -> Option<u64> {
+    snmp::datagrams_received(&proc_of(pid)?).ok()
+}
+
+/// The directory of one of the lab's processes. Where the lab could not mount its own /proc, numbers there mean the host's
+/// processes.
+fn proc_of(pid: i32) -> Option<PathBuf> {
+    let is_own = fs::read_link("/proc/self").is_ok_and(|own| own == Path::new("1"));
+    is_own.then(|| PathBuf::from(format!("/proc/{pid}")))
+}
+
 /// Of these processes and the delay line's thread.
 fn waits(processes: Vec<(i32, String)>) -> Vec<ProcessWait> {
-    // Where the lab could not mount its own /proc, numbers there mean the host's processes.
-    if fs::read_link("/proc/self").is_ok_and(|own| own != Path::new("1")) {
-        return Vec::new();
-    }
-    let agents = processes.into_iter().map(|(pid, name)| (PathBuf::from(format!("/proc/{pid}")), name));
+    let agents = processes.into_iter().filter_map(|(pid, name)| Some((proc_of(pid)?, name)));
     let line = delay_line().map(|thread| (thread, "the delay line".to_owned()));
     // One that has ended meanwhile waits no more.
     agents.chain(line).filter_map(|(place, name)| wait(&place, name)).collect()

@@ -105,6 +105,12 @@ impl InFlight {
         }
     }
 
+    /// Who has sent it, where it is a SIP message in a datagram.
+    pub(super) fn datagram_from(&self) -> Option<IpAddr> {
+        let is_datagram = self.message().is_some() && self.transport == Transport::Udp;
+        is_datagram.then(|| self.from.ip())
+    }
+
     fn message(&self) -> Option<&Arc<Message>> {
         match &self.payload {
             Payload::Sip(message) => Some(message),
@@ -145,16 +151,19 @@ impl World {
             }
             return;
         }
-        let receiver = match self.is_mobile_ip() {
-            true => self.unwrap(arrived),
-            false => match self.owners.get(&to.ip()) {
-                Some(&id) => Some((id, arrived)),
-                None => return self.nobody_there(arrived),
-            },
-        };
-        let Some((id, arrived)) = receiver else { return };
+        let Some(id) = self.owner(arrived.outermost()[1]) else { return self.nobody_there(arrived) };
+        if let Some(arrived) = self.queue(id, arrived) {
+            self.receive(id, arrived);
+        }
+    }
+
+    /// A node takes what has come for it, or passes it on.
+    pub(super) fn receive(&mut self, id: NodeId, arrived: InFlight) {
+        let from = arrived.from;
+        let unwrapped = if self.is_mobile_ip() { self.unwrap(id, arrived) } else { Some(arrived) };
+        let Some(arrived) = unwrapped else { return };
         self.note_passage("arrived", &arrived);
-        let to = arrived.group.unwrap_or(to.ip());
+        let to = arrived.group.unwrap_or(arrived.to.ip());
         match arrived.payload {
             Payload::Sip(message) => {
                 let (transport, message) = (arrived.transport, Arc::unwrap_or_clone(message));

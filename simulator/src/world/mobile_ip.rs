@@ -57,12 +57,8 @@ impl World {
         }
     }
 
-    /// Takes out of its headers what has come to where the outermost leads. Says who gets it, unless it goes on from there.
-    pub(super) fn unwrap(&mut self, mut datagram: InFlight) -> Option<(NodeId, InFlight)> {
-        let Some(id) = self.owner(datagram.outermost()[1]) else {
-            self.nobody_there(datagram);
-            return None;
-        };
+    /// Takes out of its headers what has come to where the outermost leads; what goes on from there is passed on.
+    pub(super) fn unwrap(&mut self, id: NodeId, mut datagram: InFlight) -> Option<InFlight> {
         let is_here = |actor: &&Actor| actor.paused.is_none() || datagram.around.is_empty();
         let Some(actor) = self.actors[id.0].as_ref().filter(is_here) else {
             self.lose("not forwarded", datagram);
@@ -81,7 +77,7 @@ impl World {
                 }
                 return None;
             }
-            let Some(outer) = datagram.around.pop() else { return Some((id, datagram)) };
+            let Some(outer) = datagram.around.pop() else { return Some(datagram) };
             let [source, _] = datagram.outermost();
             if !v6(source).is_some_and(|source| actor.table.admits(outer, source)) {
                 self.refuse(id, outer, source);

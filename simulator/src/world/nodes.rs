@@ -55,6 +55,9 @@ impl World {
         let streams = streams.map(|streams| if home.is_some() { streams.with_marks() } else { streams });
         let map = self.agents.mobility_agent(id).and_then(|agent| agent.map).map(IpAddr::V6);
         let client = Client::new(&self.topology, id, seed);
+        if !matches!(role, Role::MobileNode { .. }) {
+            self.processors.start(&self.topology, id, matches!(role, Role::SipServer { .. }));
+        }
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");
         self.owners.extend(address.into_iter().chain(map).map(|address| (address, id)));
@@ -124,13 +127,9 @@ impl World {
         while let Some(transmit) = actor.node.poll_transmit() {
             transmits.push(transmit);
         }
-        let wanted = actor.next_timeout();
-        if wanted != actor.timeout {
-            actor.timeout.map(|at| self.timeouts.remove(&(at, id)));
-            self.timeouts.extend(wanted.map(|at| (at, id)));
-            actor.timeout = wanted;
-        }
-        let Some(source) = actor.address.and(actor.home).or(actor.address) else { return };
+        let (wanted, source) = (actor.next_timeout(), actor.address.and(actor.home).or(actor.address));
+        self.set_timeout(id, wanted);
+        let Some(source) = source else { return };
         let records_messages = self.topology.samp.records == Records::Messages;
         for (packet, around) in packets {
             if records_messages {

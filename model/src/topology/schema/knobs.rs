@@ -390,6 +390,7 @@ pub(super) fn emulation() -> Value {
         going_down,
         nodes_per_process: _,
         server_cpu: _,
+        server_work: _,
     } = EmulationSettings::default();
     object(
         "How the lab is made.",
@@ -427,6 +428,12 @@ pub(super) fn emulation() -> Value {
                 "server_cpu",
                 scalar::<Percent>(
                     "How much of a processor each SIP server may use, 0.1% or more; without it, as much as there is.",
+                ),
+            ),
+            (
+                "server_work",
+                scalar::<Interval>(
+                    "The CPU time that the simulator takes a SIP server with `server_cpu` to need for a datagram.",
                 ),
             ),
         ],

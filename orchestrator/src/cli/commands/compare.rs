@@ -6,6 +6,7 @@ use super::sim::simulated;
 use crate::campaign::{NotComparable, Pairing, Side, describe_pairings};
 use crate::comparison::{Comparison, RecordedRun, describe};
 use crate::experiment::SimulatedLab;
+use crate::report::server_work;
 use samp_model::Record;
 use serde::Serialize;
 use std::path::Path;
@@ -66,9 +67,9 @@ fn with_simulation(terminal: &Terminal, run: &Path, per_hop: Duration) -> Result
 /// What the simulator makes of a run's experiment.
 pub(super) fn predict(terminal: &Terminal, run: &RecordedRun) -> Result<Vec<Record>, Failure> {
     let actions = run.experiment.schedule(&run.topology);
-    // Servers with all the CPU time that they want.
     let mut topology = run.topology.clone();
-    topology.emulation.server_cpu = None;
+    // A datagram costs there what it has cost here.
+    topology.emulation.server_work = server_work(&run.records).or(topology.emulation.server_work);
     let mut lab = simulated(&topology, &actions)?;
     lab.come_up().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let mut predicted = Vec::new();

@@ -24,9 +24,9 @@ const BURST: f64 = 0.5;
 /// Sources that are told apart; more share one bucket.
 const MAX_SOURCES: usize = 4096;
 
-/// Decides what is parsed.
+/// Decides which datagrams a server parses.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     /// No source is held below this rate, in datagrams per second.
     least_rate: f64,
     rate: f64,
@@ -63,8 +63,8 @@ impl Bucket {
 }
 
 impl Admission {
-    /// Always admits `least_rate` datagrams per second and source.
-    pub(crate) fn new(least_rate: u32) -> Self {
+    /// Always admits `least_rate` datagrams per second and source, as `samp: { source_rate }` says.
+    pub fn new(least_rate: u32) -> Self {
         Self {
             least_rate: least_rate.into(),
             rate: FULL_RATE,
@@ -77,22 +77,22 @@ impl Admission {
     }
 
     /// The socket is empty: the node keeps up.
-    pub(crate) fn note_empty(&mut self) {
+    pub fn note_empty(&mut self) {
         self.pressed_since = None;
     }
 
     /// For how long all datagrams have waited too long.
-    pub(crate) fn lag(&self, now: Time) -> Duration {
+    pub fn lag(&self, now: Time) -> Duration {
         self.pressed_since.map_or(Duration::ZERO, |since| now - since)
     }
 
     /// Datagrams that were dropped.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Whether a datagram is to be parsed that had waited for so long.
-    pub(crate) fn admits(&mut self, now: Time, from: IpAddr, waited: Duration) -> bool {
+    pub fn admits(&mut self, now: Time, from: IpAddr, waited: Duration) -> bool {
         if waited > PATIENCE {
             self.pressed_since.get_or_insert(now);
         } else {

@@ -1,0 +1,47 @@
+//! Counters of a network namespace's IP layer, as `/proc` shows them.
+
+use std::path::Path;
+use std::{fs, io};
+
+/// IP datagrams of both versions that the network namespace of a process has received, those included that it passes on or
+/// drops (`ipSystemStatsInReceives`, RFC 4293). `process` is the process's directory in `/proc`.
+///
+/// # Errors
+/// There is no such process, or the kernel does not count them.
+pub fn datagrams_received(process: &Path) -> io::Result<u64> {
+    let of_ipv4 = ipv4(&fs::read_to_string(process.join("net/snmp"))?);
+    // Not there in a kernel without IPv6.
+    let of_ipv6 = fs::read_to_string(process.join("net/snmp6")).ok().and_then(|table| ipv6(&table));
+    of_ipv4.map(|count| count + of_ipv6.unwrap_or(0)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// A line of names, then one of numbers.
+fn ipv4(table: &str) -> Option<u64> {
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Ip:")).map(str::split_whitespace);
+    let mut pairs = lines.next()?.zip(lines.next()?);
+    pairs.find(|(name, _)| *name == "InReceives")?.1.parse().ok()
+}
+
+/// A name and a number in each line.
+fn ipv6(table: &str) -> Option<u64> {
+    let mut pairs = table.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    pairs.find(|(name, _)| *name == "Ip6InReceives")?.1.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let snmp =
+            "Ip: Forwarding DefaultTTL InReceives InHdrErrors\nIp: 1 64 1234 0\nUdp: InDatagrams\nUdp: 9\n";
+        assert_eq!(ipv4(snmp), Some(1234));
+        assert_eq!(ipv6("Ip6InReceives                   \t77\nIp6InHdrErrors \t0\n"), Some(77));
+        for nonsense in ["", "Ip: InReceives\n", "Ip: InReceives\nIp: many\n", "Ip: A\nIp: 1\n"] {
+            assert_eq!(ipv4(nonsense), None);
+        }
+        assert!(datagrams_received(Path::new("/proc/self")).is_ok());
+        assert!(datagrams_received(Path::new("/proc/0")).is_err());
+    }
+}
