@@ -441,7 +441,7 @@ pub enum Event {
         periods: u64,
         /// Those of them in which it was held back.
         periods_throttled: u64,
-        /// IP datagrams that its namespace has received, if that can be told.
+        /// UDP datagrams that it has taken from its sockets, if that can be told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datagrams: Option<u64>,
     },

@@ -296,12 +296,16 @@ fn a_simulation_writes_what_a_run_writes_and_always_the_same() {
 fn what_cannot_be_simulated_is_3() {
     let topology = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../topologies/kamailio.yaml"));
     let topology = topology.expect("it is shipped");
-    let text = format!("topology: {}\ntimeline:\n- call: {{ count: 1 }}\n", topology.display());
-    let (experiment, dir) = (file("program.yaml", &text), scratch("sim-none"));
-    let [named, out] = [&experiment, &dir].map(|path| path.to_str().expect("UTF-8"));
-    let output = samp_lab(&["sim", named, "--out", out]);
-    fs::remove_file(&experiment).expect("the scratch file can be removed");
-    assert_eq!((code(&output), stdout(&output)), (3, String::new()));
-    assert!(stderr(&output).contains("`kamailio` runs a program of its own, which the simulator cannot run"));
-    assert!(!dir.exists(), "nothing is left");
+    for more in ["", "factors: { samp.delta: [20ms, 40ms] }\n"] {
+        let text = format!("topology: {}\n{more}timeline:\n- call: {{ count: 1 }}\n", topology.display());
+        let (experiment, dir) = (file("program.yaml", &text), scratch("sim-none"));
+        let [named, out] = [&experiment, &dir].map(|path| path.to_str().expect("UTF-8"));
+        let output = samp_lab(&["sim", named, "--out", out]);
+        fs::remove_file(&experiment).expect("the scratch file can be removed");
+        assert_eq!((code(&output), stdout(&output)), (3, String::new()));
+        assert!(
+            stderr(&output).contains("`kamailio` runs a program of its own, which the simulator cannot run")
+        );
+        assert!(!dir.exists(), "nothing is left");
+    }
 }

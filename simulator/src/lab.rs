@@ -63,11 +63,18 @@ impl VirtualLab {
     /// # Errors
     /// The topology wants what there is no simulation of.
     pub fn new(topology: Topology) -> Result<Self, Hindrance> {
-        if let Some(node) = topology.nodes.iter().find(|node| node.program.is_some()) {
-            return Err(Hindrance::Program(node.name.clone()));
-        }
+        Self::check(&topology)?;
         let names = topology.nodes().map(|(id, node)| (node.name.clone(), id)).collect();
         Ok(Self { world: World::of_lab(topology), names, calls: HashMap::new(), floods: 0, told: 0 })
+    }
+
+    /// Whether there is a simulation of this topology.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn check(topology: &Topology) -> Result<(), Hindrance> {
+        let program = topology.nodes.iter().find(|node| node.program.is_some());
+        program.map_or(Ok(()), |node| Err(Hindrance::Program(node.name.clone())))
     }
 
     /// Links are going to change: from now on every hop counts, so that what is on its way then is lost.

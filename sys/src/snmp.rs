@@ -1,14 +1,14 @@
-//! Counters of a network namespace's IP layer, as `/proc` shows them.
+//! Counters of a network namespace, as `/proc` shows them.
 
 use std::path::Path;
 use std::{fs, io};
 
-/// IP datagrams of both versions that the network namespace of a process has received, those included that it passes on or
-/// drops (`ipSystemStatsInReceives`, RFC 4293). `process` is the process's directory in `/proc`.
+/// UDP datagrams, over both versions of IP, that programs in the network namespace of a process have taken from their sockets
+/// (`udpInDatagrams`, RFC 4113). `process` is the process's directory in `/proc`.
 ///
 /// # Errors
 /// There is no such process, or the kernel does not count them.
-pub fn datagrams_received(process: &Path) -> io::Result<u64> {
+pub fn datagrams_taken(process: &Path) -> io::Result<u64> {
     let of_ipv4 = ipv4(&fs::read_to_string(process.join("net/snmp"))?);
     // Not there in a kernel without IPv6.
     let of_ipv6 = fs::read_to_string(process.join("net/snmp6")).ok().and_then(|table| ipv6(&table));
@@ -17,15 +17,15 @@ pub fn datagrams_received(process: &Path) -> io::Result<u64> {
 
 /// A line of names, then one of numbers.
 fn ipv4(table: &str) -> Option<u64> {
-    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Ip:")).map(str::split_whitespace);
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Udp:")).map(str::split_whitespace);
     let mut pairs = lines.next()?.zip(lines.next()?);
-    pairs.find(|(name, _)| *name == "InReceives")?.1.parse().ok()
+    pairs.find(|(name, _)| *name == "InDatagrams")?.1.parse().ok()
 }
 
 /// A name and a number in each line.
 fn ipv6(table: &str) -> Option<u64> {
     let mut pairs = table.lines().filter_map(|line| line.split_once(char::is_whitespace));
-    pairs.find(|(name, _)| *name == "Ip6InReceives")?.1.trim().parse().ok()
+    pairs.find(|(name, _)| *name == "Udp6InDatagrams")?.1.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -34,14 +34,13 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name() {
-        let snmp =
-            "Ip: Forwarding DefaultTTL InReceives InHdrErrors\nIp: 1 64 1234 0\nUdp: InDatagrams\nUdp: 9\n";
+        let snmp = "Ip: InReceives\nIp: 9\nUdp: NoPorts InDatagrams InErrors\nUdp: 1 1234 0\n";
         assert_eq!(ipv4(snmp), Some(1234));
-        assert_eq!(ipv6("Ip6InReceives                   \t77\nIp6InHdrErrors \t0\n"), Some(77));
-        for nonsense in ["", "Ip: InReceives\n", "Ip: InReceives\nIp: many\n", "Ip: A\nIp: 1\n"] {
+        assert_eq!(ipv6("Ip6InReceives                   \t9\nUdp6InDatagrams \t77\n"), Some(77));
+        for nonsense in ["", "Udp: InDatagrams\n", "Udp: InDatagrams\nUdp: many\n", "Udp: A\nUdp: 1\n"] {
             assert_eq!(ipv4(nonsense), None);
         }
-        assert!(datagrams_received(Path::new("/proc/self")).is_ok());
-        assert!(datagrams_received(Path::new("/proc/0")).is_err());
+        assert!(datagrams_taken(Path::new("/proc/self")).is_ok());
+        assert!(datagrams_taken(Path::new("/proc/0")).is_err());
     }
 }

@@ -337,7 +337,7 @@ impl Lab {
                 }
             };
             let process = self.agents.status(node).or_else(|| self.programs.status(node));
-            let datagrams = process.and_then(|(_, pid)| survey::datagrams_received(pid));
+            let datagrams = process.and_then(|(_, pid)| survey::datagrams_taken(pid));
             let event = Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams };
             self.record(now(), node, event);
         }

@@ -92,9 +92,9 @@ fn refusal(error: &(dyn Error + 'static)) -> Refusal {
     Refusal { message: format!("cannot probe: {}", chain(error)), hint: None, cause: cause_of(error) }
 }
 
-/// IP datagrams that a process's network namespace has received.
-pub(super) fn datagrams_received(pid: i32) -> Option<u64> {
-    snmp::datagrams_received(&proc_of(pid)?).ok()
+/// UDP datagrams that a process has taken from its sockets.
+pub(super) fn datagrams_taken(pid: i32) -> Option<u64> {
+    snmp::datagrams_taken(&proc_of(pid)?).ok()
 }
 
 /// The directory of one of the lab's processes. Where the lab could not mount its own /proc, numbers there mean the host's

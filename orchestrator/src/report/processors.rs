@@ -19,7 +19,7 @@ pub struct Cpu {
     pub periods: u64,
     /// Those of them in which it was held back.
     pub periods_held_back: u64,
-    /// IP datagrams that it has received, if that is known.
+    /// Datagrams that it has taken: from its SIP socket, out of and into tunnels, and to bind somebody; if that is known.
     pub datagrams: Option<u64>,
 }
 
@@ -37,10 +37,19 @@ struct Sample {
 /// Each server, in the order of names, whose quota is `quota` of a processor.
 pub fn processors(records: &[Record], quota: f64) -> BTreeMap<&str, Cpu> {
     let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
+    // What the kernel cannot count, the agent has told of.
+    let mut others: BTreeMap<&str, u64> = BTreeMap::new();
     for record in records {
-        if let Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams } = record.event {
-            let sample = Sample { at: record.at, used, throttled, periods, periods_throttled, datagrams };
-            samples.entry(&record.node).or_default().push(sample);
+        match record.event {
+            Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams } => {
+                let others = others.get(&*record.node).copied().unwrap_or(0);
+                let datagrams = datagrams.map(|datagrams| datagrams + others);
+                let sample = Sample { at: record.at, used, throttled, periods, periods_throttled, datagrams };
+                samples.entry(&record.node).or_default().push(sample);
+            }
+            Event::Tunnelled { datagrams, .. } => *others.entry(&record.node).or_default() += datagrams,
+            Event::BindingAccepted { .. } => *others.entry(&record.node).or_default() += 1,
+            _ => {}
         }
     }
     samples.into_iter().filter_map(|(name, samples)| Some((name, Cpu::of(&samples, quota)?))).collect()
@@ -124,5 +133,11 @@ mod tests {
         let records = [&s1[..], &s2, &unknown].concat();
         assert_eq!(server_work(&records), Some(Duration::from_micros(150)), "60 ms for 400");
         assert_eq!(server_work(&unknown), None);
+        // What an agent tunnels counts from one sample to the next.
+        let at = |second: u64| Time::from_nanos(second * 1_000_000_000);
+        let event = Event::Tunnelled { datagrams: 200, took: Duration::ZERO, longest: Duration::ZERO };
+        let tunnelled = Record { at: at(2), node: "s1".into(), event };
+        let records = [s1[0].clone(), tunnelled, s1[1].clone()];
+        assert_eq!(processors(&records, 1.0)["s1"].datagrams, Some(300));
     }
 }

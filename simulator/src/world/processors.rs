@@ -44,14 +44,18 @@ struct Processor {
     lag: Duration,
 }
 
-/// How a server's CPU time is cut into periods, as the kernel's bandwidth control does it.
+/// How a server's CPU time is cut into periods, as the kernel's bandwidth control does it: a processor takes all of a period's
+/// time when it has none, and keeps what it does not need, to the end of a later period if need be.
 struct Quota {
     period: Duration,
     /// When the first whole period begins.
     phase: Duration,
-    /// Which period `used` is of.
+    /// Which period `left` is of.
     now_in: u64,
-    used: Duration,
+    /// What nobody has taken of that period.
+    left: Duration,
+    /// What the server's processor has.
+    taken: Duration,
     usage: Usage,
 }
 
@@ -125,7 +129,7 @@ impl Quota {
     fn new(thousandths: NonZeroU16, phase: u64) -> Self {
         let period = QUOTA * 1000 / u32::from(thousandths.get());
         let phase = Duration::from_nanos(phase % period.as_nanos() as u64);
-        Self { period, phase, now_in: 0, used: Duration::ZERO, usage: Usage::default() }
+        Self { period, phase, now_in: 0, left: QUOTA, taken: Duration::ZERO, usage: Usage::default() }
     }
 
     fn period_of(&self, at: Time) -> u64 {
@@ -141,7 +145,8 @@ impl Quota {
     /// The first instant, from `at` on, at which there is CPU time left.
     fn ready(&self, at: Time) -> Time {
         let period = self.period_of(at);
-        if period == self.now_in && self.used >= QUOTA { self.begin_of(period + 1) } else { at }
+        let is_used_up = period == self.now_in && self.left.is_zero() && self.taken.is_zero();
+        if is_used_up { self.begin_of(period + 1) } else { at }
     }
 
     /// Somebody wants to run: if there is no time left, until when it is held back.
@@ -158,19 +163,18 @@ impl Quota {
         loop {
             let period = self.period_of(at);
             if period != self.now_in || self.usage.periods == 0 {
-                (self.now_in, self.used) = (period, Duration::ZERO);
+                (self.now_in, self.left) = (period, QUOTA);
                 self.usage.periods += 1;
             }
-            let left = QUOTA.saturating_sub(self.used);
-            self.used += work.min(left);
-            if work <= left {
-                return at + work;
+            if self.taken.is_zero() {
+                self.taken = std::mem::take(&mut self.left);
             }
-            work -= left;
-            let next = self.begin_of(period + 1).max(at + left);
-            self.usage.throttled += next - (at + left);
-            self.usage.periods_throttled += 1;
-            at = next;
+            let step = work.min(self.taken);
+            (self.taken, work, at) = (self.taken - step, work - step, at + step);
+            if work.is_zero() {
+                return at;
+            }
+            at = self.hold_back(at).unwrap_or(at);
         }
     }
 }
@@ -180,7 +184,6 @@ impl World {
     pub(super) fn queue(&mut self, node: NodeId, arrived: InFlight) -> Option<InFlight> {
         let now = self.now;
         let Some(processor) = self.processors.by_server.get_mut(&node) else { return Some(arrived) };
-        processor.quota.usage.datagrams += 1;
         if processor.waiting.len() >= ROOM {
             self.lose("no room", arrived);
             return None;
@@ -240,6 +243,7 @@ impl World {
         };
         let work = if is_admitted { work } else { work / DROPPED };
         let done = processor.quota.run(now, work);
+        processor.quota.usage.datagrams += 1;
         let lag = processor.admission.as_ref().map_or(Duration::ZERO, |admission| admission.lag(now));
         let is_news = std::mem::replace(&mut processor.lag, lag) != lag;
         if is_admitted {
@@ -304,10 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_period_leaves_is_not_for_the_next_one() {
+    fn what_was_taken_is_kept_and_what_was_not_is_gone_with_its_period() {
         let mut quota = quota();
+        // 950 µs of the first period are kept for this one, which has another 1 ms, and no more.
         assert_eq!(quota.run(at(3_900), Duration::from_micros(50)), at(3_950));
-        assert_eq!(quota.run(at(33_000), Duration::from_micros(1_100)), at(34_100), "not 33,950 + 1,050");
+        assert_eq!(quota.run(at(50_000), Duration::from_micros(1_950)), at(51_950));
+        assert_eq!(quota.ready(at(51_950)), at(54_000));
+        assert_eq!(quota.run(at(54_000), Duration::from_micros(1_001)), at(64_001));
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub(super) fn sim(terminal: &Terminal, options: &Sim) -> Result<Exit, Failure> {
         return attempt(terminal, planned)?.conclude(terminal, options.results.junit.as_deref());
     }
 
+    for cell in &campaign.cells {
+        let (_, topology) = campaign.run(cell, 0).map_err(Failure::invalid)?;
+        VirtualLab::check(&topology).map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
+    }
     let origin = Origin { inputs: &inputs, emulation: None, family: topology.family };
     let mut ledger = Ledger::open(terminal, &campaign, &options.results, &origin)?;
     let threads = options.jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);

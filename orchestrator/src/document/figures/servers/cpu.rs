@@ -53,7 +53,7 @@ pub(super) fn figure(material: &Material) -> Option<Figure> {
     ];
     let caption = format!(
         "Each server may use {} % of one processor. Held back is the share of the quota's periods, among those in which it ran, \
-         in which it had used it up and had to wait for the next one. Datagrams are all that the server's namespace has received.",
+         in which it had used it up and had to wait for the next one. Datagrams are those that the server has taken from its socket, or passed through its tunnels.",
         f64::from(thousandths) / 10.0
     );
     Some(Figure {
