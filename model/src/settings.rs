@@ -415,7 +415,7 @@ pub struct EmulationSettings {
     /// Servers then have a process each.
     #[serde(default)]
     pub server_cpu: Option<NonZeroU16>,
-    /// What of that the simulator takes a server to need for each datagram; none is its own estimate. In a lab it is
+    /// What of that the simulator takes a server to need for each message; none is its own estimate. In a lab it is
     /// what it is.
     #[serde(default)]
     pub server_work: Option<Duration>,

@@ -143,8 +143,8 @@ fn a_home_agent_without_time_delays_what_it_tunnels() {
         longest.max().expect("the call has ended")
     };
     assert!(silence("") < Duration::from_millis(25));
-    // 100 packets a second, each by two ends' tunnels: more than 1 ms each 50 ms does.
-    let slow = silence("emulation: { server_cpu: 2%, server_work: 300us }");
+    // 100 packets a second, each a tenth of a message: more than 1 ms each 50 ms does.
+    let slow = silence("emulation: { server_cpu: 2%, server_work: 3ms }");
     assert!(slow > Duration::from_millis(45), "{slow:?}");
 }
 

@@ -19,8 +19,10 @@ pub struct Cpu {
     pub periods: u64,
     /// Those of them in which it was held back.
     pub periods_held_back: u64,
-    /// Datagrams that it has taken: from its SIP socket, out of and into tunnels, and to bind somebody; if that is known.
-    pub datagrams: Option<u64>,
+    /// Messages that it has taken: from its SIP socket, or to bind somebody; if that is known.
+    pub messages: Option<u64>,
+    /// Datagrams that it has passed on through tunnels.
+    pub tunnelled: u64,
 }
 
 /// A record of it.
@@ -31,36 +33,37 @@ struct Sample {
     throttled: Duration,
     periods: u64,
     periods_throttled: u64,
-    datagrams: Option<u64>,
+    messages: Option<u64>,
+    tunnelled: u64,
 }
 
 /// Each server, in the order of names, whose quota is `quota` of a processor.
 pub fn processors(records: &[Record], quota: f64) -> BTreeMap<&str, Cpu> {
     let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
-    // What the kernel cannot count, the agent has told of.
-    let mut others: BTreeMap<&str, u64> = BTreeMap::new();
+    // What agents of Mobile IPv6 have told of: bindings, and datagrams in tunnels.
+    let mut told: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
     for record in records {
         match record.event {
             Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams } => {
-                let others = others.get(&*record.node).copied().unwrap_or(0);
-                let datagrams = datagrams.map(|datagrams| datagrams + others);
-                let sample = Sample { at: record.at, used, throttled, periods, periods_throttled, datagrams };
+                let [bindings, tunnelled] = told.get(&*record.node).copied().unwrap_or_default();
+                let (at, messages) = (record.at, datagrams.map(|datagrams| datagrams + bindings));
+                let sample = Sample { at, used, throttled, periods, periods_throttled, messages, tunnelled };
                 samples.entry(&record.node).or_default().push(sample);
             }
-            Event::Tunnelled { datagrams, .. } => *others.entry(&record.node).or_default() += datagrams,
-            Event::BindingAccepted { .. } => *others.entry(&record.node).or_default() += 1,
+            Event::BindingAccepted { .. } => told.entry(&record.node).or_default()[0] += 1,
+            Event::Tunnelled { datagrams, .. } => told.entry(&record.node).or_default()[1] += datagrams,
             _ => {}
         }
     }
     samples.into_iter().filter_map(|(name, samples)| Some((name, Cpu::of(&samples, quota)?))).collect()
 }
 
-/// The CPU time that the servers have needed for a datagram, on the average of all.
+/// The CPU time that the servers have needed for a message, on the average of all.
 pub fn server_work(records: &[Record]) -> Option<Duration> {
     let servers = processors(records, 1.0);
-    let known = servers.values().filter_map(|cpu| Some((cpu.used, cpu.datagrams?)));
-    let (used, datagrams) = known.fold((Duration::ZERO, 0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1));
-    (datagrams > 0).then(|| used.div_f64(datagrams as f64))
+    let known = servers.values().filter_map(|cpu| Some((cpu.used, cpu.weight()?)));
+    let (used, weight) = known.fold((Duration::ZERO, 0.0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1));
+    (weight > 0.0).then(|| used.div_f64(weight))
 }
 
 impl Cpu {
@@ -79,7 +82,8 @@ impl Cpu {
             held_back: last.throttled.saturating_sub(first.throttled),
             periods: last.periods.saturating_sub(first.periods),
             periods_held_back: last.periods_throttled.saturating_sub(first.periods_throttled),
-            datagrams: last.datagrams.zip(first.datagrams).map(|(last, first)| last.saturating_sub(first)),
+            messages: last.messages.zip(first.messages).map(|(last, first)| last.saturating_sub(first)),
+            tunnelled: last.tunnelled.saturating_sub(first.tunnelled),
         })
     }
 
@@ -88,9 +92,14 @@ impl Cpu {
         self.periods_held_back as f64 / self.periods.max(1) as f64
     }
 
-    /// The CPU time that a datagram took.
+    /// The CPU time that a message took, a tunnelled datagram taken for a tenth of one.
     pub fn work(&self) -> Option<Duration> {
-        self.datagrams.filter(|&count| count > 0).map(|count| self.used.div_f64(count as f64))
+        self.weight().filter(|&weight| weight > 0.0).map(|weight| self.used.div_f64(weight))
+    }
+
+    /// How many messages it has had to do, as it were.
+    fn weight(&self) -> Option<f64> {
+        self.messages.map(|messages| messages as f64 + self.tunnelled as f64 / 10.0)
     }
 }
 
@@ -138,6 +147,10 @@ mod tests {
         let event = Event::Tunnelled { datagrams: 200, took: Duration::ZERO, longest: Duration::ZERO };
         let tunnelled = Record { at: at(2), node: "s1".into(), event };
         let records = [s1[0].clone(), tunnelled, s1[1].clone()];
-        assert_eq!(processors(&records, 1.0)["s1"].datagrams, Some(300));
+        assert_eq!(
+            processors(&records, 1.0)["s1"].work(),
+            Some(Duration::from_nanos(83_333)),
+            "10 ms for 100 and 20"
+        );
     }
 }

@@ -433,7 +433,7 @@ pub(super) fn emulation() -> Value {
             (
                 "server_work",
                 scalar::<Interval>(
-                    "The CPU time that the simulator takes a SIP server with `server_cpu` to need for a datagram.",
+                    "The CPU time that the simulator takes a SIP server with `server_cpu` to need for a message.",
                 ),
             ),
         ],

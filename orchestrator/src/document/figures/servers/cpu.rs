@@ -49,11 +49,11 @@ pub(super) fn figure(material: &Material) -> Option<Figure> {
         "periods run in",
         "held back in",
         "held back ms",
-        "µs a datagram",
+        "µs a message",
     ];
     let caption = format!(
         "Each server may use {} % of one processor. Held back is the share of the quota's periods, among those in which it ran, \
-         in which it had used it up and had to wait for the next one. Datagrams are those that the server has taken from its socket, or passed through its tunnels.",
+         in which it had used it up and had to wait for the next one. A datagram in a tunnel is taken for a tenth of a message.",
         f64::from(thousandths) / 10.0
     );
     Some(Figure {
