@@ -280,8 +280,21 @@ pub fn load(path: &Path) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
 /// # Errors
 /// As [`load`].
 pub fn parse(path: &str, text: &str, topology: &str) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
+    parse_with_trace(path, text, topology, trace::HEADER)
+}
+
+/// As [`parse`], with a third text for the content of every trace.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_with_trace(
+    path: &str,
+    text: &str,
+    topology: &str,
+    trace: &str,
+) -> Result<(Experiment, Topology), Vec<Diagnostic>> {
     let read = |path: &Path| {
-        let text = if is_trace(path) { trace::HEADER } else { topology };
+        let text = if is_trace(path) { trace } else { topology };
         Source::new(&path.display().to_string(), text)
     };
     Campaign::parse(&Source::new(path, text)?, &read).map(|campaign| campaign.first().clone())

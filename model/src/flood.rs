@@ -5,6 +5,8 @@ use crate::units::{Frequency, Interval, InvalidValue};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// For how long a flood waits for its last answers.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Requests of a flood at most.
 const MAX_REQUESTS: u128 = 4_000_000;
 

@@ -3,7 +3,7 @@
 use crate::sip::{Contact, Headers, Host, Method, NameAddr, Request, Response, Uri, Via};
 use crate::transaction::ack;
 use bytes::Bytes;
-use samp_model::flood::FloodRequest;
+use samp_model::flood::{FloodRequest, PATIENCE};
 use samp_model::record::{Answers, FloodNumber};
 use samp_model::topology::SIP_DOMAIN;
 use samp_model::{Event, Time, flood};
@@ -13,8 +13,6 @@ use std::time::Duration;
 
 /// How the Call-IDs of floods begin.
 const CALL_ID: &str = "flood.";
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// What is due within so long of the last wake-up waits for the next: above 1,000 requests a second they go in groups.
 const STEP: Duration = Duration::from_millis(1);
 /// So many made-up users take turns, so that a server's bindings of them are no more either.

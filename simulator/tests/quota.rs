@@ -179,3 +179,39 @@ fn a_paused_server_uses_nothing_and_a_killed_one_forgets_what_waited() {
     ask(&mut lab, Request::Kill { node: "s1".into() });
     assert!(accounts(&until(&mut lab, 3)).is_empty());
 }
+
+#[test]
+fn who_is_paused_and_resumed_within_a_period_loses_nothing_and_does_nothing_twice() {
+    // What all eight send takes two seconds; in the middle of it the server is paused for a moment, again and again.
+    let mut lab = up("protocol: sip\nemulation: { server_cpu: 2%, server_work: 5ms }");
+    let mut records = Vec::new();
+    for mobile_node in 1..=8 {
+        let access_router = format!("ar-{}-3", mobile_node % 4);
+        let request = Request::Handoff { mobile_node: format!("mn{mobile_node}"), access_router, gap: None };
+        let response = lab.ask(&request);
+        assert!(matches!(response, Response::Handoff { .. } | Response::Error { .. }), "{response:?}");
+    }
+    let begin = lab.now();
+    for moment in 1..1000 {
+        let deadline = begin + Duration::from_millis(7 * moment);
+        while lab.advance(deadline) {
+            records.extend(lab.take_records());
+        }
+        let request = match moment % 2 {
+            1 => Request::Pause { node: "s1".into() },
+            _ => Request::Resume { node: "s1".into() },
+        };
+        assert!(matches!(lab.ask(&request), Response::Done));
+    }
+    assert!(home_registrations(&records).len() >= 7, "{}", home_registrations(&records).len());
+    let of_s1 = records.iter().filter_map(|record| match record.event {
+        Event::ServerCpu { used, .. } => Some((record.at, used)),
+        _ => None,
+    });
+    let of_s1: Vec<_> = of_s1.collect();
+    // Two periods' time may be used at once; beyond that never more than its share.
+    for pair in of_s1.windows(2) {
+        let (passed, used) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+        assert!(used <= passed / 50 + Duration::from_millis(7), "{used:?} in {passed:?}");
+    }
+}

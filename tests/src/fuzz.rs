@@ -20,9 +20,20 @@ pub fn topology(data: &[u8]) {
 
 /// The same for an experiment on a fixed topology.
 pub fn experiment(data: &[u8]) {
-    const TOPOLOGY: &str = include_str!("../../topologies/line.yaml");
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match experiment::parse("experiment.yaml", text, TOPOLOGY) {
+    experiment_with(text, "time,node,access_router");
+}
+
+/// The same for a trace, in a fixed experiment.
+pub fn trace(data: &[u8]) {
+    const EXPERIMENT: &str = "topology: line.yaml\ntimeline:\n- period: { lasts: 60s, trace: trace.csv }\n";
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    experiment_with(EXPERIMENT, text);
+}
+
+fn experiment_with(experiment: &str, trace: &str) {
+    const TOPOLOGY: &str = include_str!("../../topologies/line.yaml");
+    match experiment::parse_with_trace("experiment.yaml", experiment, TOPOLOGY, trace) {
         Ok((experiment, topology)) => drop(experiment.schedule(&topology)),
         Err(errors) => errors.iter().for_each(|error| drop(error.render(true))),
     }

@@ -61,6 +61,10 @@ fn an_experiment_in_virtual_time_is_the_same_for_every_protocol() {
         let handoffs = &finished["handoffs"];
         assert_eq!((&handoffs["n"], &handoffs["complete"]), (&12.into(), &12.into()), "{protocol} {knobs}");
         assert_eq!(finished["calls"]["established"], 3, "{protocol} {knobs}");
+        // Both ends of each call are judged, whatever way its media goes.
+        let mut metrics = finished["metrics"].as_array().expect("a list").iter();
+        let mos = metrics.find(|metric| metric["metric"] == "media.mos").expect("all calls have media");
+        assert_eq!(mos["n"], 6, "{protocol} {knobs}: {mos:#}");
     }
 }
 

@@ -314,12 +314,13 @@ fn the_fuzz_targets_accept_the_corpus() {
         fuzz::sip(&fs::read(file).expect("a file"));
     }
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 5] = [
+    let targets: [(&str, Target); 6] = [
         ("sip", fuzz::server),
         ("server", fuzz::server),
         ("overlay", fuzz::overlay),
         ("control", fuzz::control),
         ("mobility", fuzz::mobility),
+        ("trace", fuzz::trace),
     ];
     for (folder, target) in targets {
         for file in corpus_files(folder) {

@@ -4,6 +4,7 @@ use super::Action;
 use super::file::{ArrivalsFile, PeriodFile, TimedFile};
 use super::movement::Movement;
 use super::steps::{OnceFiles, Resolver};
+use crate::flood::PATIENCE;
 use crate::topology::NodeId;
 use crate::units::Interval;
 use crate::yaml::{Word, span};
@@ -133,10 +134,12 @@ impl Resolver<'_> {
                 error.hint("`after` and `for` together are at most what the period `lasts`")
             });
         } else if let (Action::Flood { flood, .. }, Some(every)) = (&happening.action, happening.every)
-            && flood.lasts > every
+            && flood.lasts + PATIENCE > every
         {
             self.errors.report(span(timed), "this flood begins again before it is over", |error| {
-                error.hint("`every` is at least as long as `for`")
+                error.hint(format!(
+                    "`every` is longer than `for` by {PATIENCE:?}, for the last answers, or more"
+                ))
             });
         } else if happening.times(lasts?) > MAX_TIMES {
             self.errors.report(span(timed), "this happens too often", |error| {

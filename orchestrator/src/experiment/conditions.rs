@@ -17,11 +17,13 @@ pub(super) struct Awaited {
     condition: Condition,
     /// Mobile nodes, servers or calls; the first is the one that was not so the last time.
     subjects: Vec<String>,
+    /// Whether calls may be over: those of a period come and go by themselves.
+    may_be_over: bool,
 }
 
 impl<S: Stage> Runner<'_, S> {
     /// What is to be so, of the nodes that are there and of these calls.
-    pub(super) fn awaited(&self, condition: Condition, calls: Vec<String>) -> Awaited {
+    pub(super) fn awaited(&self, condition: Condition, calls: Vec<String>, may_be_over: bool) -> Awaited {
         let topology = self.topology;
         let name = |node: NodeId| topology.node(node).name.clone();
         let subjects = match condition {
@@ -32,7 +34,7 @@ impl<S: Stage> Runner<'_, S> {
             Condition::CallsEstablished => calls,
             Condition::RingStable => topology.ring_servers().map(name).collect(),
         };
-        Awaited { condition, subjects }
+        Awaited { condition, subjects, may_be_over }
     }
 
     /// Waits until it is so, for `timeout` at most; otherwise the run is not valid.
@@ -41,7 +43,7 @@ impl<S: Stage> Runner<'_, S> {
         condition: Condition,
         timeout: Duration,
     ) -> Result<(), RunError> {
-        let mut awaited = self.awaited(condition, self.calls.clone());
+        let mut awaited = self.awaited(condition, self.calls.clone(), false);
         let Self { stage, floors, killed, .. } = self;
         stage.wait(timeout, |history| awaited.is_so(floors, killed, history).then_some(()))?;
         self.check(&awaited, &format!("after {timeout:?}"));
@@ -98,7 +100,9 @@ impl Awaited {
         history: &History,
     ) -> bool {
         if self.condition == Condition::CallsEstablished {
-            return !history.call(subject).is_some_and(Call::is_up);
+            let is_over = |call: &Call| call.ended.is_some() || call.failed.is_some();
+            let is_so = |call: &Call| call.is_up() || self.may_be_over && is_over(call);
+            return !history.call(subject).is_some_and(is_so);
         }
         let lives = |node: NodeId| !killed.contains(&floors.topology().node(node).name);
         !killed.contains(subject) && !registered_with(floors, history, subject).is_some_and(lives)

@@ -187,7 +187,7 @@ impl<'a, S: Stage> Runner<'a, S> {
     fn when(&mut self, condition: Condition, action: &Action) -> Result<(), RunError> {
         let of_period = self.period.iter().flat_map(|period| &period.calls).map(|(call, _)| call);
         let calls = self.calls.iter().chain(of_period).cloned().collect();
-        self.triggers.push((self.awaited(condition, calls), action.clone()));
+        self.triggers.push((self.awaited(condition, calls, true), action.clone()));
         self.pull_triggers(Duration::ZERO)
     }
 

@@ -133,7 +133,7 @@ fn media(
 ) -> MediaReport {
     let peer = ends.iter().find(|end| **end != totals.node);
     let links = peer.zip(call.established.as_ref()).and_then(|(peer, established)| {
-        floors.along(&floors.way(history, [peer, &totals.node], established.at)?)
+        floors.along(&floors.way_of_media(history, [peer, &totals.node], established.at)?)
     });
     let packets = totals.received + totals.lost;
     // A packet is sent when it is full, and heard when as many as the buffer holds have come.

@@ -107,16 +107,33 @@ impl<'a> Floors<'a> {
         Some(way)
     }
 
+    /// The addresses that media passes in a call that is up: as [`way`](Self::way), but with route optimisation, when each end
+    /// has bound its care-of address at the other, none of the agents but the receiver's mobility anchor point.
+    pub fn way_of_media(&self, history: &History, [from, to]: [&str; 2], at: Time) -> Option<Vec<IpAddr>> {
+        if !self.topology.mobility.protocol.is_mobile_ip() || !self.topology.mobility.route_optimization {
+            return self.way(history, [from, to], at);
+        }
+        let mut way = vec![address_at(history, from, at)?];
+        way.extend(self.map_of(history, to, at));
+        way.push(address_at(history, to, at)?);
+        way.dedup();
+        Some(way)
+    }
+
     /// The agents through whose tunnels a node's datagrams go, the nearest first.
     fn agents_of(&self, history: &History, node: &str, at: Time) -> Vec<IpAddr> {
+        let home_agent = self.locator.find(node).and_then(|node| self.agents.home_agent(node));
+        self.map_of(history, node, at).into_iter().chain(home_agent.map(IpAddr::V6)).collect()
+    }
+
+    /// The mobility anchor point with which a node is registered, with HMIPv6.
+    fn map_of(&self, history: &History, node: &str, at: Time) -> Option<IpAddr> {
         let records = history.of(node);
         let until = records.partition_point(|record| record.at <= at);
-        let map = records[..until].iter().rev().find_map(|record| match &record.event {
+        records[..until].iter().rev().find_map(|record| match &record.event {
             Event::Registered { scope: RegistrationScope::Anchor, path, .. } => path.first().copied(),
             _ => None,
-        });
-        let home_agent = self.locator.find(node).and_then(|node| self.agents.home_agent(node));
-        map.into_iter().chain(home_agent.map(IpAddr::V6)).collect()
+        })
     }
 
     /// The addresses that a datagram passes from a mobile node to one of its agents, care-of address and agent included.

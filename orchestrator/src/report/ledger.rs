@@ -78,6 +78,9 @@ impl<'a> Ledger<'a> {
             .collect();
         let registered = handoff.registration.as_ref().map(|path| handoff.detached + path.total());
         let end = updates.iter().map(|update| *update.end()).chain(registered).max()?;
+        // What the next one begins is the next one's.
+        let (_, next) = self.history.handoff_window(&handoff.node, handoff.number)?;
+        let end = end.min(next);
         let told = handoff.going_down.unwrap_or_default().as_nanos() as u64;
         let start = Time::from_nanos(handoff.detached.as_nanos().saturating_sub(told));
         let is_caused = |transaction: &&Transaction<'_>| match self.history.call(transaction.call) {

@@ -10,7 +10,7 @@
 use super::Forwarding;
 use super::association::{Association, Associations};
 use super::binding_cache::{Binding, BindingCache};
-use super::lifetime::to_units;
+use super::lifetime::{is_after, to_units};
 use super::message::{Acknowledgement, Message, Update, status};
 use super::packet::Packet;
 use crate::node::{Census, Input, Node, Output, Transmit};
@@ -69,21 +69,20 @@ impl Agent {
     }
 
     fn handle_update(&mut self, now: Time, packet: Packet, update: Update) {
-        let part = match (update.home_registration, update.map_registration) {
-            (true, false) => Part::HomeAgent,
-            (false, true) => Part::Map,
-            // Agents are nobody's correspondents.
-            _ => return self.acknowledge(&packet, &update, Err(status::NOT_SUPPORTED)),
-        };
-        if part == Part::HomeAgent {
-            match self.is_authentic(&packet, &update) {
-                Some(true) => {}
+        // An answer is signed to who has proved who it is: another one could be played to somebody else.
+        let unproved = Update { authentication: None, ..update.clone() };
+        let (part, update) = match (update.home_registration, update.map_registration) {
+            (true, false) => match self.is_authentic(&packet, &update) {
+                Some(true) => (Part::HomeAgent, update),
                 Some(false) => {
-                    return self.acknowledge(&packet, &update, Err(status::AUTHENTICATION_FAILED));
+                    return self.acknowledge(&packet, &unproved, Err(status::AUTHENTICATION_FAILED));
                 }
                 None => return,
-            }
-        }
+            },
+            (false, true) => (Part::Map, unproved),
+            // Agents are nobody's correspondents.
+            _ => return self.acknowledge(&packet, &unproved, Err(status::NOT_SUPPORTED)),
+        };
         let (home, is_removal) = (packet.sender(), is_removal(&packet, &update));
         let is_own = match part {
             Part::HomeAgent => self.settings.home_subnet.map(|subnet| subnet.contains(home.into())),
@@ -96,9 +95,14 @@ impl Agent {
         if !is_own {
             return self.acknowledge(&packet, &update, Err(status::NOT_HOME_SUBNET));
         }
+        let is_old = |(_, _, checked): &(Part, Packet, Update)| !is_after(update.sequence, checked.sequence);
+        if self.checked.get(&home).is_some_and(is_old) {
+            // Its address is being checked for what came later.
+            return;
+        }
         let known = self.cache(part).get(home);
         let last = known.map(|known| known.sequence).or_else(|| self.last_number(part, home));
-        if let Some(why) = self.cache(part).refusal(last, &update) {
+        if let Some(why) = self.cache(part).refusal(home, last, &update) {
             // It is told from which number on it may go on (RFC 6275 §9.5.4).
             let last = Update { sequence: last.unwrap_or(update.sequence), ..update };
             return self.acknowledge(&packet, &last, Err(why));

@@ -38,10 +38,11 @@ impl BindingCache {
 
     /// Why an update is not accepted, whoever it is from: it has an older number than the last one, or there is no room
     /// for a new one (§9.5.1).
-    pub(super) fn refusal(&self, last: Option<u16>, update: &Update) -> Option<u8> {
+    pub(super) fn refusal(&self, home: Ipv6Addr, last: Option<u16>, update: &Update) -> Option<u8> {
+        let is_full = self.bindings.len() >= self.capacity && !self.bindings.contains_key(&home);
         match last {
             Some(last) if !is_after(update.sequence, last) => Some(status::SEQUENCE_OUT_OF_WINDOW),
-            None if self.bindings.len() >= self.capacity => Some(status::INSUFFICIENT_RESOURCES),
+            _ if is_full => Some(status::INSUFFICIENT_RESOURCES),
             _ => None,
         }
     }

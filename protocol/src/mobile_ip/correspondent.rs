@@ -94,7 +94,7 @@ impl Correspondent {
             [false, false] => Some(status::EXPIRED_NONCES),
             [false, true] => Some(status::EXPIRED_HOME_NONCE),
             [true, false] => Some(status::EXPIRED_CARE_OF_NONCE),
-            [true, true] => self.cache.refusal(last, update),
+            [true, true] => self.cache.refusal(home, last, update),
         };
         let lifetime = update.lifetime.min(to_units(MAX_RR_BINDING_LIFETIME));
         let mut sequence = update.sequence;

@@ -1,6 +1,7 @@
 //! The messages of the Mobility Header and their bytes (RFC 6275 §6.1, RFC 5380 §4.1, RFC 4283, RFC 4285).
 //!
-//! Unknown options and flags are passed over, as §6.2.1 wants it; what is malformed makes the whole message void.
+//! Unknown options and flags are passed over, as §6.2.1 wants it, but for messages with an authenticator, which is over all of
+//! them; what is malformed makes the whole message void.
 
 use super::checksum::checksum;
 use super::options::{self, Options};

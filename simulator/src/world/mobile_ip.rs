@@ -42,14 +42,15 @@ impl World {
         let mut watched = None;
         if self.is_mobile_ip() {
             let destination = v6(datagram.outermost()[1]);
-            if let Some(actor) = &mut self.actors[id.0] {
+            if let Some(actor) = &self.actors[id.0] {
                 datagram.wrap(actor, datagram.is_mobility());
-                watched = destination.filter(|&destination| actor.table.take_watch(destination));
             }
             // From a care-of address that it does not have any more, nothing comes out.
             if self.owners.get(&datagram.outermost()[0]) != Some(&id) {
                 return self.lose("unsendable", datagram);
             }
+            let table = self.actors[id.0].as_mut().map(|actor| &mut actor.table);
+            watched = destination.zip(table).and_then(|(to, table)| table.take_watch(to).then_some(to));
         }
         self.send(datagram);
         if let Some(peer) = watched {

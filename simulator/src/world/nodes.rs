@@ -56,7 +56,8 @@ impl World {
         let map = self.agents.mobility_agent(id).and_then(|agent| agent.map).map(IpAddr::V6);
         let client = Client::new(&self.topology, id, seed);
         if !matches!(role, Role::MobileNode { .. }) {
-            self.processors.start(&self.topology, id, matches!(role, Role::SipServer { .. }));
+            let speaks_sip = matches!(role, Role::SipServer { .. });
+            self.processors.start(self.now, &self.topology, id, speaks_sip);
         }
         let config = AgentConfig { name: node.name.clone(), seed, samp, secret, role };
         let node = samp_protocol::build(&config, self.now).expect("a valid address-of-record");

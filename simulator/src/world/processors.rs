@@ -42,6 +42,16 @@ struct Processor {
     admission: Option<Admission>,
     /// For how long all has waited too long, as the server knows it.
     lag: Duration,
+    /// What has been passed on through tunnels since that was written down.
+    tunnelled: Tunnelled,
+}
+
+/// Datagrams that were passed on, and how long they were at the server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tunnelled {
+    datagrams: u64,
+    took: Duration,
+    longest: Duration,
 }
 
 /// How a server's CPU time is cut into periods, as the kernel's bandwidth control does it: a processor takes all of a period's
@@ -82,9 +92,12 @@ impl Processors {
     }
 
     /// A server starts: with a new processor, if it has one of its own.
-    pub(super) fn start(&mut self, topology: &Topology, server: NodeId, speaks_sip: bool) {
+    pub(super) fn start(&mut self, now: Time, topology: &Topology, server: NodeId, speaks_sip: bool) {
         self.end(server);
         let Some(thousandths) = topology.emulation.server_cpu else { return };
+        if self.by_server.is_empty() {
+            self.account = now + ACCOUNT;
+        }
         let phase = seed_for(topology.seed, &format!("quota {}", topology.node(server).name));
         self.by_server.insert(
             server,
@@ -95,6 +108,7 @@ impl Processors {
                 turn: None,
                 admission: speaks_sip.then(|| Admission::new(topology.samp.source_rate)),
                 lag: Duration::ZERO,
+                tunnelled: Tunnelled::default(),
             },
         );
     }
@@ -189,9 +203,7 @@ impl World {
             return None;
         }
         processor.waiting.push_back((now, arrived));
-        if processor.turn.is_none() {
-            self.begin_next(node);
-        }
+        self.begin_next(node);
         None
     }
 
@@ -219,14 +231,15 @@ impl World {
         self.begin_next(server);
     }
 
-    /// Takes up what has waited longest, unless the server is paused.
+    /// Takes up what has waited longest, unless the server is paused, or has a turn to come.
     pub(super) fn begin_next(&mut self, server: NodeId) {
         let now = self.now;
         if self.actors[server.0].as_ref().is_none_or(|actor| actor.paused.is_some()) {
             return;
         }
         let work = self.processors.work;
-        let Some(processor) = self.processors.by_server.get_mut(&server) else { return };
+        let processor = self.processors.by_server.get_mut(&server);
+        let Some(processor) = processor.filter(|processor| processor.turn.is_none()) else { return };
         let Some(&(arrived, _)) = processor.waiting.front() else {
             if let Some(admission) = &mut processor.admission {
                 admission.note_empty();
@@ -245,8 +258,14 @@ impl World {
         let is_read = is_admitted && (processor.admission.is_some() || message.is_mobility());
         let work = if is_read { work } else { work / UNREAD };
         let done = processor.quota.run(now, work);
-        let usage = &mut processor.quota.usage;
-        usage.datagrams += u64::from(is_read);
+        if processor.admission.is_some() {
+            processor.quota.usage.datagrams += 1;
+        } else if !is_read {
+            let (tunnelled, took) = (&mut processor.tunnelled, done - arrived);
+            tunnelled.datagrams += 1;
+            tunnelled.took += took;
+            tunnelled.longest = tunnelled.longest.max(took);
+        }
         let lag = processor.admission.as_ref().map_or(Duration::ZERO, |admission| admission.lag(now));
         let is_news = std::mem::replace(&mut processor.lag, lag) != lag;
         if is_admitted {
@@ -262,15 +281,20 @@ impl World {
 
     /// Writes down what each server has had.
     fn account(&mut self) {
-        let accounts: Vec<_> =
-            self.processors.by_server.iter().map(|(&server, it)| (server, it.quota.usage)).collect();
-        for (server, usage) in accounts {
+        let servers = self.processors.by_server.iter_mut();
+        let accounts: Vec<_> = servers
+            .map(|(&server, it)| (server, it.quota.usage, std::mem::take(&mut it.tunnelled)))
+            .collect();
+        for (server, usage, Tunnelled { datagrams, took, longest }) in accounts {
+            if datagrams > 0 {
+                self.note_event(server, Event::Tunnelled { datagrams, took, longest });
+            }
             let Usage { used, throttled, periods, periods_throttled, datagrams } = usage;
             let datagrams = Some(datagrams);
             let event = Event::ServerCpu { used, throttled, periods, periods_throttled, datagrams };
             self.note_event(server, event);
         }
-        self.processors.account += ACCOUNT;
+        self.processors.account = self.now + ACCOUNT;
     }
 }
 

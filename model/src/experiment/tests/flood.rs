@@ -71,7 +71,7 @@ fn floods_that_cannot_be_are_refused() {
 fn a_flood_is_over_when_its_period_is() {
     for (times, lasts, message) in [
         ("after: 8s", "3s", "this flood lasts longer than the period"),
-        ("every: 1s", "2s", "this flood begins again before it is over"),
+        ("every: 3900ms", "2s", "this flood begins again before it is over"),
         ("after: 10s", "1s", "this comes when the period is over"),
     ] {
         let flood = format!("flood: {{ to: s1, from: ar-0-0, rate: 1/s, for: {lasts} }}");

@@ -15,7 +15,11 @@ const SECRET: &str = "the agents' own";
 const OTHER_HOME: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 9, 0, 0, 0, 3);
 
 fn agent(secret: Option<&str>) -> Agent {
-    let dad = Duration::ZERO;
+    agent_that_checks(Duration::ZERO, secret)
+}
+
+/// One that checks new addresses for so long.
+fn agent_that_checks(dad: Duration, secret: Option<&str>) -> Agent {
     Agent::new(
         MobilityAgent { address: AGENT, home_subnet: Some(HOME_SUBNET), map: Some(AGENT), dad },
         secret,
@@ -126,8 +130,34 @@ fn home_agents_believe_whom_they_know() {
     if let Message::Update(update) = &mut to_map.message {
         (update.home_registration, update.map_registration) = (false, true);
     }
-    let answer = answer(&mut agent(Some(SECRET)), to_map).expect("an answer");
-    assert_eq!((status_of(&answer), answer.message.authentication()), (0, None));
+    // Whatever it carries, it is not signed: nobody has proved anything.
+    let mut signed_to_map = to_map.clone();
+    Association::new("mn1", "guessed").sign(CARE_OF, HOME, &mut signed_to_map.message);
+    for packet in [to_map, signed_to_map] {
+        let answer = answer(&mut agent(Some(SECRET)), packet).expect("an answer");
+        assert_eq!((status_of(&answer), answer.message.authentication()), (0, None));
+    }
+}
+
+#[test]
+fn what_is_old_replaces_nothing_while_an_address_is_checked() {
+    let mut agent = agent_that_checks(Duration::from_secs(1), Some(SECRET));
+    let mine = association("mn1", HOME);
+    let mut elsewhere = update(2, 150);
+    elsewhere.source = "2001:db8:2::9".parse().expect("an address");
+    if let Message::Update(update) = &mut elsewhere.message {
+        update.care_of = Some(elsewhere.source);
+    }
+    mine.sign(elsewhere.source, HOME, &mut elsewhere.message);
+    for packet in [signed(&mine, 1, 150), elsewhere.clone(), signed(&mine, 1, 150), elsewhere.clone()] {
+        assert_eq!(answer(&mut agent, packet), None, "the address is being checked");
+    }
+    agent.handle_timeout(at(1000));
+    let bound = outputs(&mut agent).into_iter().find_map(|output| match output {
+        Output::Forwarding(Forwarding::To(home, tunnel)) => Some((home, tunnel)),
+        _ => None,
+    });
+    assert_eq!(bound, Some((HOME, Some([AGENT, elsewhere.source]))));
 }
 
 #[test]
@@ -145,7 +175,8 @@ fn answers_are_signed_and_a_replay_is_refused_even_after_the_binding() {
     ] {
         let answer = answer(&mut agent, packet).expect("an answer");
         assert_eq!(status_of(&answer), expected);
-        assert!(mine.verifies(CARE_OF, HOME, &answer.message), "{expected}");
+        let is_proved = expected != status::AUTHENTICATION_FAILED;
+        assert_eq!(mine.verifies(CARE_OF, HOME, &answer.message), is_proved, "{expected}");
     }
 }
 
