@@ -388,6 +388,10 @@ pub enum Trigger {
     Ra,
 }
 
+/// A datagram that is only passed on through a tunnel, or dropped before it is parsed, is taken for the n-th part of a message
+/// in what it costs a server.
+pub const UNREAD: u32 = 10;
+
 /// How the lab emulates links and the air, as asked (`auto` allowed) or as resolved (never `auto`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmulationSettings {

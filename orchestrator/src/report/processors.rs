@@ -1,5 +1,6 @@
 //! What of their CPU quotas the servers have used, for how long they were held back, and what a datagram took.
 
+use samp_model::settings::UNREAD;
 use samp_model::{Event, Record, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,10 +20,18 @@ pub struct Cpu {
     pub periods: u64,
     /// Those of them in which it was held back.
     pub periods_held_back: u64,
-    /// Messages that it has taken: from its SIP socket, or to bind somebody; if that is known.
-    pub messages: Option<u64>,
-    /// Datagrams that it has passed on through tunnels.
-    pub tunnelled: u64,
+    /// What it has done for that, if it is known.
+    pub done: Option<Done>,
+}
+
+/// What a server has done while that was counted: a killed one is counted no more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// The CPU time meanwhile.
+    used: Duration,
+    /// Messages that it has taken, from its SIP socket or to bind somebody, and a part of one for each datagram that it has
+    /// passed on through tunnels.
+    messages: f64,
 }
 
 /// A record of it.
@@ -61,9 +70,10 @@ pub fn processors(records: &[Record], quota: f64) -> BTreeMap<&str, Cpu> {
 /// The CPU time that the servers have needed for a message, on the average of all.
 pub fn server_work(records: &[Record]) -> Option<Duration> {
     let servers = processors(records, 1.0);
-    let known = servers.values().filter_map(|cpu| Some((cpu.used, cpu.weight()?)));
-    let (used, weight) = known.fold((Duration::ZERO, 0.0), |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1));
-    (weight > 0.0).then(|| used.div_f64(weight))
+    let done = servers.values().filter_map(|cpu| cpu.done);
+    let add =
+        |sum: Done, one: Done| Done { used: sum.used + one.used, messages: sum.messages + one.messages };
+    done.reduce(add).and_then(|all| all.work())
 }
 
 impl Cpu {
@@ -82,8 +92,7 @@ impl Cpu {
             held_back: last.throttled.saturating_sub(first.throttled),
             periods: last.periods.saturating_sub(first.periods),
             periods_held_back: last.periods_throttled.saturating_sub(first.periods_throttled),
-            messages: last.messages.zip(first.messages).map(|(last, first)| last.saturating_sub(first)),
-            tunnelled: last.tunnelled.saturating_sub(first.tunnelled),
+            done: Done::of(samples),
         })
     }
 
@@ -94,12 +103,24 @@ impl Cpu {
 
     /// The CPU time that a message took, a tunnelled datagram taken for a tenth of one.
     pub fn work(&self) -> Option<Duration> {
-        self.weight().filter(|&weight| weight > 0.0).map(|weight| self.used.div_f64(weight))
+        self.done.and_then(|done| done.work())
+    }
+}
+
+impl Done {
+    /// From the first of these samples that has a count to the last.
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let mut known = samples.iter().filter_map(|sample| Some((sample, sample.messages?)));
+        let (first, from) = known.next()?;
+        let (last, to) = known.next_back()?;
+        let tunnelled = last.tunnelled.saturating_sub(first.tunnelled) as f64;
+        let messages = to.saturating_sub(from) as f64 + tunnelled / f64::from(UNREAD);
+        Some(Self { used: last.used.saturating_sub(first.used), messages })
     }
 
-    /// How many messages it has had to do, as it were.
-    fn weight(&self) -> Option<f64> {
-        self.messages.map(|messages| messages as f64 + self.tunnelled as f64 / 10.0)
+    /// The CPU time for a message.
+    fn work(self) -> Option<Duration> {
+        (self.messages > 0.0).then(|| self.used.div_f64(self.messages))
     }
 }
 
@@ -128,6 +149,13 @@ mod tests {
         assert_eq!((cpu.periods, cpu.periods_held_back), (20, 5));
         assert_eq!(cpu.share_held_back(), 0.25);
         assert_eq!(cpu.work(), Some(Duration::from_micros(300)));
+        // One that was killed is counted until then.
+        let mut last = record("s1", 5, 999, 12);
+        if let Event::ServerCpu { datagrams, .. } = &mut last.event {
+            *datagrams = None;
+        }
+        let killed = [&records[..], &[last]].concat();
+        assert_eq!(processors(&killed, 0.05)["s1"].work(), Some(Duration::from_micros(300)));
         // A server that has died has used nothing that could be asked for.
         let died = [record("s1", 2, 500, 7), record("s1", 3, 0, 7)];
         assert_eq!(processors(&died, 0.05)["s1"].used, Duration::ZERO);

@@ -380,7 +380,7 @@ fn with_options(mut message: Message, bytes: &[u8]) -> Option<Message> {
             return None;
         }
         if let (options::IDENTIFIER, Some((&NAI, name))) = (kind, value.split_first()) {
-            identifier = Some(String::from_utf8(name.to_vec()).ok()?);
+            identifier = String::from_utf8(name.to_vec()).ok();
         }
         match &mut message {
             Message::Update(update) => match kind {

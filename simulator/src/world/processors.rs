@@ -4,6 +4,7 @@
 use super::World;
 use super::flight::InFlight;
 use samp_model::random::seed_for;
+use samp_model::settings::UNREAD;
 use samp_model::{Event, NodeId, Time, Topology};
 use samp_protocol::{Admission, Input};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,8 +15,6 @@ use std::time::Duration;
 const QUOTA: Duration = Duration::from_millis(1);
 /// What a server needs for a message where the topology does not say: docs/overload.md has the measurement.
 const WORK: Duration = Duration::from_micros(150);
-/// A datagram takes the n-th part of that which is only passed on through tunnels, or dropped before it is parsed.
-const UNREAD: u32 = 10;
 /// Datagrams that fit into a server's socket, about, where its user may have all the room that it asks for.
 const ROOM: usize = 1600;
 /// How often what each server has had is written down, as in a lab.
