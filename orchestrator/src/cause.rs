@@ -1,4 +1,4 @@
-//! What kind of failure an error is, by the error numbers at the bottom of its causes.
+//! Errors with their causes: in one line, and what kind of failure it is by the error numbers at the bottom.
 
 use nix::errno::Errno;
 use samp_model::control::Cause;
@@ -20,6 +20,21 @@ pub(crate) fn cause_of(error: &(dyn Error + 'static)) -> Cause {
         here = error.source();
     }
     Cause::Other
+}
+
+/// An error and its causes, in one line; a cause that the text before it quotes already is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text.push_str(": ");
+            text.push_str(&reason);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn cause_of_io(error: &io::Error) -> Cause {

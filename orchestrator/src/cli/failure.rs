@@ -1,7 +1,7 @@
 //! Errors as the user sees them: what is wrong, what to do about it, and the exit code.
 
 use super::exit::Exit;
-use crate::cause::cause_of;
+use crate::cause::{cause_of, chain};
 use crate::client::{ClientError, WatchError};
 use crate::experiment::{RunDirError, RunError};
 use crate::lab::supervisor::LaunchError;
@@ -144,21 +144,6 @@ impl From<RuntimeDirError> for Failure {
         let hint = error.hint();
         Self::from_error(exit, &error).hint(hint)
     }
-}
-
-/// The error and its causes, in one line; a cause that the text before it quotes already is left out.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text.push_str(": ");
-            text.push_str(&reason);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The exit code for an error, by the error number at the bottom of its causes.

@@ -1,7 +1,8 @@
 //! Taps for whoever captures: opened here, in the node's namespace, and given away.
 
 use super::control::Answer;
-use super::state::{Lab, Refusal};
+use super::refusal::Refusal;
+use super::state::Lab;
 use crate::cause::cause_of;
 use crate::plan::Interface;
 use nix::libc;

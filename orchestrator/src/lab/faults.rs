@@ -1,8 +1,12 @@
-//! What is done to a lab's links from outside, by name, and the records of it.
+//! What is done to a lab's links and processes from outside, by name, and the records of it.
 
+use super::agents::TellError;
 use super::links::LinkError;
-use super::state::{Lab, Refusal, chain, is_mobile_node, now};
-use crate::cause::cause_of;
+use super::nodes::is_mobile_node;
+use super::process::Process;
+use super::refusal::Refusal;
+use super::state::{Lab, now};
+use crate::cause::{cause_of, chain};
 use samp_model::Event;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, LinkStatus};
 use samp_model::topology::{NodeId, NodeKind};
@@ -84,6 +88,37 @@ impl Lab {
     fn wired_nodes(&self, names: &[String]) -> Result<Vec<NodeId>, Refusal> {
         let is_wired = |kind: &NodeKind| !is_mobile_node(kind);
         names.iter().map(|name| self.find(name, "a router or SIP server", is_wired)).collect()
+    }
+
+    /// Kills what runs at a node.
+    pub(super) fn kill(&mut self, node: &str) -> Result<(), Refusal> {
+        let (node, process) = self.process(node)?;
+        let killed = process.kill();
+        killed.map_err(|error| self.not_told(node, &error.into()))?;
+        self.record(now(), node, Event::Killed);
+        Ok(())
+    }
+
+    /// Stops what runs at a node, or lets it go on.
+    pub(super) fn pause(&mut self, node: &str, pause: bool) -> Result<(), Refusal> {
+        let (node, process) = self.process(node)?;
+        let paused = process.pause(pause);
+        paused.map_err(|error| self.not_told(node, &error.into()))?;
+        self.record(now(), node, if pause { Event::Paused } else { Event::Resumed });
+        Ok(())
+    }
+
+    /// What runs at a node: its agent, or a program of the user's.
+    fn process(&mut self, name: &str) -> Result<(NodeId, &mut Process), Refusal> {
+        let runs = |kind: &NodeKind| !matches!(kind, NodeKind::Router { .. });
+        let has_process = |node: NodeId| self.programs.has(node) || self.agents.status(node).is_some();
+        let node = match self.topology.find(name).filter(|&node| has_process(node)) {
+            Some(node) => node,
+            None => self.find(name, "a node where something runs", runs)?,
+        };
+        let not_started = self.not_told(node, &TellError::None);
+        let process = self.agents.process(node).or_else(|| self.programs.process(node));
+        Ok((node, process.ok_or(not_started)?))
     }
 }
 

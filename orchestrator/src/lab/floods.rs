@@ -1,13 +1,14 @@
 //! Floods: processes beside the agents, which end by themselves.
 
-use super::state::{Lab, Refusal, chain, is_mobile_node};
-use crate::cause::cause_of;
+use super::nodes::{is_mobile_node, is_sip_server};
+use super::refusal::Refusal;
+use super::state::Lab;
+use crate::cause::{cause_of, chain};
 use crate::plan::{AgentPlan, SIP_PORT};
 use samp_model::agent::{AgentConfig, Role};
 use samp_model::control::Cause;
 use samp_model::flood::Flood;
 use samp_model::record::FloodNumber;
-use samp_model::topology::NodeKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -35,8 +36,7 @@ impl Lab {
     pub(super) fn flood(&mut self, to: &str, from: &str, flood: Flood) -> Result<FloodNumber, Refusal> {
         let refuse =
             |message: String, hint: &str, cause| Err(Refusal { message, hint: Some(hint.to_owned()), cause });
-        let is_server = |kind: &NodeKind| matches!(kind, NodeKind::SipServer { .. });
-        let server = self.find(to, "a SIP server", is_server)?;
+        let server = self.find(to, "a SIP server", is_sip_server)?;
         let node = self.find(from, "a router or SIP server", |kind| !is_mobile_node(kind))?;
         if server == node {
             return refuse(format!("`{to}` cannot flood itself"), "name another node", Cause::Other);

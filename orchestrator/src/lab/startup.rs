@@ -1,8 +1,8 @@
 //! Coming up: agents are ready, then the ring is stable, then the mobile nodes are registered. Driven by events alone.
 
 use super::agents::Death;
-use super::state::{Lab, chain};
-use crate::cause::cause_of;
+use super::state::Lab;
+use crate::cause::{cause_of, chain};
 use samp_model::agent::FromAgent;
 use samp_model::control::{Cause, Progress, Stage};
 use samp_model::record::RegistrationScope;

@@ -3,9 +3,10 @@
 
 use super::control::Answer;
 use super::probes::Probing;
-use super::state::{Lab, Refusal, chain};
+use super::refusal::Refusal;
+use super::state::Lab;
 use super::tunnel_probes::TunnelProbing;
-use crate::cause::cause_of;
+use crate::cause::{cause_of, chain};
 use samp_model::control::{Cause, PROBED_AT_ONCE, ProcessWait, Request, Response};
 use samp_sys::snmp;
 use std::error::Error;
