@@ -10,16 +10,14 @@ pub use self::exit::Exit;
 pub use self::failure::Failure;
 pub use self::terminal::{Progress, Terminal, Verbosity};
 pub use self::typed::{
-    Attach, Bundle, Capture, Compare, Drawing, Emulation, Family, Figures, FileKind, Format, Link, LinkState,
-    Links, ReportOptions, Reproduce, Results, Run, Sim, Tolerated,
+    Attach, Bundle, Capture, Compare, Drawing, Emulation, Family, Figures, FileKind, FloodOptions, Format,
+    Link, LinkState, Links, ReportOptions, Reproduce, Results, Run, Sim, Tolerated,
 };
 
 use self::typed::{Typed, TypedCommand};
 use crate::calibration::Tolerance;
 use crate::report::Style;
 use clap::Parser;
-use samp_model::flood::Flood;
-use samp_model::settings::EmulationSettings;
 use samp_model::units::Delay;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -191,14 +189,7 @@ pub enum LabCommand {
     /// Let a node's agent go on.
     Resume(String),
     /// Send a SIP server requests that nobody needs.
-    Flood {
-        /// The SIP server.
-        to: String,
-        /// The node in whose place they are sent.
-        from: String,
-        /// What is sent.
-        flood: Flood,
-    },
+    Flood(FloodOptions),
     /// Capture what passes.
     Capture(Capture),
     /// Change or show links.
@@ -289,11 +280,7 @@ impl Invocation {
             TypedCommand::Kill { node } => lab(LabCommand::Kill(node)),
             TypedCommand::Pause { node } => lab(LabCommand::Pause(node)),
             TypedCommand::Resume { node } => lab(LabCommand::Resume(node)),
-            TypedCommand::Flood { server, from, rate, lasts, request } => {
-                let (rate, lasts) = (rate.per_second(), lasts.get());
-                let flood = Flood { request: request.into(), rate, lasts };
-                lab(LabCommand::Flood { to: server, from, flood })
-            }
+            TypedCommand::Flood(options) => lab(LabCommand::Flood(options)),
             TypedCommand::Capture(capture) => lab(LabCommand::Capture(capture)),
             TypedCommand::Link(link) => lab(LabCommand::Link(link)),
             TypedCommand::Partition { nodes, from } => lab(LabCommand::Partition { nodes, from }),
@@ -337,21 +324,6 @@ impl Invocation {
             },
         };
         Self { command, terminal }
-    }
-}
-
-impl Emulation {
-    /// The topology's choice, where nothing else was typed.
-    pub fn over(self, topology: EmulationSettings) -> EmulationSettings {
-        EmulationSettings {
-            links: self.links.map_or(topology.links, Into::into),
-            attach: self.attach.map_or(topology.attach, Into::into),
-            gap: self.gap.map_or(topology.gap, Delay::get),
-            trigger: self.trigger.map_or(topology.trigger, Into::into),
-            make_before_break: self.make_before_break.map_or(topology.make_before_break, Delay::get),
-            going_down: self.going_down.map_or(topology.going_down, Delay::get),
-            ..topology
-        }
     }
 }
 
@@ -477,35 +449,5 @@ mod tests {
         let plain = resolve("ps", Surroundings { no_color: true, ..TERMINAL }).terminal;
         assert!(!plain.style.unicode && !plain.color);
         assert_eq!(resolve("ps --format json", PIPED).terminal.format, Format::Json);
-    }
-
-    #[test]
-    fn what_was_typed_wins_over_the_topology() {
-        use samp_model::settings::{AttachMode, LinkBackend, Trigger};
-        use std::num::NonZeroU16;
-        let topology = EmulationSettings {
-            links: LinkBackend::Netem,
-            attach: AttachMode::Move,
-            gap: Duration::from_millis(50),
-            trigger: Trigger::Ra,
-            make_before_break: Duration::ZERO,
-            going_down: Duration::from_millis(20),
-            nodes_per_process: NonZeroU16::new(7),
-            server_cpu: NonZeroU16::new(50),
-            server_work: None,
-        };
-        assert_eq!(Emulation::default().over(topology), topology);
-        let typed = Emulation {
-            links: Some(Links::Auto),
-            attach: Some(Attach::Switch),
-            gap: Some(Delay::default()),
-            trigger: Some(typed::Trigger::Carrier),
-            make_before_break: None,
-            going_down: None,
-            family: None,
-        };
-        let (links, attach, gap) = (LinkBackend::Auto, AttachMode::Switch, Duration::ZERO);
-        let trigger = Trigger::Carrier;
-        assert_eq!(typed.over(topology), EmulationSettings { links, attach, gap, trigger, ..topology });
     }
 }

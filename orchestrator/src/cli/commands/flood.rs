@@ -1,11 +1,10 @@
 //! `flood`: send a SIP server requests that nobody needs, and show what became of them.
 
-use super::super::{Exit, Failure, Terminal};
+use super::super::{Exit, Failure, FloodOptions, Terminal};
 use crate::client::{Client, Watch};
 use crate::report::table;
 use samp_model::Event;
 use samp_model::control::{Request, Response};
-use samp_model::flood::Flood;
 use samp_model::record::Answers;
 use std::time::Duration;
 
@@ -13,13 +12,9 @@ use std::time::Duration;
 const RECORD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Lets a server be flooded, and waits for the end of it.
-pub(super) fn flood(
-    terminal: &Terminal,
-    client: &Client,
-    to: String,
-    from: String,
-    flood: Flood,
-) -> Result<Exit, Failure> {
+pub(super) fn flood(terminal: &Terminal, client: &Client, options: FloodOptions) -> Result<Exit, Failure> {
+    let flood = options.flood();
+    let FloodOptions { server: to, from, .. } = options;
     let mut watch = Watch::start(client, |_| Ok(()))?;
     let request = Request::Flood { to, from: from.clone(), flood };
     let Response::Flood { flood: number } = client.ask(&request)? else {

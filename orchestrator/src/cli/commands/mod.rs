@@ -106,7 +106,7 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Kill(node) => labs::tell(terminal, client, &Request::Kill { node })?,
         LabCommand::Pause(node) => labs::tell(terminal, client, &Request::Pause { node })?,
         LabCommand::Resume(node) => labs::tell(terminal, client, &Request::Resume { node })?,
-        LabCommand::Flood { to, from, flood } => flood::flood(terminal, client, to, from, flood)?,
+        LabCommand::Flood(options) => flood::flood(terminal, client, options)?,
         LabCommand::Capture(wanted) => capture::capture(terminal, client, &wanted)?,
         LabCommand::Link(link) => link::link(terminal, client, &link)?,
         LabCommand::Partition { nodes, from } => {
