@@ -61,15 +61,11 @@ impl AccessRouter {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         self.control.queue(&FromAgent::Ready)?;
         loop {
-            self.control.flush().context("cannot send to the supervisor")?;
             let deadline = self.service.poll_timeout().filter(|_| !self.is_paused);
-            self.timer.set(deadline).context("cannot set the timer")?;
             tokio::select! {
-                ready = self.control.readable() => ready.context("cannot wait for the supervisor")?,
-                ready = self.control.flushable() => ready.context("cannot wait for the supervisor")?,
-                ready = self.timer.expired() => {
+                ready = self.control.attend() => ready.context("cannot attend to the supervisor")?,
+                ready = self.timer.until(deadline) => {
                     ready.context("cannot wait for the timer")?;
-                    self.timer.clear().context("cannot read the timer")?;
                     self.service.handle_timeout();
                 }
                 ready = self.service.readable(), if !self.is_paused => {

@@ -160,6 +160,21 @@ impl Control {
         Ok(())
     }
 
+    /// Sends what is queued, as the supervisor reads, until there is a packet or hang-up. Nothing is lost when it is dropped
+    /// before.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(crate) async fn attend(&mut self) -> io::Result<()> {
+        loop {
+            self.flush()?;
+            tokio::select! {
+                ready = self.readable() => return ready,
+                ready = self.flushable() => ready?,
+            }
+        }
+    }
+
     /// Sends all that is queued, however long the supervisor takes to read.
     ///
     /// # Errors

@@ -138,7 +138,6 @@ impl Driver {
         self.flush(now())?;
         while !(self.is_ending && self.has_left) {
             self.control.flush().context("cannot send to the supervisor")?;
-            self.timer.set(self.deadline()).context("cannot set the timer")?;
             match self.wait().await.context("cannot wait for input")? {
                 Wake::Control => {
                     if self.handle_control()?.is_break() {
@@ -181,6 +180,7 @@ impl Driver {
         if self.paused.is_some() {
             return self.control.readable().await.map(|()| Wake::Control);
         }
+        let deadline = self.deadline();
         let terminated = async {
             match &mut self.termination {
                 Some(termination) => termination.recv().await,
@@ -221,7 +221,7 @@ impl Driver {
             ready = self.control.readable() => ready.map(|()| Wake::Control),
             ready = self.control.flushable() => ready.map(|()| Wake::ControlHasRoom),
             _ = terminated => Ok(Wake::Termination),
-            ready = self.timer.expired() => ready.map(|()| Wake::Deadline),
+            ready = self.timer.until(deadline) => ready.map(|()| Wake::Deadline),
             ready = sip_readable => ready.map(|()| Wake::Sip),
             ready = rtp_readable => ready.map(|()| Wake::Rtp),
             ready = address_readable => ready.map(|()| Wake::Address),
@@ -282,7 +282,6 @@ impl Driver {
     }
 
     fn handle_deadline(&mut self) -> anyhow::Result<()> {
-        self.timer.clear().context("cannot read the timer")?;
         let now = now();
         if let Some(Mobile { media, rtp, .. }) = &mut self.mobile {
             media.send_due(now, |packet, to| rtp.send(packet, to, Departure::default()));

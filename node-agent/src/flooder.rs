@@ -49,14 +49,10 @@ impl Flooder {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         self.record(self.flood.began())?;
         while let Some(due) = self.flood.next_due() {
-            self.control.flush().context("cannot send to the supervisor")?;
-            self.timer.set(Some(due)).context("cannot set the timer")?;
             tokio::select! {
-                ready = self.control.readable() => ready.context("cannot wait for the supervisor")?,
-                ready = self.control.flushable() => ready.context("cannot wait for the supervisor")?,
-                ready = self.timer.expired() => {
+                ready = self.control.attend() => ready.context("cannot attend to the supervisor")?,
+                ready = self.timer.until(Some(due)) => {
                     ready.context("cannot wait for the timer")?;
-                    self.timer.clear().context("cannot read the timer")?;
                     self.send_due();
                 }
                 ready = self.socket.readable() => {

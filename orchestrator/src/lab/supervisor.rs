@@ -426,15 +426,13 @@ async fn run(
     // A lab without agents has nothing to wait for.
     progress.send_all(startup.advance(&mut lab).map_err(RunError::Startup)?).await;
     loop {
-        gaps.set(lab.next_due())?;
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = progress.abandoned(), if !lab.is_up => break,
-            over = gaps.expired() => {
+            over = gaps.until(lab.next_due()) => {
                 over?;
-                gaps.clear()?;
                 lab.go_on();
             }
             _ = account.tick(), if lab.is_up => lab.account(),
