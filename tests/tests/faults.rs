@@ -156,6 +156,13 @@ fn a_call_goes_through_while_a_server_is_flooded() {
     let registered = |it: &Value| it["status"] == 200 && it["count"].as_u64() > Some(0);
     assert!(ended["answers"].as_array().expect("answers").iter().any(registered), "{ended:#}");
 
+    assert!(stdout(lab.run(&["logs", "ar2"])).contains("sockets are open"), "the flooder's log");
+    let none = lab.run(&["logs", "ar1"]);
+    assert_eq!(none.status.code(), Some(1));
+    let none: Value = serde_json::from_slice(&none.stdout).expect("JSON");
+    assert_eq!(none["error"], "`ar1` has no log", "{none:#}");
+    assert!(none["hint"].as_str().is_some_and(|hint| hint.contains("flooded")), "{none:#}");
+
     let refused = |words: &[&str]| lab.run(words).status.code();
     let words = |from, rate| ["flood", "s1", "--from", from, "--rate", rate, "--for", "1s"];
     assert_eq!(refused(&words("mn1", "1/s")), Some(1));

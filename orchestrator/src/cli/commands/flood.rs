@@ -25,7 +25,7 @@ pub(super) fn flood(terminal: &Terminal, client: &Client, options: FloodOptions)
     let is_its_end = |event: &&Event| matches!(event, Event::FloodEnded { number: it, .. } if *it == number);
     let Some(ended) = events.find(is_its_end) else {
         return Err(Failure::new(Exit::Failed, "the flood has not come to its end")
-            .hint("`samp-lab logs` may tell why".to_owned()));
+            .hint(format!("`samp-lab logs {from}` may tell why")));
     };
     terminal.show(ended, describe)?;
     Ok(Exit::Success)

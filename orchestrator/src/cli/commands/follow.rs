@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// Prints the log of a node's agent or of the supervisor.
+/// Prints the log of what runs at a node, floods included, or of the supervisor.
 pub(super) fn logs(
     terminal: &Terminal,
     client: &Client,
@@ -21,18 +21,19 @@ pub(super) fn logs(
 ) -> Result<Exit, Failure> {
     let path = match node {
         Some(name) => {
-            let status = client.status()?;
-            let id = node_id(&status.topology, name)?;
-            if status.nodes[id.0].agent.is_none() {
-                let message = format!("{name} is a router and has no agent, so it has no log");
-                return Err(Failure::new(Exit::Usage, message));
-            }
+            node_id(&client.status()?.topology, name)?;
             client.dir().node_log(name)
         }
         None => client.dir().supervisor_log(),
     };
     let failed = |error: io::Error| Failure::io(format_args!("read {}", path.display()), &error);
-    let mut log = File::open(&path).map_err(failed)?;
+    let mut log = match (File::open(&path), node) {
+        (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            let hint = "nothing has run there yet; a router has a log where it gives out addresses or has flooded a server";
+            return Err(Failure::new(Exit::Failed, format!("`{name}` has no log")).hint(hint.to_owned()));
+        }
+        (log, _) => log.map_err(failed)?,
+    };
     if follow {
         return until_nobody_reads(follow_log(terminal, client, node, &path, &mut log)).map_err(failed);
     }

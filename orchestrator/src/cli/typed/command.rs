@@ -94,7 +94,7 @@ pub(in crate::cli) enum TypedCommand {
         /// The node
         node: String,
     },
-    /// Print the log of a node's agent, or of the supervisor
+    /// Print the log of what runs at a node, or of the supervisor
     Logs {
         /// The node
         node: Option<String>,
