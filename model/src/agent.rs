@@ -4,7 +4,7 @@
 use crate::Record;
 use crate::flood::Flood;
 use crate::record::{FloodNumber, HandoffNumber};
-use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger};
+use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger, Tunnels};
 use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -93,6 +93,17 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// Who does this node's tunnels, if it has any.
+    pub fn tunnels(&self) -> Option<Tunnels> {
+        match self {
+            Role::MobileNode { mobility: Mobility::MobileIp { tunnels, .. }, .. } => Some(*tunnels),
+            Role::MobilityAgent(agent) => Some(agent.tunnels),
+            _ => None,
+        }
+    }
+}
+
 /// How a mobile node stays reachable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +126,9 @@ pub enum Mobility {
         hierarchical: bool,
         /// Whether peers are told where it is.
         route_optimization: bool,
+        /// Who does its tunnels.
+        #[serde(default)]
+        tunnels: Tunnels,
     },
 }
 
@@ -129,6 +143,9 @@ pub struct MobilityAgent {
     pub map: Option<Ipv6Addr>,
     /// How long it looks whether somebody else has an address that is new to it; zero does not look.
     pub dad: Duration,
+    /// Who does its tunnels.
+    #[serde(default)]
+    pub tunnels: Tunnels,
 }
 
 impl MobilityAgent {

@@ -29,6 +29,7 @@ impl Agents {
     /// Of this topology.
     pub fn new(topology: &Topology) -> Self {
         let MobilitySettings { protocol, agent, home_agents, route_optimization, .. } = topology.mobility;
+        let tunnels = topology.emulation.tunnels;
         let is_hierarchical = protocol == Protocol::Hmipv6;
         let mut agents = Self::default();
         let address = |server: NodeId| topology.node(server).address();
@@ -54,7 +55,7 @@ impl Agents {
             let Some(address) = address(server).and_then(v6) else { continue };
             let home_subnet = (is_dynamic || agent == Some(server)).then(|| home_subnet(number));
             let map = map(&server).filter(|_| is_hierarchical);
-            let agent = MobilityAgent { address, home_subnet, map, dad };
+            let agent = MobilityAgent { address, home_subnet, map, dad, tunnels };
             agents.subnets.extend(agent.subnets().filter_map(|it| Some((first_64(it.prefix)?, server))));
             agents.agents.insert(server, agent);
         }
@@ -64,7 +65,7 @@ impl Agents {
             let Some(agent) = agent.and_then(|agent| agents.agents.get(&agent)) else { continue };
             let Some(home) = agent.home_subnet.and_then(|subnet| v6(subnet.host(host))) else { continue };
             let (home_agent, hierarchical) = (agent.address, is_hierarchical);
-            let mobility = Mobility::MobileIp { home, home_agent, hierarchical, route_optimization };
+            let mobility = Mobility::MobileIp { home, home_agent, hierarchical, route_optimization, tunnels };
             agents.mobility.insert(id, mobility);
         }
         agents
@@ -133,6 +134,7 @@ fn v6(address: IpAddr) -> Option<Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Tunnels;
     use crate::topology::parse;
 
     /// ar-0-0 … ar-3-0 in a row, servers at the first and the third.
@@ -187,6 +189,7 @@ mobile_nodes: {{ count: 4 }}
                 home_agent: address,
                 hierarchical: false,
                 route_optimization: true,
+                tunnels: Tunnels::Agent,
             };
             assert_eq!(agents.mobility(mobile_node), expected);
         }

@@ -388,6 +388,17 @@ pub enum Trigger {
     Ra,
 }
 
+/// Who puts Mobile IPv6's datagrams into tunnels, and takes them out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tunnels {
+    /// samp-lab's agents, on any kernel, with optimised routes too.
+    #[default]
+    Agent,
+    /// The kernel's ip6tnl devices (RFC 2473), which the agents set up.
+    Kernel,
+}
+
 /// A datagram that is only passed on through a tunnel, or dropped before it is parsed, is taken for the n-th part of a message
 /// in what it costs a server.
 pub const UNREAD: u32 = 10;
@@ -412,6 +423,9 @@ pub struct EmulationSettings {
     /// So long before it is detached a mobile node is told, 0 to 60 s (as IEEE 802.21 Link_Going_Down); 0 is not at all.
     #[serde(default)]
     pub going_down: Duration,
+    /// Who does Mobile IPv6's tunnels.
+    #[serde(default)]
+    pub tunnels: Tunnels,
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,

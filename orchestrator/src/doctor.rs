@@ -6,6 +6,7 @@ use samp_emulation::{DelayLine, LineSpec};
 use samp_sys::cgroup::CpuController;
 use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
+use samp_sys::netlink::tunnels_available;
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
 use samp_sys::{netem, process};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,7 @@ pub fn probe() -> Vec<Check> {
         try_one("multicast routing", multicast, "use a kernel with CONFIG_IP_MROUTE"),
         try_one("packet sockets", packet_socket, "load the module: `modprobe af_packet`"),
         netem(),
+        tunnels(),
         realtime(),
     ]
 }
@@ -195,6 +197,16 @@ fn netem() -> Check {
         Ok(true) => good("netem", "the kernel has sch_netem"),
         Ok(false) => lacking("netem", "no sch_netem: links use the userspace delay line", REMEDY),
         Err(error) => lacking("netem", error.to_string(), REMEDY),
+    }
+}
+
+fn tunnels() -> Check {
+    const NAME: &str = "ip6tnl";
+    const REMEDY: &str = "for `tunnels: kernel` load the module: `modprobe ip6_tunnel`";
+    match tunnels_available() {
+        Ok(true) => good(NAME, "the kernel can do Mobile IPv6's tunnels"),
+        Ok(false) => lacking(NAME, "none: agents do Mobile IPv6's tunnels", REMEDY),
+        Err(error) => lacking(NAME, error.to_string(), REMEDY),
     }
 }
 

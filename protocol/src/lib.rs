@@ -68,7 +68,7 @@ pub fn build(config: &AgentConfig, now: Time) -> Result<Box<dyn Node>, BuildErro
                     let node = MobileNode::new(user, instance, samp, password, config.seed);
                     Box::new(node.with_registrar(registrar))
                 }
-                Mobility::MobileIp { home, home_agent, hierarchical, route_optimization } => {
+                Mobility::MobileIp { home, home_agent, hierarchical, route_optimization, .. } => {
                     let secret = config.secret.as_deref();
                     let association = secret.map(|secret| Association::new(&config.name, secret));
                     let settings = HostSettings {

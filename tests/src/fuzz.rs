@@ -192,6 +192,7 @@ fn plan(topology: &samp_model::Topology) {
     }
     for netem in [false, true] {
         let machine = samp_lab::plan::Machine {
+            tunnels: netem,
             netem,
             bpf: netem,
             cpu_quota: netem,

@@ -206,6 +206,39 @@ fn ping_and_tcp_survive_handoffs_of_hmipv6() {
     unmodified_applications_go_on("protocol: hmipv6\naddressing: { dad: off }");
 }
 
+/// Whether the kernel has tunnels of its own; if not, that is said by whoever is asked for them. With `SAMP_TEST_TUNNELS` it
+/// has to.
+#[track_caller]
+fn has_tunnels() -> bool {
+    let topology = row("protocol: mipv6\nemulation: { tunnels: kernel }");
+    let plan = run(["plan".as_ref(), topology.path().as_os_str()]);
+    if !plan.status.success() {
+        let said = String::from_utf8_lossy(&plan.stderr);
+        assert!(plan.status.code() == Some(4) && said.contains("no ip6tnl"), "{said}");
+        assert!(std::env::var_os("SAMP_TEST_TUNNELS").is_none(), "{said}");
+        eprintln!("SKIPPED: this kernel has no ip6tnl");
+    }
+    plan.status.success()
+}
+
+#[test]
+fn the_kernels_tunnels_carry_calls_of_mobile_ipv6() {
+    if has_tunnels() {
+        let moves = [["mn1", "ar2"], ["mn1", "ar3"], ["mn2", "ar3"], ["mn1", "ar1"]];
+        let knobs =
+            "protocol: mipv6\naddressing: { dad: off }\nemulation: { tunnels: kernel, attach: switch }";
+        assert_eq!(last_segments(&calls_go_on(knobs, &moves)), ["home"; 4]);
+    }
+}
+
+#[test]
+fn the_kernels_tunnels_carry_applications_of_hmipv6() {
+    if has_tunnels() {
+        let knobs = "protocol: hmipv6\naddressing: { dad: off }\nemulation: { tunnels: kernel }";
+        unmodified_applications_go_on(knobs);
+    }
+}
+
 /// What Wireshark finds in a capture: of each frame the values of these fields, one behind the other where there are more.
 #[track_caller]
 fn tshark<const N: usize>(file: &Path, fields: [&str; N]) -> Vec<[String; N]> {
@@ -296,7 +329,18 @@ fn answers(lab: &Lab, number: u32) -> bool {
 
 #[test]
 fn a_dead_map_leaves_its_nodes_without_service_until_they_reach_another_one() {
-    let lab = Lab::up(row("protocol: hmipv6\naddressing: { dad: off }").path(), &[]);
+    a_map_dies("");
+}
+
+#[test]
+fn the_kernels_tunnels_end_with_their_agent() {
+    if has_tunnels() {
+        a_map_dies("emulation: { tunnels: kernel }");
+    }
+}
+
+fn a_map_dies(knobs: &str) {
+    let lab = Lab::up(row(&format!("protocol: hmipv6\naddressing: {{ dad: off }}\n{knobs}")).path(), &[]);
     assert!(answers(&lab, 1) && answers(&lab, 2));
     lab.json(&["kill", "s2"]);
     assert!(answers(&lab, 1) && !answers(&lab, 2), "s2 is the MAP where mn2 is");

@@ -56,7 +56,7 @@ fn topologies() -> Vec<Value> {
             "rapid_commit": true, "lease": "60s", "rs_delay": ["0", "1s"], "rs_interval": "1s",
             "ra_interval": ["30ms", "70ms"], "ra_delay": ["0", "1ms"], "dad": "optimistic",
         },
-        "emulation": { "links": "auto", "attach": "auto", "gap": "50ms", "trigger": "carrier", "make_before_break": "50ms", "going_down": "50ms", "nodes_per_process": "auto", "server_cpu": "5%", "server_work": "120us" },
+        "emulation": { "links": "auto", "attach": "auto", "gap": "50ms", "trigger": "carrier", "make_before_break": "50ms", "going_down": "50ms", "tunnels": "kernel", "nodes_per_process": "auto", "server_cpu": "5%", "server_work": "120us" },
     });
     let graph = json!({
         "name": "test",

@@ -5,7 +5,7 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Authentication, Confirm, Dad, DhcpServer,
     Discover, Durability, Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale,
-    Trigger, UpdateOrder,
+    Trigger, Tunnels, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
@@ -292,6 +292,7 @@ pub(super) struct Emulation {
     pub(super) trigger: Option<Value<Word<Trigger>>>,
     pub(super) make_before_break: Option<Value<Delay>>,
     pub(super) going_down: Option<Value<Delay>>,
+    pub(super) tunnels: Option<Value<Word<Tunnels>>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
     pub(super) server_cpu: Option<Value<Percent>>,
     pub(super) server_work: Option<Value<Interval>>,
@@ -304,6 +305,7 @@ impl Emulation {
             "trigger" => self.trigger.as_ref().map(span),
             "make_before_break" => self.make_before_break.as_ref().map(span),
             "going_down" => self.going_down.as_ref().map(span),
+            "tunnels" => self.tunnels.as_ref().map(span),
             _ => None,
         };
         span.unwrap_or_default()
@@ -434,6 +436,11 @@ impl Keyword for Trigger {
     const WHAT: &'static str = "what tells of a new link";
     const WORDS: &'static [(&'static str, Self)] =
         &[("link", Self::Link), ("carrier", Self::Carrier), ("ra", Self::Ra)];
+}
+
+impl Keyword for Tunnels {
+    const WHAT: &'static str = "who does tunnels";
+    const WORDS: &'static [(&'static str, Self)] = &[("agent", Self::Agent), ("kernel", Self::Kernel)];
 }
 
 /// An IPv6 multicast group that routers forward (RFC 4291 §2.7).

@@ -1,7 +1,7 @@
 //! Knobs of a topology that cannot be together.
 
 use super::{Node, NodeKind, Topology};
-use crate::settings::{AddressMethod, AttachMode, EmulationSettings, Family, Trigger};
+use crate::settings::{AddressMethod, AttachMode, EmulationSettings, Family, Trigger, Tunnels};
 use std::time::Duration;
 
 /// Handoffs cannot be as a knob under `emulation:` says.
@@ -43,7 +43,8 @@ impl Topology {
 
     /// Why handoffs cannot be as the topology says, if they cannot.
     pub fn handoff_hindrance(&self) -> Option<HandoffHindrance> {
-        let EmulationSettings { attach, gap, trigger, make_before_break, going_down, .. } = self.emulation;
+        let EmulationSettings { attach, gap, trigger, make_before_break, going_down, tunnels, .. } =
+            self.emulation;
         let is_static = self.addressing.address == AddressMethod::Static;
         let keeps_old = !make_before_break.is_zero();
         let has_program =
@@ -64,6 +65,8 @@ impl Topology {
             )
         } else if keeps_old && has_program {
             ("make_before_break", "mobile nodes with a `program` have one radio")
+        } else if tunnels == Tunnels::Kernel && self.mobility.route_optimization {
+            ("tunnels", "the kernel's tunnels know no optimised routes")
         } else {
             return None;
         };

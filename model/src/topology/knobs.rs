@@ -183,6 +183,7 @@ pub(super) fn emulation(errors: &mut Errors, file: Option<&Emulation>) -> Emulat
     delay(errors, &mut settings.gap, file.gap.as_ref());
     delay(errors, &mut settings.make_before_break, file.make_before_break.as_ref());
     delay(errors, &mut settings.going_down, file.going_down.as_ref());
+    word(errors, &mut settings.tunnels, file.tunnels.as_ref());
     settings.nodes_per_process = errors.value_or(file.nodes_per_process.as_ref(), PerProcess(None)).0;
     settings.server_cpu = file.server_cpu.as_ref().and_then(|share| server_cpu(errors, share));
     let work = file.server_work.as_ref().and_then(|work| errors.value(work));

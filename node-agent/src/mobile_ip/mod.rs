@@ -8,15 +8,21 @@
 //! The two are a veth pair inside the node: what the kernel routes there comes out at the agent's packet socket, and the
 //! other way round. Unlike a TUN device it takes no file of the host's. The kernel gets what is in tunnels, too, and
 //! knows nothing of it; the plan keeps it from complaining.
+//!
+//! With `emulation: { tunnels: kernel }` the kernel's own devices do it, and only messages come here.
 
+mod devices;
 mod path;
 
 use crate::watch::watch;
 use anyhow::{Context, bail};
+use devices::{Devices, Owner};
+pub use devices::{MTU_AT_MOBILE_NODE, MTU_TO_HOME, MTU_TO_REGIONAL};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn6, sendmsg};
 use path::{Fate, Paths, Place};
 use samp_model::agent::{Mobility, Role};
+use samp_model::settings::Tunnels as Doer;
 use samp_protocol::Input;
 use samp_protocol::mobile_ip::{Datagram, Forwarding, Packet};
 use samp_sys::clock::realtime_nanos;
@@ -42,7 +48,7 @@ pub const BEYOND: [u8; 6] = [0x02, 0x5a, 0xff, 0xff, 0xff, 2];
 const ETH_P_IPV6: u16 = 0x86dd;
 /// Where the IPv6 header says what is next.
 const NEXT_HEADER: u32 = 6;
-/// What tunnels and mobility messages begin with: IPv6, routing, destination options and Mobility Header.
+/// What tunnels begin with (IPv6), and mobility messages: routing, destination options and Mobility Header.
 const HEARD: [u8; 4] = [41, 43, 60, 135];
 /// The longest datagram.
 const DATAGRAM_MAX: usize = 40 + 65_535;
@@ -53,6 +59,8 @@ pub(crate) struct Tunnels {
     frames: AsyncFd<FrameSocket>,
     /// Datagrams leave here as they are (IPV6_HDRINCL).
     raw: Socket,
+    /// With the kernel's tunnels.
+    kernel: Option<(Netlink, Devices)>,
     kernel_end: u32,
     agent_end: u32,
     buffer: Vec<u8>,
@@ -85,12 +93,15 @@ impl Tunnels {
     /// # Errors
     /// A privilege or an interface is missing.
     pub(crate) fn open(role: &Role) -> anyhow::Result<Option<Self>> {
-        let place = match role {
+        let Some(doer) = role.tunnels() else { return Ok(None) };
+        let (place, owner) = match role {
             Role::MobileNode { mobility: Mobility::MobileIp { home, .. }, .. } => {
-                Place::Mobile { home: *home, care_of: Vec::new() }
+                let place = Place::Mobile { home: *home, care_of: Vec::new() };
+                (place, Owner::MobileNode { home: *home })
             }
             Role::MobilityAgent(agent) => {
-                Place::Agent { addresses: [Some(agent.address), agent.map].into_iter().flatten().collect() }
+                let addresses = [Some(agent.address), agent.map].into_iter().flatten().collect();
+                (Place::Agent { addresses }, Owner::agent(agent))
             }
             _ => return Ok(None),
         };
@@ -103,12 +114,18 @@ impl Tunnels {
         let (kernel_end, agent_end) = (index(KERNEL_END.0)?, index(AGENT_END.0)?);
         samp_sys::offload::switch_off(KERNEL_END.0).context("cannot have the kernel compute checksums")?;
         let frames = FrameSocket::open(ETH_P_IPV6).context("cannot open a packet socket")?;
-        frames.hear_only(agent_end, NEXT_HEADER, &HEARD).context("cannot filter what is heard")?;
+        let heard = if doer == Doer::Kernel { &HEARD[1..] } else { &HEARD };
+        frames.hear_only(agent_end, NEXT_HEADER, heard).context("cannot filter what is heard")?;
         let raw = Socket::new(Domain::IPV6, Type::RAW.nonblocking(), Some(Protocol::from(libc::IPPROTO_RAW)));
+        let mut devices = (doer == Doer::Kernel).then(|| Devices::new(owner, kernel_end));
+        if let Some(devices) = &mut devices {
+            netlink.apply(devices.prepare()).context("cannot make a tunnel of the kernel's")?;
+        }
         Ok(Some(Self {
-            paths: Paths::new(place),
+            paths: Paths::new(place, doer),
             frames: watch(frames, Interest::READABLE)?,
             raw: raw.context("cannot open a raw socket")?,
+            kernel: devices.map(|devices| (netlink, devices)),
             kernel_end,
             agent_end,
             buffer: vec![0; DATAGRAM_MAX],
@@ -169,6 +186,17 @@ impl Tunnels {
     /// What is to be done to datagrams from now on.
     pub(crate) fn apply(&mut self, change: Forwarding) {
         self.paths.apply(change);
+        let (Some((netlink, devices)), Forwarding::From(address, ends) | Forwarding::To(address, ends)) =
+            (&mut self.kernel, change)
+        else {
+            return;
+        };
+        let ends = ends.filter(|ends| ends.iter().all(|end| path::is_routable(*end)));
+        if let Err(error) = netlink.apply(devices.set(address, ends)) {
+            // An address that somebody has made up must not end the agent.
+            devices.give_up(address);
+            tracing::warn!(%address, ?ends, error = &error as &dyn std::error::Error, "no tunnel");
+        }
     }
 
     /// Sends a message of the protocol node's.

@@ -1,11 +1,15 @@
 //! Where a datagram goes: what the node's table says, done to bytes. Nothing is sent or received here.
 
+use samp_model::settings::Tunnels;
 use samp_protocol::Input;
 use samp_protocol::mobile_ip::{Datagram, Forwarding, ForwardingTable, Packet};
 use std::net::Ipv6Addr;
 
 /// Headers that are taken off a datagram at most.
 const MAX_DEPTH: usize = 4;
+
+/// For the index of an interface: whichever the routes for the source address say.
+const ITS_OWN_ROUTE: u32 = 0;
 
 /// What becomes of a datagram.
 #[derive(Debug)]
@@ -43,11 +47,13 @@ pub(super) enum Place {
 pub(super) struct Paths {
     pub(super) table: ForwardingTable,
     pub(super) place: Place,
+    /// Who does the tunnels: with the kernel's, only messages of the protocol are looked at here.
+    tunnels: Tunnels,
 }
 
 impl Paths {
-    pub(super) fn new(place: Place) -> Self {
-        Self { table: ForwardingTable::default(), place }
+    pub(super) fn new(place: Place, tunnels: Tunnels) -> Self {
+        Self { table: ForwardingTable::default(), place, tunnels }
     }
 
     pub(super) fn apply(&mut self, change: Forwarding) {
@@ -68,6 +74,9 @@ impl Paths {
         if !is_routable(source) || !is_routable(destination) {
             // Of its own interface only.
             return Fate::Pass;
+        }
+        if self.tunnels == Tunnels::Kernel {
+            return Fate::Drop("to where there is no tunnel");
         }
         match &self.place {
             Place::Mobile { home, .. } if source != *home => Fate::Drop("not from the home address"),
@@ -90,6 +99,9 @@ impl Paths {
             }
             if let Some(packet) = Packet::of_datagram(&datagram) {
                 return Fate::Tell(Input::Packet(packet.into()));
+            }
+            if self.tunnels == Tunnels::Kernel {
+                return if datagram.is_mobility() { Fate::Drop("a malformed message") } else { Fate::Pass };
             }
             let Some((outer, inner)) = datagram.unwrap() else {
                 return match depth {
@@ -124,10 +136,12 @@ impl Paths {
 
     /// Puts around a datagram what the table says. A mobile node's leaves from where it is, or not at all.
     fn leave(&self, mut datagram: Datagram, keeps_to_tunnel: bool) -> Fate {
-        for outer in self.table.wrap(datagram.source(), datagram.destination(), keeps_to_tunnel) {
-            match datagram.wrap(&outer) {
-                Some(wrapped) => datagram = wrapped,
-                None => return Fate::Drop("too long"),
+        if self.tunnels == Tunnels::Agent {
+            for outer in self.table.wrap(datagram.source(), datagram.destination(), keeps_to_tunnel) {
+                match datagram.wrap(&outer) {
+                    Some(wrapped) => datagram = wrapped,
+                    None => return Fate::Drop("too long"),
+                }
             }
         }
         match &self.place {
@@ -135,6 +149,7 @@ impl Paths {
             Place::Mobile { care_of, .. } => {
                 match care_of.iter().find(|(address, _)| *address == datagram.source()) {
                     Some(&(_, interface)) => Fate::Send(datagram, Some(interface)),
+                    None if self.is_tunnelled(datagram.source()) => Fate::Send(datagram, Some(ITS_OWN_ROUTE)),
                     None => Fate::Drop("from where the node is not"),
                 }
             }
@@ -152,13 +167,18 @@ impl Paths {
         }
     }
 
+    /// Whether the kernel knows by which tunnel to send what is from this address of the node's.
+    fn is_tunnelled(&self, source: Ipv6Addr) -> bool {
+        self.tunnels == Tunnels::Kernel && self.table.has_tunnel_from(source)
+    }
+
     fn is_home(&self, address: Ipv6Addr) -> bool {
         matches!(self.place, Place::Mobile { home, .. } if home == address)
     }
 }
 
 /// Whether routers pass it on.
-fn is_routable(address: Ipv6Addr) -> bool {
+pub(super) fn is_routable(address: Ipv6Addr) -> bool {
     !(address.is_multicast()
         || address.is_unspecified()
         || address.is_loopback()

@@ -118,7 +118,9 @@ impl From<RunDirError> for Failure {
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let exit = match error {
-            PlanError::NoNetem | PlanError::NoIpv6 | PlanError::NoCpuQuota => Exit::Missing,
+            PlanError::NoNetem | PlanError::NoIpv6 | PlanError::NoCpuQuota | PlanError::NoTunnels => {
+                Exit::Missing
+            }
             _ => Exit::InvalidInput,
         };
         let hint = error.hint();

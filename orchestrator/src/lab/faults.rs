@@ -9,7 +9,9 @@ use super::state::{Lab, now};
 use crate::cause::{cause_of, chain};
 use samp_model::Event;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, LinkStatus};
+use samp_model::settings::Tunnels;
 use samp_model::topology::{NodeId, NodeKind};
+use samp_sys::netlink::Batch;
 
 impl Lab {
     /// Changes a link; its directions are as it is named.
@@ -90,11 +92,18 @@ impl Lab {
         names.iter().map(|name| self.find(name, "a router or SIP server", is_wired)).collect()
     }
 
-    /// Kills what runs at a node.
+    /// Kills what runs at a node, and its tunnels with it, which else were there for as long as the lab.
     pub(super) fn kill(&mut self, node: &str) -> Result<(), Refusal> {
         let (node, process) = self.process(node)?;
         let killed = process.kill();
         killed.map_err(|error| self.not_told(node, &error.into()))?;
+        let mut agents = self.plan.agents.iter().filter(|agent| agent.node == node);
+        if agents.any(|agent| agent.config.role.tunnels() == Some(Tunnels::Kernel)) {
+            let mut batch = Batch::default();
+            batch.delete_tunnels();
+            let deleted = self.network.configure(node.0, batch);
+            deleted.map_err(|error| refusal("cannot delete its tunnels", &LinkError::Network(error)))?;
+        }
         self.record(now(), node, Event::Killed);
         Ok(())
     }

@@ -97,6 +97,7 @@ impl Bench {
             netem: false,
             bpf: true,
             cpu_quota: true,
+            tunnels: false,
             ipv6: true,
             root: true,
             kernel: String::new(),
@@ -230,8 +231,15 @@ fn hears_nothing(socket: &UdpSocket) {
 #[test]
 fn progress_is_told_step_by_step_and_can_stop_the_work() {
     let topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
-    let machine =
-        Machine { netem: false, bpf: true, cpu_quota: true, ipv6: true, root: true, kernel: String::new() };
+    let machine = Machine {
+        netem: false,
+        bpf: true,
+        cpu_quota: true,
+        tunnels: false,
+        ipv6: true,
+        root: true,
+        kernel: String::new(),
+    };
     let plan = Plan::new(&topology, &machine).unwrap();
     let mut told = Vec::new();
     Network::apply(&plan, proc(), &mut |stage, done, total| {

@@ -1,7 +1,7 @@
 //! The plan for human eyes.
 
 use super::{LOOPBACK, NamespacePlan, Plan};
-use samp_model::settings::{AttachMode, LinkBackend, Trigger};
+use samp_model::settings::{AttachMode, LinkBackend, Trigger, Tunnels};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -19,6 +19,10 @@ impl fmt::Display for Plan {
         };
         writeln!(f, "links:  {links}")?;
         writeln!(f, "attach: {attach}")?;
+        let mut doers = self.agents.iter().filter_map(|agent| agent.config.role.tunnels());
+        if doers.next() == Some(Tunnels::Kernel) {
+            writeln!(f, "tunnels: kernel (Mobile IPv6's are ip6tnl devices)")?;
+        }
         if !self.emulation.gap.is_zero() {
             writeln!(f, "gap:    {:?} attached nowhere in each handoff", self.emulation.gap)?;
         }

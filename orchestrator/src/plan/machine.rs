@@ -2,6 +2,7 @@
 
 use nix::unistd::geteuid;
 use samp_sys::cgroup::CpuController;
+use samp_sys::netlink::tunnels_available;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -18,6 +19,9 @@ pub struct Machine {
     /// Whether there is a cgroup below which processes can be given CPU quotas.
     #[serde(default)]
     pub cpu_quota: bool,
+    /// Whether the kernel has ip6tnl.
+    #[serde(default)]
+    pub tunnels: bool,
     /// Whether the kernel has IPv6.
     pub ipv6: bool,
     /// Whether labs run as root; else in a user namespace.
@@ -29,26 +33,28 @@ pub struct Machine {
 impl Machine {
     /// Looks at this machine.
     ///
-    /// As root netem is tried in a throw-away namespace. Without root that cannot be done before the lab's own user
-    /// namespace exists: there a kernel counts as having netem when it is built in, loaded or installed as a module.
+    /// As root netem and ip6tnl are tried in a throw-away namespace. Without root that cannot be done before the lab's own user
+    /// namespace exists: there a kernel counts as having them when they are built in, loaded or installed as modules.
     ///
     /// # Errors
     /// The kernel refuses a network namespace.
     pub fn probe() -> io::Result<Self> {
         let root = geteuid().is_root();
         let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-        let netem = if root { samp_sys::netem::available()? } else { netem_is_installed(&kernel) };
+        let netem = if root { samp_sys::netem::available()? } else { is_installed(&kernel, "sch_netem") };
+        let tunnels = if root { tunnels_available()? } else { is_installed(&kernel, "ip6_tunnel") };
         let ipv6 = Path::new("/proc/sys/net/ipv6/conf/default/forwarding").exists();
         let bpf = root && samp_emulation::KernelSwitch::is_available();
         let cpu_quota = CpuController::find(root).is_ok();
-        Ok(Self { netem, bpf, cpu_quota, ipv6, root, kernel })
+        Ok(Self { netem, bpf, cpu_quota, tunnels, ipv6, root, kernel })
     }
 }
 
-fn netem_is_installed(kernel: &str) -> bool {
+fn is_installed(kernel: &str, module: &str) -> bool {
     let modules = Path::new("/lib/modules").join(kernel);
-    Path::new("/sys/module/sch_netem").exists()
+    Path::new("/sys/module").join(module).exists()
         || ["modules.builtin", "modules.dep"].iter().any(|list| {
-            fs::read_to_string(modules.join(list)).is_ok_and(|list| list.contains("/sch_netem.ko"))
+            let file = format!("/{module}.ko");
+            fs::read_to_string(modules.join(list)).is_ok_and(|list| list.contains(&file))
         })
 }

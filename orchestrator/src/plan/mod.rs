@@ -349,6 +349,9 @@ pub enum PlanError {
     /// The servers are to have a CPU quota, and this user cannot give any.
     #[error("the topology asks for `server_cpu`, but this user has no cgroup with a CPU controller")]
     NoCpuQuota,
+    /// The kernel is to do the tunnels, and has none.
+    #[error("the topology asks for `tunnels: kernel`, but this kernel has no ip6tnl")]
+    NoTunnels,
     /// Plain links were asked for, and this one is none.
     #[error("the topology asks for plain links, but {a}--{b} has a delay, a loss or a rate")]
     NotPlain {
@@ -413,6 +416,9 @@ impl PlanError {
                 "use sudo, or a delegated cgroup: `systemd-run --user --scope -p Delegate=yes samp-lab …`; \
                  `samp-lab doctor` says whether there is one"
                     .into(),
+            ),
+            PlanError::NoTunnels => Some(
+                "write `tunnels: agent` for the agents' own, which need nothing of the kernel, or load the module `ip6_tunnel`".into(),
             ),
             PlanError::NotPlain { .. } => {
                 Some("write `one_way_delay: 0` and no loss and rate for all wired links, or `links: auto`".into())

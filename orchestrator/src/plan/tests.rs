@@ -15,7 +15,15 @@ const NETEM: bool = true;
 const FAMILIES: [Family; 3] = [Family::Ipv4, Family::Ipv6, Family::Dual];
 
 fn machine(netem: bool) -> Machine {
-    Machine { netem, bpf: false, cpu_quota: true, ipv6: true, root: true, kernel: "6.1.0".into() }
+    Machine {
+        netem,
+        bpf: false,
+        cpu_quota: true,
+        tunnels: false,
+        ipv6: true,
+        root: true,
+        kernel: "6.1.0".into(),
+    }
 }
 
 fn quality(milliseconds: u64) -> LinkQuality {

@@ -9,7 +9,7 @@ use samp_model::mobility::Agents;
 use samp_model::random::seed_for;
 use samp_model::settings::{AttachMode, EmulationSettings, Family, LinkBackend};
 use samp_model::topology::{NodeId, NodeKind, Topology};
-use samp_node::mobile_ip;
+use samp_node::mobile_ip::{self, MTU_AT_MOBILE_NODE, MTU_TO_HOME, MTU_TO_REGIONAL};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -61,17 +61,6 @@ const UNHEARD_TUNNELS: [Sysctl; 2] = [
     Sysctl { path: "net/ipv6/icmp/ratelimit", value: "1000000000" },
     Sysctl { path: "net/ipv6/icmp/ratemask", value: "1,4" },
 ];
-
-/// The MTU of all links.
-const MTU: u32 = 1500;
-/// Bytes of a tunnel's header.
-const TUNNEL: u32 = 40;
-/// A mobile node has two tunnels, or one and optimised routes; so has its peer on the way there.
-const MTU_AT_MOBILE_NODE: u32 = MTU - 4 * TUNNEL;
-/// A home agent's tunnel, which may lead through a mobility anchor point's.
-const MTU_TO_HOME: u32 = MTU - 2 * TUNNEL;
-/// A mobility anchor point's own.
-const MTU_TO_REGIONAL: u32 = MTU - TUNNEL;
 
 /// The wired and wireless half of a plan.
 pub(super) struct Wiring {

@@ -9,7 +9,6 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope};
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fmt;
@@ -22,7 +21,7 @@ const RTAX_MTU: u32 = 2;
 /// Requests to be applied in order by [`Netlink::apply`](super::Netlink::apply).
 ///
 /// Namespaces named by a request are kept open by the batch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
     /// The messages, one behind the other.
     pub(super) bytes: Vec<u8>,
@@ -181,34 +180,26 @@ impl Batch {
         self.push(message, NLM_F_CREATE | NLM_F_REPLACE, move || format!("replace route {route}"));
     }
 
+    /// As [`replace_route`](Self::replace_route), but beside a route that is not preferred, which it comes before.
+    pub fn replace_preferred_route(&mut self, route: &Route) {
+        let route = *route;
+        let message = RouteNetlinkMessage::NewRoute(preferred(&route));
+        let what = move || format!("replace preferred route {route}");
+        self.push(message, NLM_F_CREATE | NLM_F_REPLACE, what);
+    }
+
+    /// Deletes a preferred route.
+    pub fn delete_preferred_route(&mut self, route: &Route) {
+        let route = *route;
+        let message = RouteNetlinkMessage::DelRoute(preferred(&route));
+        self.push(message, 0, move || format!("delete preferred route {route}"));
+    }
+
     /// Deletes the route that has all of these properties.
     pub fn delete_route(&mut self, route: &Route) {
         let route = *route;
         let message = RouteNetlinkMessage::DelRoute(route_message(&route));
         self.push(message, 0, move || format!("delete route {route}"));
-    }
-
-    /// Lets packets from this address go by a route of their own, which is alone in routing table `table`.
-    pub fn add_source_route(&mut self, source: IpAddr, table: u8, route: &Route) {
-        let route = *route;
-        let mut message = route_message(&route);
-        message.header.table = table;
-        let flags = NLM_F_CREATE | NLM_F_REPLACE;
-        let what = move || format!("add route {route} for {source}");
-        self.push(RouteNetlinkMessage::NewRoute(message), flags, what);
-        let what = move || format!("add a rule for {source}");
-        self.push(RouteNetlinkMessage::NewRule(rule_message(source, table)), NLM_F_CREATE | NLM_F_EXCL, what);
-    }
-
-    /// Takes away what [`add_source_route`](Self::add_source_route) has added.
-    pub fn delete_source_route(&mut self, source: IpAddr, table: u8, route: &Route) {
-        let route = *route;
-        let what = move || format!("delete the rule for {source}");
-        self.push(RouteNetlinkMessage::DelRule(rule_message(source, table)), 0, what);
-        let mut message = route_message(&route);
-        message.header.table = table;
-        let what = move || format!("delete route {route} for {source}");
-        self.push(RouteNetlinkMessage::DelRoute(message), 0, what);
     }
 
     /// Adds or replaces a permanent neighbour entry: no ARP or neighbour discovery for this address.
@@ -259,7 +250,7 @@ impl Batch {
         namespace.as_fd().as_raw_fd()
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         message: RouteNetlinkMessage,
         flags: u16,
@@ -279,6 +270,13 @@ pub(super) fn append(bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u
     bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
     message.serialize(&mut bytes[start..]);
     start
+}
+
+/// What is attempted, in order.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.requests).finish()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -301,7 +299,7 @@ impl fmt::Display for Route {
     }
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
@@ -317,7 +315,7 @@ fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessag
 }
 
 /// Families are not compared here: the kernel says what is wrong with a mixture.
-fn route_message(route: &Route) -> RouteMessage {
+pub(super) fn route_message(route: &Route) -> RouteMessage {
     let (destination, prefix_len) = route.destination;
     let mut builder = RouteMessageBuilder::<IpAddr>::new().output_interface(route.index);
     if route.onlink {
@@ -339,13 +337,10 @@ fn route_message(route: &Route) -> RouteMessage {
     message
 }
 
-fn rule_message(source: IpAddr, table: u8) -> RuleMessage {
-    let mut message = RuleMessage::default();
-    message.header.family = family(source);
-    message.header.src_len = if source.is_ipv4() { 32 } else { 128 };
-    message.header.table = table;
-    message.header.action = RuleAction::ToTable;
-    message.attributes.push(RuleAttribute::Source(source));
+/// With the lowest metric.
+fn preferred(route: &Route) -> RouteMessage {
+    let mut message = route_message(route);
+    message.attributes.push(RouteAttribute::Priority(1));
     message
 }
 

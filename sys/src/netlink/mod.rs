@@ -5,8 +5,11 @@ mod addresses;
 mod batch;
 mod carrier;
 mod client;
+mod rules;
+mod tunnel;
 
 pub use addresses::{AddressChange, AddressState, AddressWatch};
 pub use batch::{Batch, Route, VethEnd};
 pub use carrier::{CarrierChange, CarrierWatch};
 pub use client::{ApplyError, Netlink};
+pub use tunnel::{Tunnel, tunnels_available};

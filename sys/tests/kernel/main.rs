@@ -12,6 +12,7 @@ mod processes;
 mod rootless;
 mod routes;
 mod taps;
+mod tunnels;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use samp_sys::namespace::Namespace;

@@ -9,7 +9,7 @@ use crate::settings::{
     AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, Authentication,
     CacheSettings, Confirm, Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents,
     LinkBackend, MediaSettings, MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger,
-    UpdateOrder,
+    Tunnels, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Whole, Word};
@@ -388,6 +388,7 @@ pub(super) fn emulation() -> Value {
         trigger,
         make_before_break,
         going_down,
+        tunnels,
         nodes_per_process: _,
         server_cpu: _,
         server_work: _,
@@ -419,6 +420,10 @@ pub(super) fn emulation() -> Value {
                     "How long before its detachment a mobile node is told of it; 0 is not at all.",
                     time(going_down),
                 ),
+            ),
+            (
+                "tunnels",
+                scalar_or::<Word<Tunnels>>("Who does the tunnels of Mobile IPv6 and HMIPv6.", word(tunnels)),
             ),
             (
                 "nodes_per_process",

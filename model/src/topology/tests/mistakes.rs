@@ -543,6 +543,18 @@ fn bad_mobility() {
             ),
             (
                 "nodes:",
+                "family: ipv6\nprotocol: mipv6\nmobility: { route_optimization: true }\nemulation: { tunnels: kernel }\nnodes:",
+                &[
+                    "4:23 the kernel's tunnels know no optimised routes |  | leave `tunnels` out, or change the other",
+                ],
+            ),
+            (
+                "nodes:",
+                "emulation: { tunnels: kernal }\nnodes:",
+                &["1:23 `kernal` is not who does tunnels |  | did you mean `kernel`?"],
+            ),
+            (
+                "nodes:",
                 "mobility: { agent: s1 }\nnodes:",
                 &["1:20 SAMP has no such agent |  | add `protocol: mipv6`, `hmipv6` or `sip`"],
             ),

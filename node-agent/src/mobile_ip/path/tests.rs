@@ -28,7 +28,11 @@ fn tunnel(datagram: &Datagram, from: Ipv6Addr, to: Ipv6Addr) -> Datagram {
 
 /// A mobile node with a tunnel to its home agent, through one to its MAP.
 fn mobile() -> Paths {
-    let mut paths = Paths::new(Place::Mobile { home: HOME, care_of: vec![(CARE_OF, RADIO)] });
+    mobile_with(Tunnels::Agent)
+}
+
+fn mobile_with(tunnels: Tunnels) -> Paths {
+    let mut paths = Paths::new(Place::Mobile { home: HOME, care_of: vec![(CARE_OF, RADIO)] }, tunnels);
     paths.apply(Forwarding::From(HOME, Some([REGIONAL, AGENT])));
     paths.apply(Forwarding::From(REGIONAL, Some([CARE_OF, MAP])));
     paths
@@ -36,7 +40,11 @@ fn mobile() -> Paths {
 
 /// A home agent that is a MAP, too, where that mobile node is bound.
 fn agent() -> Paths {
-    let mut paths = Paths::new(Place::Agent { addresses: vec![AGENT, MAP] });
+    agent_with(Tunnels::Agent)
+}
+
+fn agent_with(tunnels: Tunnels) -> Paths {
+    let mut paths = Paths::new(Place::Agent { addresses: vec![AGENT, MAP] }, tunnels);
     paths.apply(Forwarding::To(HOME, Some([AGENT, REGIONAL])));
     paths.apply(Forwarding::To(REGIONAL, Some([MAP, CARE_OF])));
     paths
@@ -84,7 +92,7 @@ fn optimised_routes_carry_home_addresses_and_are_believed_where_they_are_bound()
     let (optimised, _) = sent(paths.outbound(datagram(HOME, PEER)));
     assert_eq!([optimised.source(), optimised.destination()], [CARE_OF, PEER_CARE_OF]);
 
-    let mut peer = Paths::new(Place::Mobile { home: PEER, care_of: vec![(PEER_CARE_OF, 1)] });
+    let mut peer = Paths::new(Place::Mobile { home: PEER, care_of: vec![(PEER_CARE_OF, 1)] }, Tunnels::Agent);
     match peer.inbound(optimised.clone()) {
         Fate::Tell(Input::UnknownBinding { home: HOME, care_of: CARE_OF }) => {}
         other => panic!("{other:?}"),
@@ -95,7 +103,8 @@ fn optimised_routes_carry_home_addresses_and_are_believed_where_they_are_bound()
         other => panic!("{other:?}"),
     }
     // Whose address is none of this node's must not use it to get anywhere.
-    let mut reflector = Paths::new(Place::Mobile { home: HOME, care_of: vec![(PEER_CARE_OF, 1)] });
+    let mut reflector =
+        Paths::new(Place::Mobile { home: HOME, care_of: vec![(PEER_CARE_OF, 1)] }, Tunnels::Agent);
     reflector.apply(Forwarding::Reach(HOME, Some(CARE_OF)));
     assert_eq!(why(reflector.inbound(optimised)), "home addresses where none belong");
 }
@@ -149,4 +158,27 @@ fn only_what_is_bound_comes_out_of_a_tunnel() {
         assert!(matches!(fate, Fate::Pass), "{fate:?}");
     }
     assert!(matches!(mobile().outbound(datagram(HOME, group)), Fate::Pass));
+}
+
+#[test]
+fn with_the_kernels_tunnels_only_messages_are_seen() {
+    let (mobile, agent) = (mobile_with(Tunnels::Kernel), agent_with(Tunnels::Kernel));
+    let update = Message::Update(Update::default());
+    let mut packet = Packet::new(REGIONAL, AGENT, update);
+    packet.home = Some(HOME);
+    let (bare, interface) = sent(mobile.send(&packet));
+    assert_eq!((bare.source(), bare.destination()), (REGIONAL, AGENT), "the kernel finds its tunnel");
+    assert_eq!(interface, Some(ITS_OWN_ROUTE));
+    assert!(
+        matches!(agent.inbound(bare.clone()), Fate::Tell(Input::Packet(_))),
+        "out of a tunnel of the kernel's"
+    );
+    packet.source = CARE_OF;
+    assert_eq!(sent(mobile.send(&packet)).1, Some(RADIO));
+    packet.source = PEER;
+    assert_eq!(why(mobile.send(&packet)), "from where the node is not");
+    assert!(matches!(agent.inbound(tunnel(&bare, CARE_OF, MAP)), Fate::Pass));
+    for paths in [&mobile, &agent] {
+        assert_eq!(why(paths.outbound(datagram(HOME, PEER))), "to where there is no tunnel");
+    }
 }

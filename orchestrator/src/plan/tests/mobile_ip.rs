@@ -3,6 +3,7 @@
 use super::routing::next;
 use super::*;
 use samp_model::agent::Role;
+use samp_model::settings::Tunnels;
 use samp_node::mobile_ip::{AGENT_END, BEYOND, KERNEL_END};
 
 const CITY: &str = "
@@ -80,4 +81,21 @@ fn agents_and_mobile_nodes_have_a_way_into_their_tunnels() {
     let (_, plan) = city("samp");
     let names = plan.namespaces.iter().flat_map(|namespace| &namespace.interfaces);
     assert!(names.into_iter().all(|interface| interface.name != KERNEL_END.0));
+}
+
+#[test]
+fn tunnels_of_the_kernels_are_for_kernels_that_have_them() {
+    let planned = |protocol: &str, tunnels| {
+        let text = format!("{CITY}{protocol}\nemulation: {{ tunnels: kernel }}");
+        let topology = samp_model::topology::parse("city.yaml", &text).expect("valid");
+        Plan::new(&topology, &Machine { tunnels, ..machine(NO_NETEM) })
+    };
+    let refusal = planned("hmipv6", false).unwrap_err();
+    assert_eq!(refusal, PlanError::NoTunnels);
+    assert!(refusal.hint().unwrap().contains("tunnels: agent"));
+    assert!(planned("sip", false).is_ok(), "which has no tunnels");
+    let plan = planned("hmipv6", true).expect("it has them");
+    let doers = plan.agents.iter().filter_map(|agent| agent.config.role.tunnels());
+    assert_eq!(doers.collect::<Vec<_>>(), [Tunnels::Kernel; 5]);
+    assert!(plan.to_string().contains("tunnels: kernel"));
 }

@@ -4,6 +4,7 @@ use super::super::{Acknowledgement, Agent, Forwarding, Message, Packet, Update, 
 use super::{AGENT, CARE_OF, HOME, HOME_SUBNET, at, forwardings, packets};
 use crate::node::{Input, Node};
 use samp_model::agent::MobilityAgent;
+use samp_model::settings::Tunnels;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -12,7 +13,16 @@ const REGIONAL: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 8, 0, 0, 0, 2);
 const OTHER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 3, 0, 0, 0, 2);
 
 fn agent(dad: Duration) -> Agent {
-    Agent::new(MobilityAgent { address: AGENT, home_subnet: Some(HOME_SUBNET), map: Some(MAP), dad }, None)
+    Agent::new(
+        MobilityAgent {
+            address: AGENT,
+            home_subnet: Some(HOME_SUBNET),
+            map: Some(MAP),
+            dad,
+            tunnels: Tunnels::Agent,
+        },
+        None,
+    )
 }
 
 fn update(sequence: u16) -> Update {

@@ -8,6 +8,7 @@ use super::{AGENT, CARE_OF, HOME, HOME_SUBNET, at, outputs, packets};
 use crate::RingKey;
 use crate::node::{Input, Node, Output};
 use samp_model::agent::MobilityAgent;
+use samp_model::settings::Tunnels;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -21,7 +22,13 @@ fn agent(secret: Option<&str>) -> Agent {
 /// One that checks new addresses for so long.
 fn agent_that_checks(dad: Duration, secret: Option<&str>) -> Agent {
     Agent::new(
-        MobilityAgent { address: AGENT, home_subnet: Some(HOME_SUBNET), map: Some(AGENT), dad },
+        MobilityAgent {
+            address: AGENT,
+            home_subnet: Some(HOME_SUBNET),
+            map: Some(AGENT),
+            dad,
+            tunnels: Tunnels::Agent,
+        },
         secret,
     )
 }
