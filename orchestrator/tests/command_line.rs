@@ -293,6 +293,23 @@ fn a_simulation_writes_what_a_run_writes_and_always_the_same() {
 }
 
 #[test]
+fn a_campaign_with_a_cell_that_cannot_be_is_refused_before_the_first_lab() {
+    let topology = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../topologies/line.yaml"));
+    let topology = topology.expect("it is shipped");
+    let text = format!(
+        "topology: {}\nfactors: {{ emulation.attach: [switch, bpf] }}\ntimeline:\n- call: {{ count: 1 }}\n",
+        topology.display()
+    );
+    let (experiment, dir) = (file("cells.yaml", &text), scratch("run-none"));
+    let [named, out] = [&experiment, &dir].map(|path| path.to_str().expect("UTF-8"));
+    let output = samp_lab(&["run", named, "--out", out]);
+    fs::remove_file(&experiment).expect("the scratch file can be removed");
+    assert_eq!((code(&output), stdout(&output)), (3, String::new()));
+    assert!(stderr(&output).contains("the topology asks for `attach: bpf`, but"), "{}", stderr(&output));
+    assert!(!dir.exists(), "nothing is left");
+}
+
+#[test]
 fn what_cannot_be_simulated_is_3() {
     let topology = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../topologies/kamailio.yaml"));
     let topology = topology.expect("it is shipped");

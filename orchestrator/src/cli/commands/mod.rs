@@ -145,16 +145,21 @@ fn find(which: &Which) -> Result<Client, Failure> {
 
 /// What the topology becomes on this machine, with the backends and the family that were typed.
 fn resolve(topology: &mut Topology, emulation: Emulation) -> Result<(Plan, Machine), Failure> {
+    let machine = Machine::probe().map_err(|error| {
+        Failure::io("look at this machine", &error).hint("`samp-lab doctor` tells what is missing".to_owned())
+    })?;
+    Ok((resolve_on(&machine, topology, emulation)?, machine))
+}
+
+/// As [`resolve`], on a machine that is known already.
+fn resolve_on(machine: &Machine, topology: &mut Topology, emulation: Emulation) -> Result<Plan, Failure> {
     topology.emulation = emulation.over(topology.emulation);
     if let Some(family) = emulation.family {
         topology
             .set_family(family.into())
             .map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
     }
-    let machine = Machine::probe().map_err(|error| {
-        Failure::io("look at this machine", &error).hint("`samp-lab doctor` tells what is missing".to_owned())
-    })?;
-    Ok((Plan::new(topology, &machine)?, machine))
+    Ok(Plan::new(topology, machine)?)
 }
 
 /// That the topology's own programs may run, and that all programs can.

@@ -7,7 +7,7 @@ use super::calibrate::with_progress;
 use super::campaign::{self, Ledger, Origin};
 use super::labs::end;
 use super::one_run::{Finished, Planned, carry_out, directory, inputs, refuse_to_resume, write_record};
-use super::{check_programs, resolve, up};
+use super::{check_programs, resolve, resolve_on, up};
 use crate::calibration::{RunCalibration, WaitWatch};
 use crate::capture::{Background, Taps};
 use crate::client::{Client, Watch};
@@ -34,7 +34,7 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
     let out = options.results.out.as_deref();
     let (experiment, topology) = campaign.first();
     let mut first = topology.clone();
-    let (plan, _) = resolve(&mut first, options.emulation)?;
+    let (plan, machine) = resolve(&mut first, options.emulation)?;
     check_programs(&plan, options.allow_programs)?;
     up::warn_if_busy(terminal);
     let inputs = inputs(file, &campaign)?;
@@ -57,6 +57,11 @@ pub(super) fn run(terminal: &Terminal, options: &Run) -> Result<Exit, Failure> {
     if options.keep {
         return Err(Failure::new(Exit::Usage, "`--keep` is for one run, and this experiment has many")
             .hint("`samp-lab up` brings up a lab that stays".to_owned()));
+    }
+    // What this machine cannot do is said now, and not after hours of other cells.
+    for cell in &campaign.cells {
+        let (_, mut topology) = campaign.run(cell, 0).map_err(Failure::invalid)?;
+        check_programs(&resolve_on(&machine, &mut topology, options.emulation)?, options.allow_programs)?;
     }
     let origin = Origin { inputs: &inputs, emulation: Some(plan.emulation), family: first.family };
     let mut ledger = Ledger::open(terminal, &campaign, &options.results, &origin)?;
