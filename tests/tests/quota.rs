@@ -69,9 +69,11 @@ fn each_server_is_held_to_its_quota_and_tells_what_it_has_had() {
     follow.wait().expect("it ends");
     for (server, cpu) in &servers {
         let figure = |name: &str| cpu[name].as_u64().expect("a number");
-        assert!(figure("used") > 0 && figure("throttled") > 0, "{server}: {cpu}");
+        assert!(figure("used") > 0, "{server}: {cpu}");
         assert!((1..=figure("periods")).contains(&figure("periods_throttled")), "{server}: {cpu}");
     }
+    // One that goes to sleep in the system call in which its quota ran out has lost no time by it.
+    assert!(servers.values().any(|cpu| cpu["throttled"].as_u64() > Some(0)), "{servers:?}");
     lab.down();
     assert!(!group.exists());
 }

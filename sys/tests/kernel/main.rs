@@ -82,6 +82,9 @@ fn connect(a: &mut Node, a_index: u32, b: &mut Node, b_index: u32, n: u8) {
         batch.set_up(a_index);
     });
     b.configure(|batch| batch.set_up(b_index));
+    // The kernel answers when both ends can send; until then it drops what is sent.
+    assert_eq!(a.netlink.link_index(&a_name).unwrap(), Some(a_index));
+    assert_eq!(b.netlink.link_index(&b_name).unwrap(), Some(b_index));
 }
 
 /// MAC address of side 0 or 1 of link `n`.
