@@ -4,7 +4,7 @@
 use crate::Record;
 use crate::flood::Flood;
 use crate::record::{FloodNumber, HandoffNumber};
-use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger, Tunnels};
+use crate::settings::{AddressSettings, Family, MediaSettings, SampSettings, Trigger, TunnelBackend};
 use crate::topology::Subnet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -95,7 +95,7 @@ pub enum Role {
 
 impl Role {
     /// Who does this node's tunnels, if it has any.
-    pub fn tunnels(&self) -> Option<Tunnels> {
+    pub fn tunnels(&self) -> Option<TunnelBackend> {
         match self {
             Role::MobileNode { mobility: Mobility::MobileIp { tunnels, .. }, .. } => Some(*tunnels),
             Role::MobilityAgent(agent) => Some(agent.tunnels),
@@ -128,7 +128,7 @@ pub enum Mobility {
         route_optimization: bool,
         /// Who does its tunnels.
         #[serde(default)]
-        tunnels: Tunnels,
+        tunnels: TunnelBackend,
     },
 }
 
@@ -145,7 +145,7 @@ pub struct MobilityAgent {
     pub dad: Duration,
     /// Who does its tunnels.
     #[serde(default)]
-    pub tunnels: Tunnels,
+    pub tunnels: TunnelBackend,
 }
 
 impl MobilityAgent {

@@ -134,7 +134,7 @@ fn v6(address: IpAddr) -> Option<Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Tunnels;
+    use crate::settings::TunnelBackend;
     use crate::topology::parse;
 
     /// ar-0-0 … ar-3-0 in a row, servers at the first and the third.
@@ -189,7 +189,7 @@ mobile_nodes: {{ count: 4 }}
                 home_agent: address,
                 hierarchical: false,
                 route_optimization: true,
-                tunnels: Tunnels::Agent,
+                tunnels: TunnelBackend::Agent,
             };
             assert_eq!(agents.mobility(mobile_node), expected);
         }

@@ -391,7 +391,7 @@ pub enum Trigger {
 /// Who puts Mobile IPv6's datagrams into tunnels, and takes them out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tunnels {
+pub enum TunnelBackend {
     /// samp-lab's agents, on any kernel, with optimised routes too.
     #[default]
     Agent,
@@ -425,7 +425,7 @@ pub struct EmulationSettings {
     pub going_down: Duration,
     /// Who does Mobile IPv6's tunnels.
     #[serde(default)]
-    pub tunnels: Tunnels,
+    pub tunnels: TunnelBackend,
     /// How many nodes' agents share a process at most; none is `auto`.
     #[serde(default)]
     pub nodes_per_process: Option<NonZeroU16>,

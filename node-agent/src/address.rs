@@ -163,6 +163,7 @@ impl RadioAddress {
             index: self.interface,
             source: None,
             onlink: true,
+            mtu: None,
         }
     }
 }

@@ -64,7 +64,7 @@ const LOG_FILTER: &str = "SAMP_LAB_LOG";
 /// the first is an [`AgentConfig`], the others are [`ToAgent`](samp_model::agent::ToAgent); those that leave are one or more
 /// [`FromAgent`](samp_model::agent::FromAgent).
 /// The calling thread enters one namespace after the other to open the nodes' sockets; then it loses for good all
-/// capabilities but `CAP_NET_ADMIN`, and that, too, where no node is mobile. The log goes to standard error, unless the
+/// capabilities but `CAP_NET_ADMIN`, and that, too, where no node is mobile or has tunnels of the kernel's. The log goes to standard error, unless the
 /// process logs elsewhere already.
 ///
 /// # Errors

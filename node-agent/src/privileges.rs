@@ -5,14 +5,16 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use samp_model::agent::Role;
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 
 /// The capabilities that a node uses after its start: a mobile node changes its address at every handoff, an agent with the
 /// kernel's tunnels their ends.
 pub(crate) fn needed_by(role: &Role) -> &'static [Capability] {
     match role {
         Role::MobileNode { .. } => &[Capability::CAP_NET_ADMIN],
-        Role::MobilityAgent(_) if role.tunnels() == Some(Tunnels::Kernel) => &[Capability::CAP_NET_ADMIN],
+        Role::MobilityAgent(_) if role.tunnels() == Some(TunnelBackend::Kernel) => {
+            &[Capability::CAP_NET_ADMIN]
+        }
         Role::SipServer { .. }
         | Role::AccessRouter { .. }
         | Role::MobilityAgent(_)

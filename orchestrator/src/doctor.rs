@@ -1,12 +1,12 @@
 //! What labs need of a machine: each need is tried out, in fresh namespaces as `up` makes them.
 
+use crate::plan::Machine;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use samp_emulation::{DelayLine, LineSpec};
 use samp_sys::cgroup::CpuController;
 use samp_sys::multicast::{MulticastRouter, Version};
 use samp_sys::namespace::Namespace;
-use samp_sys::netlink::tunnels_available;
 use samp_sys::netlink::{Batch, Netlink, VethEnd};
 use samp_sys::{netem, process};
 use serde::{Deserialize, Serialize};
@@ -202,8 +202,9 @@ fn netem() -> Check {
 
 fn tunnels() -> Check {
     const NAME: &str = "ip6tnl";
-    const REMEDY: &str = "for `tunnels: kernel` load the module: `modprobe ip6_tunnel`";
-    match tunnels_available() {
+    const REMEDY: &str =
+        "for `tunnels: kernel` install the module `ip6_tunnel`, which comes with most kernels";
+    match Machine::has_tunnels() {
         Ok(true) => good(NAME, "the kernel can do Mobile IPv6's tunnels"),
         Ok(false) => lacking(NAME, "none: agents do Mobile IPv6's tunnels", REMEDY),
         Err(error) => lacking(NAME, error.to_string(), REMEDY),

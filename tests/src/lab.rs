@@ -135,3 +135,23 @@ impl Drop for Lab {
         run(["down", &self.name]);
     }
 }
+
+/// Whether the kernel can do the tunnels of Mobile IPv6; if not, that is said by who is asked for it. With
+/// `SAMP_TEST_TUNNELS` it has to.
+///
+/// # Panics
+/// Something else is said, or it has to and cannot.
+#[track_caller]
+pub fn has_kernel_tunnels() -> bool {
+    let knobs = "family: ipv6\nprotocol: mipv6\nemulation: { tunnels: kernel }";
+    let line = fs::read_to_string(topology("topologies/line.yaml")).expect("it is shipped");
+    let file = TemporaryFile::new(&format!("{knobs}\n{line}"));
+    let plan = run(["plan".as_ref(), file.path().as_os_str()]);
+    if !plan.status.success() {
+        let said = String::from_utf8_lossy(&plan.stderr);
+        assert!(plan.status.code() == Some(4) && said.contains("no ip6tnl"), "{said}");
+        assert!(std::env::var_os("SAMP_TEST_TUNNELS").is_none(), "{said}");
+        eprintln!("SKIPPED: this kernel has no ip6tnl");
+    }
+    plan.status.success()
+}

@@ -1,7 +1,7 @@
 //! Mobile IPv6 and HMIPv6 in real labs: what keeps its address goes on through handoffs, and Wireshark knows the messages.
 
 use samp_tests::Lab;
-use samp_tests::lab::{TemporaryFile, run, samp_lab, unique_name};
+use samp_tests::lab::{TemporaryFile, has_kernel_tunnels, run, samp_lab, unique_name};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -206,24 +206,9 @@ fn ping_and_tcp_survive_handoffs_of_hmipv6() {
     unmodified_applications_go_on("protocol: hmipv6\naddressing: { dad: off }");
 }
 
-/// Whether the kernel has tunnels of its own; if not, that is said by whoever is asked for them. With `SAMP_TEST_TUNNELS` it
-/// has to.
-#[track_caller]
-fn has_tunnels() -> bool {
-    let topology = row("protocol: mipv6\nemulation: { tunnels: kernel }");
-    let plan = run(["plan".as_ref(), topology.path().as_os_str()]);
-    if !plan.status.success() {
-        let said = String::from_utf8_lossy(&plan.stderr);
-        assert!(plan.status.code() == Some(4) && said.contains("no ip6tnl"), "{said}");
-        assert!(std::env::var_os("SAMP_TEST_TUNNELS").is_none(), "{said}");
-        eprintln!("SKIPPED: this kernel has no ip6tnl");
-    }
-    plan.status.success()
-}
-
 #[test]
 fn the_kernels_tunnels_carry_calls_of_mobile_ipv6() {
-    if has_tunnels() {
+    if has_kernel_tunnels() {
         let moves = [["mn1", "ar2"], ["mn1", "ar3"], ["mn2", "ar3"], ["mn1", "ar1"]];
         let knobs =
             "protocol: mipv6\naddressing: { dad: off }\nemulation: { tunnels: kernel, attach: switch }";
@@ -233,7 +218,7 @@ fn the_kernels_tunnels_carry_calls_of_mobile_ipv6() {
 
 #[test]
 fn the_kernels_tunnels_carry_applications_of_hmipv6() {
-    if has_tunnels() {
+    if has_kernel_tunnels() {
         let knobs = "protocol: hmipv6\naddressing: { dad: off }\nemulation: { tunnels: kernel }";
         unmodified_applications_go_on(knobs);
     }
@@ -334,7 +319,7 @@ fn a_dead_map_leaves_its_nodes_without_service_until_they_reach_another_one() {
 
 #[test]
 fn the_kernels_tunnels_end_with_their_agent() {
-    if has_tunnels() {
+    if has_kernel_tunnels() {
         a_map_dies("emulation: { tunnels: kernel }");
     }
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::geteuid;
-use samp_tests::lab::{run, stdout, unique_name};
+use samp_tests::lab::{TemporaryFile, has_kernel_tunnels, run, stdout, unique_name};
 use samp_tests::{Lab, samp_lab, topology};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -74,8 +74,10 @@ fn agents_of(supervisor: i64) -> HashMap<i64, HashMap<String, String>> {
     agents
 }
 
-/// That the agents of a lab that is up are of the user `id`, and can do no more than they must.
+/// That the agents of a lab that is up are of the user `id`, and can do no more than they must: mobile nodes may change
+/// addresses, and so may servers if their tunnels are the kernel's.
 fn check_agents(status: &Value, id: u32) {
+    let by_kernel = status["emulation"]["tunnels"] == "kernel";
     let agents = agents_of(status["supervisor_pid"].as_i64().expect("a number"));
     let mut checked = 0;
     for node in status["nodes"].as_array().expect("a list") {
@@ -86,7 +88,7 @@ fn check_agents(status: &Value, id: u32) {
         let ids = format!("{id}\t{id}\t{id}\t{id}");
         assert_eq!((&agent["Uid"], &agent["Gid"]), (&ids, &ids), "{name}");
         assert_eq!(agent["NoNewPrivs"], "1", "{name}");
-        let needed = if name.starts_with("mn") { NET_ADMIN } else { 0 };
+        let needed = if name.starts_with("mn") || by_kernel { NET_ADMIN } else { 0 };
         for (set, expected) in
             [("CapInh", 0), ("CapPrm", needed), ("CapEff", needed), ("CapBnd", 0), ("CapAmb", 0)]
         {
@@ -114,6 +116,28 @@ fn agents_can_do_no_more_than_they_must() {
         assert!(stdout(lab.run(&["logs", node])).contains("sockets are open"), "{node}");
     }
     lab.down();
+}
+
+/// A home agent and its mobile nodes.
+fn check_agents_with_tunnels(tunnels: &str) {
+    let knobs = format!("family: ipv6\nprotocol: mipv6\nemulation: {{ tunnels: {tunnels} }}");
+    let line = fs::read_to_string(line()).expect("it is shipped");
+    let lab = Lab::up(TemporaryFile::new(&format!("{knobs}\n{line}")).path(), &[]);
+    let me = geteuid();
+    check_agents(&lab.json(&["inspect"]), if me.is_root() { NOBODY } else { me.as_raw() });
+    lab.down();
+}
+
+#[test]
+fn home_agents_can_do_no_more_than_they_must() {
+    check_agents_with_tunnels("agent");
+}
+
+#[test]
+fn home_agents_with_the_kernels_tunnels_can_set_them_up() {
+    if has_kernel_tunnels() {
+        check_agents_with_tunnels("kernel");
+    }
 }
 
 /// What of the tests below needs root: to be two ordinary users. Without root, or where user namespaces are forbidden,

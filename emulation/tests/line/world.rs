@@ -115,6 +115,7 @@ impl Node {
             index: NODE_INTERFACE,
             source: None,
             onlink: false,
+            mtu: None,
         });
         self.netlink.apply(batch).unwrap();
     }

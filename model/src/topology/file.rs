@@ -5,7 +5,7 @@ use crate::ring::MAX_VIRTUAL_NODES;
 use crate::settings::{
     AddressMethod, AddressProfile, AnchorSelect, AttachMode, Auth, Authentication, Confirm, Dad, DhcpServer,
     Discover, Durability, Family, HomeAgents, LinkBackend, Profile, Protocol, Records, ServerMode, Stale,
-    Trigger, Tunnels, UpdateOrder,
+    Trigger, TunnelBackend, UpdateOrder,
 };
 use crate::units::{Delay, Interval, InvalidValue, Percent, Rate};
 use crate::yaml::{Entries, Keyword, Title, Value, Whole, Word, span};
@@ -292,7 +292,7 @@ pub(super) struct Emulation {
     pub(super) trigger: Option<Value<Word<Trigger>>>,
     pub(super) make_before_break: Option<Value<Delay>>,
     pub(super) going_down: Option<Value<Delay>>,
-    pub(super) tunnels: Option<Value<Word<Tunnels>>>,
+    pub(super) tunnels: Option<Value<Word<TunnelBackend>>>,
     pub(super) nodes_per_process: Option<Value<PerProcess>>,
     pub(super) server_cpu: Option<Value<Percent>>,
     pub(super) server_work: Option<Value<Interval>>,
@@ -438,7 +438,7 @@ impl Keyword for Trigger {
         &[("link", Self::Link), ("carrier", Self::Carrier), ("ra", Self::Ra)];
 }
 
-impl Keyword for Tunnels {
+impl Keyword for TunnelBackend {
     const WHAT: &'static str = "who does tunnels";
     const WORDS: &'static [(&'static str, Self)] = &[("agent", Self::Agent), ("kernel", Self::Kernel)];
 }

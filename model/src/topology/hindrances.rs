@@ -1,10 +1,10 @@
 //! Knobs of a topology that cannot be together.
 
 use super::{Node, NodeKind, Topology};
-use crate::settings::{AddressMethod, AttachMode, EmulationSettings, Family, Trigger, Tunnels};
+use crate::settings::{AddressMethod, AttachMode, EmulationSettings, Family, Trigger, TunnelBackend};
 use std::time::Duration;
 
-/// Handoffs cannot be as a knob under `emulation:` says.
+/// Handoffs, and what nodes do after them, cannot be as a knob under `emulation:` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandoffHindrance {
     /// The knob.
@@ -65,7 +65,7 @@ impl Topology {
             )
         } else if keeps_old && has_program {
             ("make_before_break", "mobile nodes with a `program` have one radio")
-        } else if tunnels == Tunnels::Kernel && self.mobility.route_optimization {
+        } else if tunnels == TunnelBackend::Kernel && self.mobility.route_optimization {
             ("tunnels", "the kernel's tunnels know no optimised routes")
         } else {
             return None;

@@ -6,12 +6,12 @@
 //! agent         to a bound address ▶ host route by the device        out of the device ▶ only what is from that address
 //! ```
 //! A device whose ends nobody needs any more is changed for the next tunnel, so that routes go from one device to another
-//! at once: nothing is lost meanwhile, and none is ever deleted, for which the kernel takes milliseconds. At a
-//! mobile node what its agent has sent to the address before still comes in by it.
+//! at once: nothing is lost meanwhile, and none is ever deleted, for which the kernel takes milliseconds. A mobile node with two
+//! radios still hears by it what was sent to its address before.
 
 use samp_model::agent::MobilityAgent;
 use samp_model::topology::Subnet;
-use samp_sys::netlink::{Batch, Route, Tunnel};
+use samp_sys::netlink::{Batch, Route};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -74,12 +74,21 @@ impl Owner {
         Owner::Agent { address: agent.address, home_subnet: agent.home_subnet }
     }
 
-    fn mtu(&self, address: Ipv6Addr) -> u32 {
-        match self {
-            Owner::MobileNode { home } if *home == address => MTU_AT_MOBILE_NODE,
-            Owner::Agent { home_subnet: Some(subnet), .. } if subnet.contains(address.into()) => MTU_TO_HOME,
-            _ => MTU_TO_REGIONAL,
-        }
+    /// The route of what goes into the tunnel of this address, which leads into a device.
+    fn route(&self, address: Ipv6Addr, device: u32) -> Route {
+        let everything = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+        let (destination, source, mtu) = match *self {
+            Owner::MobileNode { home } if home == address => {
+                (everything, Some(home.into()), MTU_AT_MOBILE_NODE)
+            }
+            Owner::MobileNode { .. } => (everything, None, MTU_TO_REGIONAL),
+            Owner::Agent { address: own, home_subnet } => {
+                let is_home = home_subnet.is_some_and(|subnet| subnet.contains(address.into()));
+                let mtu = if is_home { MTU_TO_HOME } else { MTU_TO_REGIONAL };
+                ((address.into(), 128), Some(own.into()), mtu)
+            }
+        };
+        Route { destination, via: None, index: index(device), source, onlink: false, mtu: Some(mtu) }
     }
 }
 
@@ -96,21 +105,15 @@ impl Devices {
         }
     }
 
-    /// Has a device ready for the first tunnel.
-    pub(super) fn prepare(&mut self) -> Batch {
-        let mut batch = Batch::default();
-        self.keep_one_idle(&mut batch);
-        batch
-    }
-
-    /// What is from this address (at an agent, to it) goes into a tunnel between these two, or with none into no tunnel.
+    /// What is from this address (at an agent, to it) goes into a tunnel between these two, or with none into no tunnel, nor if no
+    /// device is left for [it](Self::tunnel).
     pub(super) fn set(&mut self, address: Ipv6Addr, ends: Option<Ends>) -> Batch {
         let mut batch = Batch::default();
-        let old = self.tunnels.get(&address).copied();
+        let old = self.tunnel(address);
         if old == ends {
             return batch;
         }
-        let next = ends.and_then(|ends| self.take(&mut batch, ends, self.owner.mtu(address)));
+        let next = ends.and_then(|ends| self.take(&mut batch, ends, old.is_none()));
         match ends.filter(|_| next.is_some()) {
             Some(ends) => self.tunnels.insert(address, ends),
             None => self.tunnels.remove(&address),
@@ -121,15 +124,54 @@ impl Devices {
         if let Some(ends) = old {
             self.leave(&mut batch, address, ends, next.is_none());
         }
-        self.keep_one_idle(&mut batch);
         batch
     }
 
-    /// The kernel has refused what this address was to have, and what its device is like now is not known.
-    pub(super) fn give_up(&mut self, address: Ipv6Addr) {
-        if let Some(ends) = self.tunnels.remove(&address) {
-            self.drop_user(ends);
+    /// The ends of an address's tunnel.
+    pub(super) fn tunnel(&self, address: Ipv6Addr) -> Option<Ends> {
+        self.tunnels.get(&address).copied()
+    }
+
+    /// What has to be asked for so that a device is idle when one is needed.
+    pub(super) fn spare(&mut self) -> Option<Batch> {
+        if !self.idle.is_empty() || self.made >= MAX_DEVICES {
+            return None;
         }
+        let mut batch = Batch::default();
+        let device = self.made;
+        self.made += 1;
+        batch.add_tunnel(&name(device), index(device), nowhere(device));
+        if matches!(self.owner, Owner::Agent { .. }) {
+            batch.refuse_all_from(&name(device));
+        }
+        self.idle.push_back((device, nowhere(device)));
+        Some(batch)
+    }
+
+    /// The kernel has refused the last [spare](Self::spare) device.
+    pub(super) fn give_up_spare(&mut self) {
+        self.idle.pop_back();
+    }
+
+    /// The kernel has refused a part of what this address was to have, which had the tunnel `old` before: takes back all that it
+    /// may have, whatever of that there is.
+    pub(super) fn give_up(&mut self, address: Ipv6Addr, old: Option<Ends>) -> Batch {
+        let mut batch = Batch::default();
+        let new = self.tunnels.remove(&address);
+        for device in [new, old].into_iter().flatten().filter_map(|ends| self.device(ends)) {
+            self.part(&mut batch, address, device);
+        }
+        if let Some((device, true)) = new.and_then(|ends| self.drop_user(ends)) {
+            batch.change_tunnel(index(device), nowhere(device));
+            self.idle.push_back((device, nowhere(device)));
+        }
+        batch
+    }
+
+    /// The device with these ends.
+    fn device(&self, ends: Ends) -> Option<u32> {
+        let idle = || self.idle.iter().find(|(_, has)| *has == ends).map(|(device, _)| *device);
+        self.used.get(&ends).map(|(device, _)| *device).or_else(idle)
     }
 
     /// One address less uses the device with these ends, which is returned, and whether nobody does now.
@@ -144,54 +186,41 @@ impl Devices {
         Some((device, is_idle))
     }
 
-    /// The device with these ends: one that has them, or one that is given them.
-    fn take(&mut self, batch: &mut Batch, ends: Ends, mtu: u32) -> Option<u32> {
+    /// The device with these ends: one that has them, or one that is given them. The last one is for who has one to give back.
+    fn take(&mut self, batch: &mut Batch, ends: Ends, is_first: bool) -> Option<u32> {
         if let Some((device, users)) = self.used.get_mut(&ends) {
             *users += 1;
             return Some(*device);
         }
+        if is_first && self.made >= MAX_DEVICES && self.idle.len() < 2 {
+            return None;
+        }
         let as_before = self.idle.iter().position(|(_, before)| *before == ends);
         let device = match as_before {
             Some(position) => self.idle.remove(position)?.0,
-            None => self.idle.pop_front()?.0,
+            None => {
+                let (device, _) = self.idle.pop_front()?;
+                batch.change_tunnel(index(device), ends);
+                device
+            }
         };
-        // It may have had another MTU.
-        batch.change_tunnel(Tunnel { name: &name(device), index: index(device), ends, mtu });
         self.used.insert(ends, (device, 1));
         Some(device)
     }
 
-    fn keep_one_idle(&mut self, batch: &mut Batch) {
-        if self.idle.is_empty() && self.made < MAX_DEVICES {
-            let device = self.made;
-            self.made += 1;
-            let name = name(device);
-            let nobody = u128::from(NOWHERE) + u128::from(device);
-            let ends = [Ipv6Addr::UNSPECIFIED, nobody.into()];
-            batch.add_tunnel(Tunnel { name: &name, index: index(device), ends, mtu: MTU_TO_REGIONAL });
-            if matches!(self.owner, Owner::Agent { .. }) {
-                batch.refuse_all_from(&name);
-            }
-            self.idle.push_back((device, ends));
-        }
-    }
-
     /// An address gets its first tunnel, or goes on to another one.
     fn lead(&self, batch: &mut Batch, address: Ipv6Addr, device: u32, is_first: bool) {
+        let route = self.owner.route(address, device);
         match self.owner {
-            Owner::MobileNode { home } if home == address => {
-                batch.replace_preferred_route(&default_route(device, Some(home)));
-            }
+            Owner::MobileNode { home } if home == address => batch.replace_preferred_route(&route),
             Owner::MobileNode { .. } if is_first => {
                 batch.add_address(self.interface, address.into(), 128);
-                batch.add_source_route(address.into(), REGIONAL_TABLE, &default_route(device, None));
+                batch.add_source_route(address.into(), REGIONAL_TABLE, &route);
             }
-            Owner::MobileNode { .. } => {
-                batch.replace_source_route(address.into(), REGIONAL_TABLE, &default_route(device, None));
-            }
-            Owner::Agent { address: own, .. } => {
+            Owner::MobileNode { .. } => batch.replace_source_route(address.into(), REGIONAL_TABLE, &route),
+            Owner::Agent { .. } => {
                 batch.admit(address, &name(device));
-                batch.replace_route(&host_route(address, device, own));
+                batch.replace_route(&route);
             }
         }
     }
@@ -203,34 +232,32 @@ impl Devices {
             self.idle.push_back((device, ends));
         }
         match self.owner {
-            Owner::MobileNode { .. } if !is_last => {}
-            Owner::MobileNode { home } if home == address => {
-                batch.delete_preferred_route(&default_route(device, Some(home)));
-            }
+            _ if is_last => self.part(batch, address, device),
+            Owner::MobileNode { .. } => {}
+            Owner::Agent { .. } => batch.admit_no_more(address, &name(device)),
+        }
+    }
+
+    /// Takes away all that an address has at a device.
+    fn part(&self, batch: &mut Batch, address: Ipv6Addr, device: u32) {
+        let route = self.owner.route(address, device);
+        match self.owner {
+            Owner::MobileNode { home } if home == address => batch.delete_preferred_route(&route),
             Owner::MobileNode { .. } => {
-                batch.delete_source_route(address.into(), REGIONAL_TABLE, &default_route(device, None));
+                batch.delete_source_route(address.into(), REGIONAL_TABLE, &route);
                 batch.delete_address(self.interface, address.into(), 128);
             }
-            Owner::Agent { address: own, .. } => {
-                if is_last {
-                    batch.delete_route(&host_route(address, device, own));
-                }
+            Owner::Agent { .. } => {
+                batch.delete_route(&route);
                 batch.admit_no_more(address, &name(device));
             }
         }
     }
 }
 
-/// An agent's, to an address that is bound.
-fn host_route(address: Ipv6Addr, device: u32, agent: Ipv6Addr) -> Route {
-    let (destination, source) = ((IpAddr::V6(address), 128), Some(agent.into()));
-    Route { destination, via: None, index: index(device), source, onlink: false }
-}
-
-/// A mobile node's, and the source of what has none yet.
-fn default_route(device: u32, source: Option<Ipv6Addr>) -> Route {
-    let destination = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-    Route { destination, via: None, index: index(device), source: source.map(Into::into), onlink: false }
+/// The ends of a device that has not been needed yet.
+fn nowhere(device: u32) -> Ends {
+    [Ipv6Addr::UNSPECIFIED, (u128::from(NOWHERE) + u128::from(device)).into()]
 }
 
 fn name(device: u32) -> String {

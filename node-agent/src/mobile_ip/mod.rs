@@ -12,17 +12,19 @@
 //! With `emulation: { tunnels: kernel }` the kernel's own devices do it, and only messages come here.
 
 mod devices;
+mod kernel;
 mod path;
 
 use crate::watch::watch;
 use anyhow::{Context, bail};
-use devices::{Devices, Owner};
+use devices::Owner;
 pub use devices::{MTU_AT_MOBILE_NODE, MTU_TO_HOME, MTU_TO_REGIONAL};
+use kernel::KernelTunnels;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn6, sendmsg};
 use path::{Fate, Paths, Place};
 use samp_model::agent::{Mobility, Role};
-use samp_model::settings::Tunnels as Doer;
+use samp_model::settings::TunnelBackend;
 use samp_protocol::Input;
 use samp_protocol::mobile_ip::{Datagram, Forwarding, Packet};
 use samp_sys::clock::realtime_nanos;
@@ -60,7 +62,7 @@ pub(crate) struct Tunnels {
     /// Datagrams leave here as they are (IPV6_HDRINCL).
     raw: Socket,
     /// With the kernel's tunnels.
-    kernel: Option<(Netlink, Devices)>,
+    kernel: Option<KernelTunnels>,
     kernel_end: u32,
     agent_end: u32,
     buffer: Vec<u8>,
@@ -93,15 +95,14 @@ impl Tunnels {
     /// # Errors
     /// A privilege or an interface is missing.
     pub(crate) fn open(role: &Role) -> anyhow::Result<Option<Self>> {
-        let Some(doer) = role.tunnels() else { return Ok(None) };
-        let (place, owner) = match role {
-            Role::MobileNode { mobility: Mobility::MobileIp { home, .. }, .. } => {
+        let (place, owner, backend) = match role {
+            Role::MobileNode { mobility: Mobility::MobileIp { home, tunnels, .. }, .. } => {
                 let place = Place::Mobile { home: *home, care_of: Vec::new() };
-                (place, Owner::MobileNode { home: *home })
+                (place, Owner::MobileNode { home: *home }, *tunnels)
             }
             Role::MobilityAgent(agent) => {
                 let addresses = [Some(agent.address), agent.map].into_iter().flatten().collect();
-                (Place::Agent { addresses }, Owner::agent(agent))
+                (Place::Agent { addresses }, Owner::agent(agent), agent.tunnels)
             }
             _ => return Ok(None),
         };
@@ -114,18 +115,16 @@ impl Tunnels {
         let (kernel_end, agent_end) = (index(KERNEL_END.0)?, index(AGENT_END.0)?);
         samp_sys::offload::switch_off(KERNEL_END.0).context("cannot have the kernel compute checksums")?;
         let frames = FrameSocket::open(ETH_P_IPV6).context("cannot open a packet socket")?;
-        let heard = if doer == Doer::Kernel { &HEARD[1..] } else { &HEARD };
+        let heard = if backend == TunnelBackend::Kernel { &HEARD[1..] } else { &HEARD };
         frames.hear_only(agent_end, NEXT_HEADER, heard).context("cannot filter what is heard")?;
         let raw = Socket::new(Domain::IPV6, Type::RAW.nonblocking(), Some(Protocol::from(libc::IPPROTO_RAW)));
-        let mut devices = (doer == Doer::Kernel).then(|| Devices::new(owner, kernel_end));
-        if let Some(devices) = &mut devices {
-            netlink.apply(devices.prepare()).context("cannot make a tunnel of the kernel's")?;
-        }
+        let kernel =
+            (backend == TunnelBackend::Kernel).then(|| KernelTunnels::open(netlink, owner, kernel_end));
         Ok(Some(Self {
-            paths: Paths::new(place, doer),
+            paths: Paths::new(place, backend),
             frames: watch(frames, Interest::READABLE)?,
             raw: raw.context("cannot open a raw socket")?,
-            kernel: devices.map(|devices| (netlink, devices)),
+            kernel: kernel.transpose().context("cannot make a tunnel of the kernel's")?,
             kernel_end,
             agent_end,
             buffer: vec![0; DATAGRAM_MAX],
@@ -186,16 +185,10 @@ impl Tunnels {
     /// What is to be done to datagrams from now on.
     pub(crate) fn apply(&mut self, change: Forwarding) {
         self.paths.apply(change);
-        let (Some((netlink, devices)), Forwarding::From(address, ends) | Forwarding::To(address, ends)) =
+        if let (Some(kernel), Forwarding::From(address, ends) | Forwarding::To(address, ends)) =
             (&mut self.kernel, change)
-        else {
-            return;
-        };
-        let ends = ends.filter(|ends| ends.iter().all(|end| path::is_routable(*end)));
-        if let Err(error) = netlink.apply(devices.set(address, ends)) {
-            // An address that somebody has made up must not end the agent.
-            devices.give_up(address);
-            tracing::warn!(%address, ?ends, error = &error as &dyn std::error::Error, "no tunnel");
+        {
+            kernel.set(address, ends);
         }
     }
 

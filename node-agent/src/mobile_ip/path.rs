@@ -1,8 +1,8 @@
 //! Where a datagram goes: what the node's table says, done to bytes. Nothing is sent or received here.
 
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 use samp_protocol::Input;
-use samp_protocol::mobile_ip::{Datagram, Forwarding, ForwardingTable, Packet};
+use samp_protocol::mobile_ip::{Datagram, Forwarding, ForwardingTable, Message, Packet};
 use std::net::Ipv6Addr;
 
 /// Headers that are taken off a datagram at most.
@@ -48,12 +48,12 @@ pub(super) struct Paths {
     pub(super) table: ForwardingTable,
     pub(super) place: Place,
     /// Who does the tunnels: with the kernel's, only messages of the protocol are looked at here.
-    tunnels: Tunnels,
+    backend: TunnelBackend,
 }
 
 impl Paths {
-    pub(super) fn new(place: Place, tunnels: Tunnels) -> Self {
-        Self { table: ForwardingTable::default(), place, tunnels }
+    pub(super) fn new(place: Place, backend: TunnelBackend) -> Self {
+        Self { table: ForwardingTable::default(), place, backend }
     }
 
     pub(super) fn apply(&mut self, change: Forwarding) {
@@ -75,7 +75,7 @@ impl Paths {
             // Of its own interface only.
             return Fate::Pass;
         }
-        if self.tunnels == Tunnels::Kernel {
+        if self.backend == TunnelBackend::Kernel {
             return Fate::Drop("to where there is no tunnel");
         }
         match &self.place {
@@ -98,9 +98,12 @@ impl Paths {
                 return if depth == 0 { Fate::Pass } else { self.forward(datagram) };
             }
             if let Some(packet) = Packet::of_datagram(&datagram) {
+                if self.is_about_routes(&packet) {
+                    return Fate::Drop("the kernel's tunnels know no optimised routes");
+                }
                 return Fate::Tell(Input::Packet(packet.into()));
             }
-            if self.tunnels == Tunnels::Kernel {
+            if self.backend == TunnelBackend::Kernel {
                 return if datagram.is_mobility() { Fate::Drop("a malformed message") } else { Fate::Pass };
             }
             let Some((outer, inner)) = datagram.unwrap() else {
@@ -136,7 +139,7 @@ impl Paths {
 
     /// Puts around a datagram what the table says. A mobile node's leaves from where it is, or not at all.
     fn leave(&self, mut datagram: Datagram, keeps_to_tunnel: bool) -> Fate {
-        if self.tunnels == Tunnels::Agent {
+        if self.backend == TunnelBackend::Agent {
             for outer in self.table.wrap(datagram.source(), datagram.destination(), keeps_to_tunnel) {
                 match datagram.wrap(&outer) {
                     Some(wrapped) => datagram = wrapped,
@@ -167,9 +170,18 @@ impl Paths {
         }
     }
 
+    /// Whether a peer asks a mobile node for what the kernel cannot do: who has no answer keeps to the tunnel.
+    fn is_about_routes(&self, packet: &Packet) -> bool {
+        use Message::{CareOfTestInit, HomeTestInit, Update};
+        let is_about_routes =
+            matches!(packet.message, HomeTestInit { .. } | CareOfTestInit { .. } | Update { .. });
+        let is_mobile_node = matches!(self.place, Place::Mobile { .. });
+        self.backend == TunnelBackend::Kernel && is_mobile_node && is_about_routes
+    }
+
     /// Whether the kernel knows by which tunnel to send what is from this address of the node's.
     fn is_tunnelled(&self, source: Ipv6Addr) -> bool {
-        self.tunnels == Tunnels::Kernel && self.table.has_tunnel_from(source)
+        self.backend == TunnelBackend::Kernel && self.table.has_tunnel_from(source)
     }
 
     fn is_home(&self, address: Ipv6Addr) -> bool {

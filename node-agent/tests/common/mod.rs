@@ -128,7 +128,14 @@ fn add_link(batch: &mut Batch, index: u32, name: &str, peer: &Namespace, peer_na
 
 fn route(destination: Ipv4Addr, prefix_len: u8, via: Option<Ipv4Addr>, index: u32) -> Route {
     let via = via.map(IpAddr::from);
-    Route { destination: (destination.into(), prefix_len), via, index, source: None, onlink: false }
+    Route {
+        destination: (destination.into(), prefix_len),
+        via,
+        index,
+        source: None,
+        onlink: false,
+        mtu: None,
+    }
 }
 
 /// What an agent is told first.

@@ -272,18 +272,14 @@ fn configuration(plan: &NamespacePlan) -> Batch {
         batch.add_neighbour(neighbour.index, neighbour.address, neighbour.mac.0);
     }
     for route in &plan.routes {
-        let mtu = route.mtu;
-        let route = netlink::Route {
+        batch.add_route(&netlink::Route {
             destination: (route.destination, route.prefix_len),
             via: Some(route.via),
             index: route.index,
             source: Some(route.source),
             onlink: true,
-        };
-        match mtu {
-            Some(mtu) => batch.add_narrow_route(&route, mtu),
-            None => batch.add_route(&route),
-        }
+            mtu: route.mtu,
+        });
     }
     batch
 }

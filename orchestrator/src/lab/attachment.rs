@@ -492,6 +492,7 @@ impl Ground<'_> {
                 index: moving.index,
                 source: Some(subnet.gateway()),
                 onlink: false,
+                mtu: None,
             });
         }
         self.network.configure(new.node.0, batch)?;

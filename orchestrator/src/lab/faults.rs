@@ -7,11 +7,14 @@ use super::process::Process;
 use super::refusal::Refusal;
 use super::state::{Lab, now};
 use crate::cause::{cause_of, chain};
+use crate::plan::AgentPlan;
+use nix::libc;
 use samp_model::Event;
+use samp_model::agent::Role;
 use samp_model::control::{Cause, LinkChange, LinkId, LinkName, LinkStatus};
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 use samp_model::topology::{NodeId, NodeKind};
-use samp_sys::netlink::Batch;
+use samp_sys::netlink::{ApplyError, Batch};
 
 impl Lab {
     /// Changes a link; its directions are as it is named.
@@ -92,20 +95,33 @@ impl Lab {
         names.iter().map(|name| self.find(name, "a router or SIP server", is_wired)).collect()
     }
 
-    /// Kills what runs at a node, and its tunnels with it, which else were there for as long as the lab.
+    /// Kills what runs at a node.
     pub(super) fn kill(&mut self, node: &str) -> Result<(), Refusal> {
         let (node, process) = self.process(node)?;
         let killed = process.kill();
         killed.map_err(|error| self.not_told(node, &error.into()))?;
-        let mut agents = self.plan.agents.iter().filter(|agent| agent.node == node);
-        if agents.any(|agent| agent.config.role.tunnels() == Some(Tunnels::Kernel)) {
-            let mut batch = Batch::default();
-            batch.delete_tunnels();
-            let deleted = self.network.configure(node.0, batch);
-            deleted.map_err(|error| refusal("cannot delete its tunnels", &LinkError::Network(error)))?;
-        }
         self.record(now(), node, Event::Killed);
+        self.end_tunnels(node);
         Ok(())
+    }
+
+    /// Takes away the tunnels of a node that is dead, if they are the kernel's, which would know nothing of it.
+    pub(super) fn end_tunnels(&self, node: NodeId) {
+        let is_node = |agent: &&AgentPlan| agent.node == node;
+        let role = self.plan.agents.iter().find(is_node).map(|agent| &agent.config.role);
+        if role.and_then(Role::tunnels) != Some(TunnelBackend::Kernel) {
+            return;
+        }
+        let mut batch = Batch::default();
+        batch.delete_tunnels();
+        match self.network.configure(node.0, batch) {
+            // They went when it was killed.
+            Err(ApplyError::Refused { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => {
+                tracing::warn!(node = self.name_of(node), error = chain(&error), "its tunnels go on");
+            }
+            Ok(()) => {}
+        }
     }
 
     /// Stops what runs at a node, or lets it go on.

@@ -227,6 +227,7 @@ fn revive(batch: &mut Batch, plan: &Plan, end: VethEnd) {
             index: own,
             source: Some(route.source),
             onlink: true,
+            mtu: None,
         });
     }
 }

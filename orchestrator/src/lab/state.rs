@@ -60,6 +60,7 @@ impl Lab {
             self.record(now(), death.node, Event::ProgramEnded { code: ended.code });
             deaths.extend((ended.code != Some(0)).then_some(death));
         }
+        deaths.iter().for_each(|death| self.end_tunnels(death.node));
         deaths
     }
 

@@ -169,6 +169,7 @@ impl Bench {
             index,
             source: None,
             onlink: true,
+            mtu: None,
         });
         self.network.configure(node.0, batch).unwrap();
         self.socket(mobile_node, own.address)

@@ -1,7 +1,7 @@
 //! The plan for human eyes.
 
 use super::{LOOPBACK, NamespacePlan, Plan};
-use samp_model::settings::{AttachMode, LinkBackend, Trigger, Tunnels};
+use samp_model::settings::{AttachMode, LinkBackend, Trigger, TunnelBackend};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -20,7 +20,7 @@ impl fmt::Display for Plan {
         writeln!(f, "links:  {links}")?;
         writeln!(f, "attach: {attach}")?;
         let mut doers = self.agents.iter().filter_map(|agent| agent.config.role.tunnels());
-        if doers.next() == Some(Tunnels::Kernel) {
+        if doers.next() == Some(TunnelBackend::Kernel) {
             writeln!(f, "tunnels: kernel (Mobile IPv6's are ip6tnl devices)")?;
         }
         if !self.emulation.gap.is_zero() {

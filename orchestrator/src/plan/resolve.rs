@@ -2,7 +2,7 @@
 
 use super::{Machine, PlanError, radios_each};
 use samp_emulation::MAX_RADIOS;
-use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend, Tunnels};
+use samp_model::settings::{AttachMode, EmulationSettings, LinkBackend, TunnelBackend};
 use samp_model::topology::{LinkQuality, Node, NodeKind, Topology};
 use std::num::NonZeroU16;
 
@@ -27,7 +27,8 @@ pub(super) fn resolve(topology: &Topology, machine: &Machine) -> Result<Emulatio
         (AttachMode::Auto, None) => AttachMode::Bpf,
         (attach, _) => attach,
     };
-    if asked.tunnels == Tunnels::Kernel && topology.mobility.protocol.is_mobile_ip() && !machine.tunnels {
+    if asked.tunnels == TunnelBackend::Kernel && topology.mobility.protocol.is_mobile_ip() && !machine.tunnels
+    {
         return Err(PlanError::NoTunnels);
     }
     if asked.server_cpu.is_some() && !machine.cpu_quota {

@@ -63,6 +63,9 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// The next hop is on the link whatever its address says.
     pub onlink: bool,
+    /// The longest datagram, in bytes: longer ones are refused or fragmented, as if the interface had this MTU. None
+    /// leaves it to the interface.
+    pub mtu: Option<u32>,
 }
 
 impl Batch {
@@ -159,18 +162,6 @@ impl Batch {
         let route = *route;
         let message = RouteNetlinkMessage::NewRoute(route_message(&route));
         self.push(message, NLM_F_CREATE | NLM_F_EXCL, move || format!("add route {route}"));
-    }
-
-    /// As [`add_route`](Self::add_route), for datagrams of so many bytes at most: longer ones are refused or fragmented, as if the
-    /// interface had this MTU.
-    pub fn add_narrow_route(&mut self, route: &Route, mtu: u32) {
-        let route = *route;
-        let mut message = route_message(&route);
-        // Forwarding heeds an MTU that is locked, by its bit.
-        let metrics = vec![RouteMetric::Lock(1 << RTAX_MTU), RouteMetric::Mtu(mtu)];
-        message.attributes.push(RouteAttribute::Metrics(metrics));
-        let what = move || format!("add route {route} for up to {mtu} bytes");
-        self.push(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, what);
     }
 
     /// Adds a route in the place of the one to the same destination, if there is one.
@@ -295,6 +286,9 @@ impl fmt::Display for Route {
         if let Some(source) = self.source {
             write!(f, " from {source}")?;
         }
+        if let Some(mtu) = self.mtu {
+            write!(f, " for up to {mtu} bytes")?;
+        }
         f.write_str(if self.onlink { " onlink" } else { "" })
     }
 }
@@ -333,6 +327,11 @@ pub(super) fn route_message(route: &Route) -> RouteMessage {
     }
     if let Some(source) = route.source {
         message.attributes.push(RouteAttribute::PrefSource(source.into()));
+    }
+    if let Some(mtu) = route.mtu {
+        // Forwarding heeds an MTU that is locked, by its bit.
+        let metrics = vec![RouteMetric::Lock(1 << RTAX_MTU), RouteMetric::Mtu(mtu)];
+        message.attributes.push(RouteAttribute::Metrics(metrics));
     }
     message
 }

@@ -12,4 +12,3 @@ pub use addresses::{AddressChange, AddressState, AddressWatch};
 pub use batch::{Batch, Route, VethEnd};
 pub use carrier::{CarrierChange, CarrierWatch};
 pub use client::{ApplyError, Netlink};
-pub use tunnel::{Tunnel, tunnels_available};

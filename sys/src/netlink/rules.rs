@@ -26,7 +26,7 @@ impl Batch {
         let route = *route;
         let mut message = route_message(&route);
         message.header.table = table;
-        let what = move || format!("add route {route} for {source}");
+        let what = move || format!("replace route {route} for {source}");
         self.push(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE, what);
     }
 

@@ -97,6 +97,7 @@ fn an_error_names_the_request_and_has_the_kernels_words() {
         index: 1,
         source: None,
         onlink: false,
+        mtu: None,
     });
     let error = node.netlink.apply(batch).unwrap_err().to_string();
     assert!(error.contains("10.9.0.0/16") && error.ends_with("Nexthop has invalid gateway"), "{error}");

@@ -60,6 +60,7 @@ impl Tree {
                 index: 102,
                 source: Some(case.source),
                 onlink: false,
+                mtu: None,
             });
         });
         let sender = source.udp(if case.source.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" });

@@ -24,7 +24,7 @@ fn host(address: IpAddr) -> (IpAddr, u8) {
 }
 
 fn onlink(to: IpAddr, via: IpAddr, index: u32, source: IpAddr) -> Route {
-    Route { destination: host(to), via: Some(via), index, source: Some(source), onlink: true }
+    Route { destination: host(to), via: Some(via), index, source: Some(source), onlink: true, mtu: None }
 }
 
 impl Line {
@@ -116,6 +116,7 @@ fn a_route_on_the_link_needs_no_next_hop() {
             index: 102,
             source: Some(address(1)),
             onlink: false,
+            mtu: None,
         };
         line.a.configure(|batch| {
             batch.add_route(&route);

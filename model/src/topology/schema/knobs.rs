@@ -9,7 +9,7 @@ use crate::settings::{
     AddressMethod, AddressProfile, AddressSettings, AnchorSelect, AttachMode, Auth, Authentication,
     CacheSettings, Confirm, Dad, DhcpServer, Discover, Durability, EmulationSettings, HomeAgents,
     LinkBackend, MediaSettings, MobilitySettings, Profile, Records, SampSettings, ServerMode, Stale, Trigger,
-    Tunnels, UpdateOrder,
+    TunnelBackend, UpdateOrder,
 };
 use crate::units::{Delay, Interval, Percent};
 use crate::yaml::{Whole, Word};
@@ -423,7 +423,10 @@ pub(super) fn emulation() -> Value {
             ),
             (
                 "tunnels",
-                scalar_or::<Word<Tunnels>>("Who does the tunnels of Mobile IPv6 and HMIPv6.", word(tunnels)),
+                scalar_or::<Word<TunnelBackend>>(
+                    "Who does the tunnels of Mobile IPv6 and HMIPv6.",
+                    word(tunnels),
+                ),
             ),
             (
                 "nodes_per_process",

@@ -28,10 +28,10 @@ fn tunnel(datagram: &Datagram, from: Ipv6Addr, to: Ipv6Addr) -> Datagram {
 
 /// A mobile node with a tunnel to its home agent, through one to its MAP.
 fn mobile() -> Paths {
-    mobile_with(Tunnels::Agent)
+    mobile_with(TunnelBackend::Agent)
 }
 
-fn mobile_with(tunnels: Tunnels) -> Paths {
+fn mobile_with(tunnels: TunnelBackend) -> Paths {
     let mut paths = Paths::new(Place::Mobile { home: HOME, care_of: vec![(CARE_OF, RADIO)] }, tunnels);
     paths.apply(Forwarding::From(HOME, Some([REGIONAL, AGENT])));
     paths.apply(Forwarding::From(REGIONAL, Some([CARE_OF, MAP])));
@@ -40,10 +40,10 @@ fn mobile_with(tunnels: Tunnels) -> Paths {
 
 /// A home agent that is a MAP, too, where that mobile node is bound.
 fn agent() -> Paths {
-    agent_with(Tunnels::Agent)
+    agent_with(TunnelBackend::Agent)
 }
 
-fn agent_with(tunnels: Tunnels) -> Paths {
+fn agent_with(tunnels: TunnelBackend) -> Paths {
     let mut paths = Paths::new(Place::Agent { addresses: vec![AGENT, MAP] }, tunnels);
     paths.apply(Forwarding::To(HOME, Some([AGENT, REGIONAL])));
     paths.apply(Forwarding::To(REGIONAL, Some([MAP, CARE_OF])));
@@ -92,7 +92,8 @@ fn optimised_routes_carry_home_addresses_and_are_believed_where_they_are_bound()
     let (optimised, _) = sent(paths.outbound(datagram(HOME, PEER)));
     assert_eq!([optimised.source(), optimised.destination()], [CARE_OF, PEER_CARE_OF]);
 
-    let mut peer = Paths::new(Place::Mobile { home: PEER, care_of: vec![(PEER_CARE_OF, 1)] }, Tunnels::Agent);
+    let mut peer =
+        Paths::new(Place::Mobile { home: PEER, care_of: vec![(PEER_CARE_OF, 1)] }, TunnelBackend::Agent);
     match peer.inbound(optimised.clone()) {
         Fate::Tell(Input::UnknownBinding { home: HOME, care_of: CARE_OF }) => {}
         other => panic!("{other:?}"),
@@ -104,7 +105,7 @@ fn optimised_routes_carry_home_addresses_and_are_believed_where_they_are_bound()
     }
     // Whose address is none of this node's must not use it to get anywhere.
     let mut reflector =
-        Paths::new(Place::Mobile { home: HOME, care_of: vec![(PEER_CARE_OF, 1)] }, Tunnels::Agent);
+        Paths::new(Place::Mobile { home: HOME, care_of: vec![(PEER_CARE_OF, 1)] }, TunnelBackend::Agent);
     reflector.apply(Forwarding::Reach(HOME, Some(CARE_OF)));
     assert_eq!(why(reflector.inbound(optimised)), "home addresses where none belong");
 }
@@ -162,7 +163,7 @@ fn only_what_is_bound_comes_out_of_a_tunnel() {
 
 #[test]
 fn with_the_kernels_tunnels_only_messages_are_seen() {
-    let (mobile, agent) = (mobile_with(Tunnels::Kernel), agent_with(Tunnels::Kernel));
+    let (mobile, agent) = (mobile_with(TunnelBackend::Kernel), agent_with(TunnelBackend::Kernel));
     let update = Message::Update(Update::default());
     let mut packet = Packet::new(REGIONAL, AGENT, update);
     packet.home = Some(HOME);
@@ -175,6 +176,9 @@ fn with_the_kernels_tunnels_only_messages_are_seen() {
     );
     packet.source = CARE_OF;
     assert_eq!(sent(mobile.send(&packet)).1, Some(RADIO));
+    packet.destination = CARE_OF;
+    let asking = Datagram::of_frame(&packet.encode()).expect("a datagram");
+    assert_eq!(why(mobile.inbound(asking)), "the kernel's tunnels know no optimised routes");
     packet.source = PEER;
     assert_eq!(why(mobile.send(&packet)), "from where the node is not");
     assert!(matches!(agent.inbound(tunnel(&bare, CARE_OF, MAP)), Fate::Pass));

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_was_typed_wins_over_the_topology() {
         let topology = EmulationSettings {
-            tunnels: settings::Tunnels::Kernel,
+            tunnels: settings::TunnelBackend::Kernel,
             links: LinkBackend::Netem,
             attach: AttachMode::Move,
             gap: Duration::from_millis(50),

@@ -3,7 +3,7 @@
 use super::routing::next;
 use super::*;
 use samp_model::agent::Role;
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 use samp_node::mobile_ip::{AGENT_END, BEYOND, KERNEL_END};
 
 const CITY: &str = "
@@ -96,6 +96,6 @@ fn tunnels_of_the_kernels_are_for_kernels_that_have_them() {
     assert!(planned("sip", false).is_ok(), "which has no tunnels");
     let plan = planned("hmipv6", true).expect("it has them");
     let doers = plan.agents.iter().filter_map(|agent| agent.config.role.tunnels());
-    assert_eq!(doers.collect::<Vec<_>>(), [Tunnels::Kernel; 5]);
+    assert_eq!(doers.collect::<Vec<_>>(), [TunnelBackend::Kernel; 5]);
     assert!(plan.to_string().contains("tunnels: kernel"));
 }

@@ -4,7 +4,7 @@ use super::super::{Acknowledgement, Agent, Forwarding, Message, Packet, Update, 
 use super::{AGENT, CARE_OF, HOME, HOME_SUBNET, at, forwardings, packets};
 use crate::node::{Input, Node};
 use samp_model::agent::MobilityAgent;
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn agent(dad: Duration) -> Agent {
             home_subnet: Some(HOME_SUBNET),
             map: Some(MAP),
             dad,
-            tunnels: Tunnels::Agent,
+            tunnels: TunnelBackend::Agent,
         },
         None,
     )

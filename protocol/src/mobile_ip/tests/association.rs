@@ -8,7 +8,7 @@ use super::{AGENT, CARE_OF, HOME, HOME_SUBNET, at, outputs, packets};
 use crate::RingKey;
 use crate::node::{Input, Node, Output};
 use samp_model::agent::MobilityAgent;
-use samp_model::settings::Tunnels;
+use samp_model::settings::TunnelBackend;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn agent_that_checks(dad: Duration, secret: Option<&str>) -> Agent {
             home_subnet: Some(HOME_SUBNET),
             map: Some(AGENT),
             dad,
-            tunnels: Tunnels::Agent,
+            tunnels: TunnelBackend::Agent,
         },
         secret,
     )

@@ -8,7 +8,7 @@ use crate::MobileNode;
 use crate::node::{Input, Node, Output};
 use samp_model::agent::MobilityAgent;
 use samp_model::record::RegistrationScope;
-use samp_model::settings::{SampSettings, Tunnels};
+use samp_model::settings::{SampSettings, TunnelBackend};
 use samp_model::{Event, Time};
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -362,7 +362,7 @@ fn strange_packets_are_survived() {
             home_subnet: Some(HOME_SUBNET),
             map: None,
             dad: Duration::from_secs(1),
-            tunnels: Tunnels::Agent,
+            tunnels: TunnelBackend::Agent,
         },
         None,
     );
