@@ -27,6 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long is waited for a packet that should not come; much longer than any path.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// What these tests run on: no netem, so that links are the delay line's.
+const MACHINE: Machine = Machine {
+    netem: false,
+    bpf: true,
+    cpu_quota: true,
+    tunnels: false,
+    ipv6: true,
+    root: true,
+    kernel: String::new(),
+};
+
 /// Two access routers 5 ms apart, each with a server; two mobile nodes at the first.
 const TOPOLOGY: &str = "
 nodes:
@@ -93,16 +104,7 @@ impl Bench {
         }
         topology.emulation.links = LinkBackend::Userspace;
         topology.emulation.attach = attach;
-        let machine = Machine {
-            netem: false,
-            bpf: true,
-            cpu_quota: true,
-            tunnels: false,
-            ipv6: true,
-            root: true,
-            kernel: String::new(),
-        };
-        let plan = Plan::new(&topology, &machine).unwrap();
+        let plan = Plan::new(&topology, &MACHINE).unwrap();
         let mut network = Network::apply(&plan, proc(), &mut |_, _, _| Ok(())).expect("root may do this");
         let (sender, missed) = mpsc::channel(64);
         let multicast =
@@ -232,16 +234,7 @@ fn hears_nothing(socket: &UdpSocket) {
 #[test]
 fn progress_is_told_step_by_step_and_can_stop_the_work() {
     let topology = topology::parse("test.yaml", TOPOLOGY).expect("a valid topology");
-    let machine = Machine {
-        netem: false,
-        bpf: true,
-        cpu_quota: true,
-        tunnels: false,
-        ipv6: true,
-        root: true,
-        kernel: String::new(),
-    };
-    let plan = Plan::new(&topology, &machine).unwrap();
+    let plan = Plan::new(&topology, &MACHINE).unwrap();
     let mut told = Vec::new();
     Network::apply(&plan, proc(), &mut |stage, done, total| {
         told.push((stage, done, total));
