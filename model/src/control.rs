@@ -20,7 +20,7 @@ use std::time::Duration;
 pub enum Request {
     /// The lab as it is now.
     Status,
-    /// All records from the beginning, then each new one as it comes.
+    /// All records that are kept, the oldest first, then each new one as it comes.
     Subscribe,
     /// Move a mobile node to another access router.
     Handoff {
@@ -174,6 +174,11 @@ pub enum Response {
     TunnelsProbed(Vec<TunnelProbes>),
     /// To [`Request::Waits`]; empty where the kernel does not say.
     Waits(Vec<ProcessWait>),
+    /// To [`Request::Subscribe`]: the records follow, one a line.
+    Records {
+        /// How many came before the first of these and are no longer kept.
+        discarded: u64,
+    },
     /// Done; there is nothing to tell.
     Done,
     /// It cannot be done.

@@ -74,6 +74,7 @@ pub struct Client {
 pub struct Records {
     client: Client,
     stream: BufReader<UnixStream>,
+    discarded: u64,
 }
 
 impl Client {
@@ -145,16 +146,18 @@ impl Client {
         self.answer(&mut BufReader::new(stream))
     }
 
-    /// All records from the beginning, then each as it comes, until the lab ends.
+    /// All records that are kept, then each as it comes, until the lab ends.
     ///
     /// # Errors
     /// Any of [`ClientError`].
     pub fn records(&self) -> Result<Records, ClientError> {
         let mut stream = BufReader::new(self.send(&Request::Subscribe)?);
-        let Response::Done = self.answer(&mut stream)? else { return Err(self.unexpected()) };
+        let Response::Records { discarded } = self.answer(&mut stream)? else {
+            return Err(self.unexpected());
+        };
         // Nothing may happen for as long as it likes.
         stream.get_ref().set_read_timeout(None).map_err(|source| self.broken(source))?;
-        Ok(Records { client: self.clone(), stream })
+        Ok(Records { client: self.clone(), stream, discarded })
     }
 
     /// The descriptors of a node's namespaces, in the order of [`Request::Enter`].
@@ -239,6 +242,11 @@ impl Client {
 }
 
 impl Records {
+    /// How many records there were before the first of these, which the lab no longer keeps.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
     /// The connection, so that another thread can end the iterator by shutting it down.
     fn connection(&self) -> Result<UnixStream, ClientError> {
         self.stream.get_ref().try_clone().map_err(|source| self.client.broken(source))
@@ -316,7 +324,7 @@ mod tests {
 
     fn records(count: u32) -> Vec<String> {
         let records = (0..count).map(|handoff| serde_json::to_string(&record(handoff)).unwrap());
-        [said(&Response::Done)].into_iter().chain(records).collect()
+        [said(&Response::Records { discarded: 0 })].into_iter().chain(records).collect()
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub struct Watch {
     connection: UnixStream,
     sink: Box<Sink>,
     history: History,
+    discarded: u64,
     /// That no more records come, and why, while nobody has been told.
     end: Option<Option<WatchError>>,
 }
@@ -55,7 +56,7 @@ enum Incoming {
 }
 
 impl Watch {
-    /// Follows a lab from its beginning; `sink` gets each record as it comes.
+    /// Follows a lab from the oldest record that it keeps; `sink` gets each record as it comes.
     ///
     /// # Errors
     /// Any of [`ClientError`].
@@ -64,7 +65,7 @@ impl Watch {
         sink: impl FnMut(&Record) -> io::Result<()> + 'static,
     ) -> Result<Self, ClientError> {
         let records = client.records()?;
-        let connection = records.connection()?;
+        let (connection, discarded) = (records.connection()?, records.discarded());
         let (sender, incoming) = sync_channel(QUEUE);
         let to_watch = sender.clone();
         thread::spawn(move || {
@@ -86,6 +87,7 @@ impl Watch {
             connection,
             sink: Box::new(sink),
             history: History::default(),
+            discarded,
             end: None,
         })
     }
@@ -93,6 +95,11 @@ impl Watch {
     /// What can end this watch from elsewhere.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter(self.sender.clone())
+    }
+
+    /// How many records there were that the lab no longer keeps: this watch knows nothing of them.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
     }
 
     /// All that has happened so far.

@@ -152,15 +152,8 @@ impl Server {
         let Ok(_permit) = self.subscribers.try_acquire() else {
             return respond(&mut writer, refusal("the lab has too many subscribers", None)).await;
         };
-        let mut records = match self.records.reader() {
-            Ok(records) => records,
-            Err(Discarded) => {
-                let hint = "subscribe right after `samp-lab up`, before there are so many".into();
-                let text = "the lab's oldest records are no longer kept";
-                return respond(&mut writer, refusal(text, Some(hint))).await;
-            }
-        };
-        respond(&mut writer, Response::Done.into()).await?;
+        let mut records = self.records.reader();
+        respond(&mut writer, Response::Records { discarded: records.passed() }.into()).await?;
         let mut ignored = [0; 64];
         loop {
             tokio::select! {
@@ -285,7 +278,7 @@ mod tests {
         records.push(&record(0));
         stream.write_all(b"\"subscribe\"\n").unwrap();
         let mut lines = std::io::BufReader::new(stream).lines().map(Result::unwrap);
-        assert_eq!(lines.next().unwrap(), "\"done\"");
+        assert_eq!(lines.next().unwrap(), "{\"records\":{\"discarded\":0}}");
         for handoff in 0..3 {
             records.push(&record(handoff + 1));
             assert_eq!(serde_json::from_str::<Record>(&lines.next().unwrap()).unwrap(), record(handoff));

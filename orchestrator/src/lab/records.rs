@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 /// Records that are kept at most.
 const CAPACITY: usize = 1_000_000;
+/// Where the oldest go, a reader leaves out so many more: they might be gone before it has them.
+const MARGIN: u64 = 10_000;
 /// Bytes that a reader takes at once, about.
 const CHUNK: usize = 64 * 1024;
 
@@ -25,7 +27,7 @@ struct Lines {
     kept: VecDeque<Box<str>>,
 }
 
-/// Reads all records from the first one on.
+/// Reads all records from the oldest one on.
 #[derive(Debug)]
 pub(super) struct Reader {
     lines: Arc<Mutex<Lines>>,
@@ -65,16 +67,22 @@ impl RecordLog {
         *self.written.borrow()
     }
 
-    /// A reader that begins with the first record there ever was.
-    pub(super) fn reader(&self) -> Result<Reader, Discarded> {
-        if lock(&self.lines).first > 0 {
-            return Err(Discarded);
-        }
-        Ok(Reader { lines: Arc::clone(&self.lines), written: self.written.subscribe(), next: 0 })
+    /// A reader that begins with the oldest record that is kept.
+    pub(super) fn reader(&self) -> Reader {
+        let next = match lock(&self.lines).first {
+            0 => 0,
+            first => first + MARGIN,
+        };
+        Reader { lines: Arc::clone(&self.lines), written: self.written.subscribe(), next }
     }
 }
 
 impl Reader {
+    /// How many records there have been before those that are still to be read.
+    pub(super) fn passed(&self) -> u64 {
+        self.next
+    }
+
     /// Waits for records and returns some, one a line; none when the log is closed.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Discarded> {
         let next = self.next;
@@ -113,7 +121,7 @@ mod tests {
     async fn readers_see_all_records_from_the_beginning_in_order() {
         let log = RecordLog::new();
         log.push(&record(0));
-        let mut reader = log.reader().unwrap();
+        let mut reader = log.reader();
         log.push(&record(1));
         let both = reader.next().await.unwrap().unwrap();
         let read: Vec<Record> = both.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -131,10 +139,18 @@ mod tests {
     #[tokio::test]
     async fn what_was_discarded_is_never_passed_over_in_silence() {
         let log = RecordLog::new();
-        let mut reader = log.reader().unwrap();
+        let mut reader = log.reader();
+        assert_eq!(reader.passed(), 0);
         log.push(&record(0));
         lock(&log.lines).first = 5;
         assert_eq!(reader.next().await, Err(Discarded));
-        assert_eq!(log.reader().unwrap_err(), Discarded);
+        // Who comes later is told how many there were.
+        let mut reader = log.reader();
+        assert_eq!(reader.passed(), 5 + MARGIN);
+        (0..2).for_each(|_| log.push(&record(1)));
+        lock(&log.lines).first += MARGIN;
+        log.push(&record(2));
+        let rest = reader.next().await.unwrap().unwrap();
+        assert_eq!(rest.lines().count(), 4, "{rest}");
     }
 }

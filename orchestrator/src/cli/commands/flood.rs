@@ -1,7 +1,8 @@
 //! `flood`: send a SIP server requests that nobody needs, and show what became of them.
 
 use super::super::{Exit, Failure, FloodOptions, Terminal};
-use crate::client::{Client, Watch};
+use super::watch;
+use crate::client::Client;
 use crate::report::table;
 use samp_model::Event;
 use samp_model::control::{Request, Response};
@@ -15,7 +16,7 @@ const RECORD_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) fn flood(terminal: &Terminal, client: &Client, options: FloodOptions) -> Result<Exit, Failure> {
     let flood = options.flood();
     let FloodOptions { server: to, from, .. } = options;
-    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let mut watch = watch(terminal, client)?;
     let request = Request::Flood { to, from: from.clone(), flood };
     let Response::Flood { flood: number } = client.ask(&request)? else {
         return Err(Failure::new(Exit::Failed, "the lab gave an unexpected answer"));

@@ -2,6 +2,7 @@
 
 use super::super::{Exit, Failure, Format, Terminal};
 use super::labs::node_id;
+use super::note_discarded;
 use crate::client::Client;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -90,7 +91,7 @@ fn follow_log(
 }
 
 /// Prints the lab as it is, and then every record from the first on.
-pub(super) fn events(client: &Client, follow: bool) -> Result<Exit, Failure> {
+pub(super) fn events(terminal: &Terminal, client: &Client, follow: bool) -> Result<Exit, Failure> {
     #[derive(Serialize)]
     struct State<'a> {
         event: &'static str,
@@ -100,9 +101,11 @@ pub(super) fn events(client: &Client, follow: bool) -> Result<Exit, Failure> {
     let failed = |error: io::Error| Failure::io("print the records", &error);
     let status = client.status()?;
     let mut records = client.records()?;
+    let discarded = records.discarded();
+    note_discarded(terminal, discarded);
     let mut print = || {
         print_json(&State { event: "state", status: &status })?;
-        let mut rest = if follow { u64::MAX } else { status.records };
+        let mut rest = if follow { u64::MAX } else { status.records.saturating_sub(discarded) };
         while rest > 0 {
             let Some(record) = records.next() else { break };
             print_json(&record.map_err(io::Error::other)?)?;

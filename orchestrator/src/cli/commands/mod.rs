@@ -30,7 +30,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::typed::Emulation;
 use super::{Command, Invocation, LabCommand, Terminal, Which};
-use crate::client::Client;
+use crate::client::{Client, Watch};
 use crate::lab::{self, programs::find_program};
 use crate::plan::{Machine, Plan};
 use crate::runtime_dir::RuntimeDir;
@@ -90,7 +90,7 @@ fn in_lab(terminal: &Terminal, client: &Client, command: LabCommand) -> Result<E
         LabCommand::Exec { node, program, args } => return exec::exec(client, &node, &program, &args),
         LabCommand::Shell(node) => return exec::shell(client, &node),
         LabCommand::Logs { node, follow } => follow::logs(terminal, client, node.as_deref(), follow)?,
-        LabCommand::Events { follow } => follow::events(client, follow)?,
+        LabCommand::Events { follow } => follow::events(terminal, client, follow)?,
         LabCommand::Ring => ring::ring(terminal, client)?,
         LabCommand::Trace(subject) => trace::trace(terminal, client, &subject)?,
         LabCommand::Handoff { mobile_node, access_router, gap } => {
@@ -140,6 +140,21 @@ fn find(which: &Which) -> Result<Client, Failure> {
             many => Err(Failure::new(Exit::Conflict, format!("{} labs run: {names}", many.len()))
                 .hint("say which one with `--lab NAME`".to_owned())),
         },
+    }
+}
+
+/// Follows a lab, and says what it no longer knows of itself.
+fn watch(terminal: &Terminal, client: &Client) -> Result<Watch, Failure> {
+    let watch = Watch::start(client, |_| Ok(()))?;
+    note_discarded(terminal, watch.discarded());
+    Ok(watch)
+}
+
+fn note_discarded(terminal: &Terminal, discarded: u64) {
+    if discarded > 0 {
+        terminal.note(format!(
+            "the lab no longer keeps its first {discarded} records: what is only in them is not told"
+        ));
     }
 }
 

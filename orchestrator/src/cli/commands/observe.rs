@@ -1,7 +1,8 @@
 //! `handoff`, `call` and `transfer`: do it, wait until it is done, and show what took how long.
 
 use super::super::{Exit, Failure, Terminal};
-use crate::client::{Client, Watch};
+use super::watch;
+use crate::client::Client;
 use crate::experiment::{CALL_DEADLINE, RunningLab, await_handoff, handoff_deadline};
 use crate::report::{CallOutcome, CallReport, Delta, Floors, Handoff, waterfall, word};
 use samp_model::control::{Request, Response};
@@ -19,7 +20,7 @@ pub(super) fn handoff(
     let within = handoff_deadline(&status.topology, gap.unwrap_or(status.emulation.gap));
     let topology = status.topology_now();
     let floors = Floors::new(&topology);
-    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let mut watch = watch(terminal, client)?;
     let request = Request::Handoff { mobile_node: mobile_node.clone(), access_router, gap };
     let Response::Handoff { handoff: number } = client.ask(&request)? else { return Err(unexpected()) };
     let stage = &mut RunningLab { client, watch: &mut watch };
@@ -49,7 +50,7 @@ pub(super) fn call(
 ) -> Result<Exit, Failure> {
     let topology = client.status()?.topology_now();
     let floors = Floors::new(&topology);
-    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let mut watch = watch(terminal, client)?;
     let callee_runs = topology.find(&callee).and_then(|callee| topology.node(callee).program.as_ref());
     let to_program = callee_runs.is_some();
     let request = Request::Call { caller: caller.clone(), callee };
@@ -76,7 +77,7 @@ pub(super) fn transfer(
 ) -> Result<Exit, Failure> {
     let topology = client.status()?.topology_now();
     let floors = Floors::new(&topology);
-    let mut watch = Watch::start(client, |_| Ok(()))?;
+    let mut watch = watch(terminal, client)?;
     client.ask(&Request::Transfer { call: call.clone(), from: None, to: to.clone() })?;
     watch.wait(CALL_DEADLINE, |history| history.transfer_decided(&call).then_some(()))?;
     let old = watch.history().call(&call);

@@ -31,7 +31,7 @@ struct Peer(String);
 /// Shows the ring, in the order of the identifiers.
 pub(super) fn ring(terminal: &Terminal, client: &Client) -> Result<Exit, Failure> {
     let status = client.status()?;
-    let records = records(client, &status)?;
+    let records = records(terminal, client, &status)?;
     let is_alive = |name: &str| {
         let node = status.nodes.iter().find(|node| node.name == name);
         node.is_some_and(|node| !node.agent.is_some_and(AgentState::has_ended))

@@ -164,6 +164,9 @@ fn measure(
 ) -> Result<(History, Vec<String>), Failure> {
     let sink = Rc::clone(records);
     let mut watch = Watch::start(client, move |record| write_record(&mut *sink.borrow_mut(), record))?;
+    if watch.discarded() > 0 {
+        return Err(Failure::new(Exit::Failed, "the lab's first records were gone before they were written"));
+    }
     interrupt.pass_to(watch.interrupter());
     let stage = &mut RunningLab { client, watch: &mut watch };
     let result = carry_out(terminal, planned, actions, stage);

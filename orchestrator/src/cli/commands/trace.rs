@@ -1,6 +1,7 @@
 //! `trace`: the messages of a call or of a handoff, from the lab's records.
 
 use super::super::{Exit, Failure, Terminal};
+use super::note_discarded;
 use crate::client::Client;
 use crate::report::{Ladders, Traced};
 use samp_model::control::LabStatus;
@@ -9,7 +10,7 @@ use samp_model::{Event, Record};
 /// Shows a ladder diagram.
 pub(super) fn trace(terminal: &Terminal, client: &Client, subject: &str) -> Result<Exit, Failure> {
     let status = client.status()?;
-    let records = records(client, &status)?;
+    let records = records(terminal, client, &status)?;
     let traced = understand(subject, &status, &records)?;
     let Some(ladder) = Ladders::new(&status.topology, &records).draw(&traced) else {
         return Err(Failure::new(Exit::Failed, format!("there is nothing about `{subject}` in the records"))
@@ -19,12 +20,17 @@ pub(super) fn trace(terminal: &Terminal, client: &Client, subject: &str) -> Resu
     Ok(Exit::Success)
 }
 
-/// All records so far.
-pub(super) fn records(client: &Client, status: &LabStatus) -> Result<Vec<Record>, Failure> {
-    let count = usize::try_from(status.records).unwrap_or(usize::MAX);
-    // Nothing more may happen for a long time.
-    let records = if count == 0 { Ok(Vec::new()) } else { client.records()?.take(count).collect() };
-    Ok(records?)
+/// All records so far that the lab keeps.
+pub(super) fn records(
+    terminal: &Terminal,
+    client: &Client,
+    status: &LabStatus,
+) -> Result<Vec<Record>, Failure> {
+    let records = client.records()?;
+    note_discarded(terminal, records.discarded());
+    let count = status.records.saturating_sub(records.discarded());
+    // Nothing more may happen for a long time, not even for the first time.
+    Ok(records.take(usize::try_from(count).unwrap_or(usize::MAX)).collect::<Result<_, _>>()?)
 }
 
 /// A handoff is a mobile node and a number, or its name alone; everything else is a call.
